@@ -1,0 +1,1 @@
+//! Replicas as processes on this machine: shim, probes, restarts, logs.

@@ -1,0 +1,1 @@
+//! The journal in SQLite: one writer thread, group commit, hash chain.

@@ -1,0 +1,1 @@
+//! What a team declares: parse, defaults, overlays, validation with line and column.

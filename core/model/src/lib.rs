@@ -1,0 +1,22 @@
+//! The shared nouns: what every room may say, and nothing that any one room decides.
+//!
+//! Lives here: identifiers, time, digests, weights, and the plain data of a service's effective configuration
+//! ([`Spec`]) and of a rollout's strategy ([`strategy`]). Does not live here: rules, defaults that need a
+//! manifest, parsing of user input beyond a single value, anything that reads a clock, a file or a network.
+
+pub mod digest;
+pub mod ids;
+pub mod latency;
+pub mod release;
+pub mod route;
+pub mod spec;
+pub mod strategy;
+pub mod time;
+pub mod weight;
+
+pub use digest::Digest;
+pub use ids::{EnvironmentName, Epoch, Generation, Place, ReleaseNumber, RolloutNumber, ServiceName};
+pub use release::Release;
+pub use spec::Spec;
+pub use time::Timestamp;
+pub use weight::Weight;

@@ -1,0 +1,172 @@
+//! The effective configuration of a service in one environment: the manifest's base with that environment's overlay
+//! applied and every default filled in. Secrets stand in it by reference only.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::route::Route;
+use crate::strategy::Strategy;
+use crate::{Digest, EnvironmentName, Place, ServiceName};
+
+/// Everything that is needed to run and route one service in one environment, except the artifact itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Spec {
+    /// The service.
+    pub service: ServiceName,
+    /// The environment that this configuration is for.
+    pub environment: EnvironmentName,
+    /// What people should know; not part of the configuration's digest.
+    pub about: About,
+    /// The path of the artifact to ship when none is named, relative to the manifest.
+    pub artifact: Option<String>,
+    /// What to start.
+    pub run: Run,
+    /// Plain environment variables.
+    pub config: BTreeMap<String, String>,
+    /// Environment variables whose values are secret, by reference.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// How health is told.
+    pub health: Health,
+    /// How many replicas.
+    pub replicas: u32,
+    /// What each replica may use.
+    pub resources: Resources,
+    /// How a replica is let go.
+    pub shutdown: Shutdown,
+    /// How much captured output is kept, for each replica.
+    pub logs: Logs,
+    /// Which requests it answers.
+    pub route: Route,
+    /// How a new release replaces an old one.
+    pub rollout: Strategy,
+}
+
+impl Spec {
+    /// Where it runs.
+    pub fn place(&self) -> Place {
+        Place { service: self.service.clone(), environment: self.environment.clone() }
+    }
+
+    /// The digest of everything that changes how the service behaves: all but [`About`].
+    pub fn digest(&self) -> Digest {
+        let behaviour = Self { about: About::default(), ..self.clone() };
+        let json = serde_json::to_vec(&behaviour).unwrap_or_default();
+        Digest::of(&json)
+    }
+}
+
+/// What people should know about a service.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct About {
+    /// One sentence.
+    pub description: Option<String>,
+    /// The owning team.
+    pub owner: Option<String>,
+    /// How much the business depends on it: 1 (most) to 4.
+    pub tier: Option<u8>,
+    /// Links by title.
+    pub links: BTreeMap<String, String>,
+}
+
+/// What to start for a replica. A relative command is looked for in the artifact first, then on the `PATH`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    /// The program.
+    pub command: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// The working directory, relative to the artifact; the artifact itself when absent.
+    pub working_directory: Option<String>,
+    /// The environment variable that tells the program which port of the loopback interface to listen on.
+    pub port_variable: String,
+}
+
+/// Where a secret's value is found. The value itself is never stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SecretSource {
+    /// An environment variable of the control process.
+    Environment(String),
+    /// A file that the control process can read; one trailing newline is dropped.
+    File(String),
+}
+
+/// The three questions of health. An absent probe is never asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// Has it started? Until this succeeds the others are not asked; its failure restarts the replica.
+    pub startup: Option<Probe>,
+    /// Is it still working? Its failure restarts the replica.
+    pub live: Option<Probe>,
+    /// Can it take requests now? Its failure takes the replica out of traffic.
+    pub ready: Option<Probe>,
+}
+
+/// One probe, with Kubernetes' meaning of each field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    /// What is asked.
+    pub check: Check,
+    /// How long after the start of the replica the first probe is sent.
+    #[serde(with = "crate::time::words")]
+    pub initial_delay: Duration,
+    /// How often.
+    #[serde(with = "crate::time::words")]
+    pub period: Duration,
+    /// How long an answer may take.
+    #[serde(with = "crate::time::words")]
+    pub timeout: Duration,
+    /// Successes in a row that turn a failing probe into a passing one.
+    pub success_threshold: u32,
+    /// Failures in a row that turn a passing probe into a failing one.
+    pub failure_threshold: u32,
+}
+
+/// What a probe asks of a replica's port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Check {
+    /// `GET` this path; 200 to 399 is a success.
+    Http(String),
+    /// A TCP connection can be opened.
+    Tcp,
+}
+
+/// What each replica may use; absent means no limit.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// Memory in bytes; a replica above it is killed by the kernel.
+    pub memory_bytes: Option<u64>,
+    /// CPU time in thousandths of a core.
+    pub cpu_millis: Option<u32>,
+}
+
+/// How a replica is let go: out of the routing table, drained, asked to stop, killed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shutdown {
+    /// How long requests in flight may go on after the replica left the routing table.
+    #[serde(with = "crate::time::words")]
+    pub drain_timeout: Duration,
+    /// How long after SIGTERM before SIGKILL.
+    #[serde(with = "crate::time::words")]
+    pub grace_period: Duration,
+}
+
+/// How much captured output is kept, for each replica.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Logs {
+    /// A file is rotated before it grows beyond this many bytes.
+    pub file_bytes: u64,
+    /// How many files are kept, the one being written included.
+    pub files: u32,
+}

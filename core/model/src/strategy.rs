@@ -1,0 +1,228 @@
+//! How a new release replaces an old one, as declared: the vocabulary of Kubernetes and Argo Rollouts.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Weight;
+
+/// A declared rollout: how, how fast, and who judges.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Strategy {
+    /// The order in which replicas and traffic move.
+    pub kind: Kind,
+    /// How long the rollout may go without progress (replicas becoming ready) before it fails and rolls back.
+    #[serde(with = "crate::time::words")]
+    pub progress_deadline: Duration,
+    /// How long the old release stays warm after the new one took all traffic. A rolling update keeps none.
+    #[serde(with = "crate::time::words")]
+    pub scale_down_delay: Duration,
+    /// What is watched while both releases serve.
+    pub analysis: Analysis,
+}
+
+/// The order in which replicas and traffic move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Kind {
+    /// Replica by replica; traffic follows the ready replicas.
+    Rolling {
+        /// How many replicas more than wanted may exist, rounded up.
+        max_surge: Amount,
+        /// How many replicas fewer than wanted may be ready, rounded down.
+        max_unavailable: Amount,
+    },
+    /// By steps of traffic beside a full-sized stable release.
+    Canary {
+        /// The steps; after the last one the new release takes all traffic.
+        steps: Vec<Step>,
+    },
+}
+
+/// A number of replicas, or a share of the wanted number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Amount {
+    /// So many.
+    Replicas(u32),
+    /// This share.
+    Share(Weight),
+}
+
+impl Amount {
+    /// Of `replicas`, rounded up.
+    pub fn rounded_up(self, replicas: u32) -> u32 {
+        match self {
+            Self::Replicas(n) => n,
+            Self::Share(share) => share.of_replicas(replicas),
+        }
+    }
+
+    /// Of `replicas`, rounded down.
+    pub fn rounded_down(self, replicas: u32) -> u32 {
+        match self {
+            Self::Replicas(n) => n,
+            Self::Share(share) => replicas - share.rest().of_replicas(replicas),
+        }
+    }
+}
+
+/// One step of a canary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Step {
+    /// Give the new release this share of the traffic.
+    SetWeight(Weight),
+    /// Wait for a time, or without one until somebody promotes.
+    Pause {
+        /// How long.
+        #[serde(with = "crate::time::optional_words")]
+        duration: Option<Duration>,
+    },
+}
+
+/// What is watched while both releases serve.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Analysis {
+    /// The always-valid comparison of errors; `None` when switched off.
+    pub judge: Option<Judge>,
+    /// Threshold rules with Argo's semantics.
+    pub metrics: Vec<Metric>,
+}
+
+/// The judge's settings. The formulas stand in `ship::judge`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Judge {
+    /// The probability of rolling back a healthy release that is accepted, over the whole rollout.
+    pub alpha: f64,
+    /// The ratio of the new release's error rate to the old one's that is still tolerated (rho0).
+    pub tolerance: f64,
+    /// What ends a timed pause.
+    pub promotion: Promotion,
+}
+
+/// What ends a timed pause of a canary.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Promotion {
+    /// Its time, if at least one request was judged and nothing speaks against the release.
+    Time,
+    /// Positive evidence, at each weight anew; without it by the end of the time the rollout is inconclusive.
+    Evidence {
+        /// The error rate that the new release must be shown to stay below (p*).
+        max_error_rate: f64,
+        /// The probability of promoting a release at or above that rate that is accepted.
+        beta: f64,
+    },
+}
+
+/// A threshold rule, with the meaning of Argo Rollouts' fields.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metric {
+    /// Its name in reports.
+    pub name: String,
+    /// What is measured of the new release.
+    pub source: Source,
+    /// How long between two measurements; each looks at the time since the one before.
+    #[serde(with = "crate::time::words")]
+    pub interval: Duration,
+    /// How many measurements; `None` = until the rollout leaves the canary's steps.
+    pub count: Option<u32>,
+    /// What makes a measurement a success.
+    pub success_condition: Option<Condition>,
+    /// What makes a measurement a failure.
+    pub failure_condition: Option<Condition>,
+    /// The rule fails when *more* measurements than this failed; `None` = never.
+    pub failure_limit: Option<u32>,
+    /// The rule is inconclusive when *more* measurements than this were neither.
+    pub inconclusive_limit: Option<u32>,
+    /// The rule errs when *more* measurements in a row than this could not be taken.
+    pub consecutive_error_limit: Option<u32>,
+}
+
+/// What a threshold rule measures, in the gateway's own counts of the new release since the last measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Source {
+    /// Errors / requests, 0 to 1.
+    ErrorRate,
+    /// This quantile (0 to 1) of the latency, in seconds.
+    Latency(f64),
+    /// Requests a second.
+    RequestRate,
+}
+
+/// A comparison of the measured `result` with a number.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// How.
+    pub comparison: Comparison,
+    /// With what.
+    pub value: f64,
+}
+
+impl Condition {
+    /// Whether `result` meets it. Not a number never does.
+    pub fn holds(self, result: f64) -> bool {
+        match self.comparison {
+            Comparison::Less => result < self.value,
+            Comparison::LessOrEqual => result <= self.value,
+            Comparison::Greater => result > self.value,
+            Comparison::GreaterOrEqual => result >= self.value,
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = match self.comparison {
+            Comparison::Less => "<",
+            Comparison::LessOrEqual => "<=",
+            Comparison::Greater => ">",
+            Comparison::GreaterOrEqual => ">=",
+        };
+        write!(f, "result {sign} {}", self.value)
+    }
+}
+
+/// How a result is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Comparison {
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn surge_rounds_up_and_unavailable_rounds_down() {
+        let quarter = Amount::Share(Weight::from_percent(25.0).unwrap());
+        assert_eq!((quarter.rounded_up(2), quarter.rounded_down(2)), (1, 0));
+        assert_eq!((quarter.rounded_up(8), quarter.rounded_down(8)), (2, 2));
+        assert_eq!(Amount::Replicas(3).rounded_down(8), 3);
+    }
+
+    #[test]
+    fn no_condition_holds_for_what_is_not_a_number() {
+        for comparison in
+            [Comparison::Less, Comparison::LessOrEqual, Comparison::Greater, Comparison::GreaterOrEqual]
+        {
+            assert!(!Condition { comparison, value: 0.0 }.holds(f64::NAN));
+        }
+    }
+}

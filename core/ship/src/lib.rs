@@ -1,0 +1,1 @@
+//! The rollout machine: strategies, steps, the judge, threshold rules, rollback.

@@ -1,0 +1,1 @@
+//! The stored form of events: versioned, hash-chained, converted on read.

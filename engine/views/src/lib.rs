@@ -1,0 +1,1 @@
+//! Read models: the shapes that faces show.

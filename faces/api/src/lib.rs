@@ -1,0 +1,1 @@
+//! REST on the control socket.

@@ -1,0 +1,1 @@
+//! Open-loop load with a ledger of sequence numbers.

@@ -1,0 +1,1 @@
+//! The gateway: serves a watched routing table.

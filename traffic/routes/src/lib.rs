@@ -1,0 +1,1 @@
+//! The routing table: request to release to replica, pure.
