@@ -1,0 +1,202 @@
+//! Commands become events, or are refused with the way out.
+
+use model::strategy::{Kind, Step};
+use model::{Timestamp, Weight};
+
+use crate::event::{Event, PauseReason, RollbackReason};
+use crate::observation::EpochTally;
+use crate::rollout::{Phase, Rollout};
+use crate::rules::Measurement;
+use crate::transitions;
+
+/// What a planner or an operator asks of a rollout.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Planner: want these replicas and this weight.
+    Move {
+        /// Replicas of the old release.
+        stable: u32,
+        /// Replicas of the new release.
+        candidate: u32,
+        /// The new release's share of the requests.
+        weight: Weight,
+    },
+    /// Planner: more replicas than ever before are ready.
+    NoteReady(u32),
+    /// Planner: go to this step.
+    EnterStep(u32),
+    /// Planner: write the counts down.
+    Measure {
+        /// The counter's life.
+        instance: String,
+        /// Cumulative counts.
+        tallies: Vec<EpochTally>,
+    },
+    /// Planner: write a rule's measurement down.
+    MeasureRule(Measurement),
+    /// Planner: stand still.
+    Hold(PauseReason),
+    /// Planner: the new release takes all requests.
+    Conclude,
+    /// Planner: go back.
+    RollBack(RollbackReason),
+    /// Planner: no request starts on the new release any more.
+    ConfirmRollback,
+    /// Planner, or the next rollout: let the old release go.
+    Complete,
+    /// Operator: go on from a pause, or past the rest of the steps.
+    Promote {
+        /// Past all steps.
+        full: bool,
+    },
+    /// Operator: stand still.
+    Pause,
+    /// Operator: go back.
+    Abort,
+}
+
+/// Why a command is not carried out, and what can be done instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct Refusal {
+    /// In words.
+    pub what: String,
+    /// The way out, in words.
+    pub instead: String,
+}
+
+impl Refusal {
+    /// A refusal with its way out.
+    pub fn new(what: impl Into<String>, instead: impl Into<String>) -> Self {
+        Self { what: what.into(), instead: instead.into() }
+    }
+}
+
+/// Turns a command into the events that carry it out. No event means that there is nothing to do.
+///
+/// # Errors
+/// When the command makes no sense in this phase.
+pub fn decide(rollout: &Rollout, command: Command, _at: Timestamp) -> Result<Vec<Event>, Refusal> {
+    let events = match command {
+        Command::Move { stable, candidate, weight } => moved(rollout, stable, candidate, weight),
+        Command::NoteReady(ready) if ready > rollout.most_ready => vec![Event::Readied { ready }],
+        Command::NoteReady(_) => vec![],
+        Command::EnterStep(step) => vec![Event::StepEntered { step }],
+        Command::Measure { instance, tallies } => {
+            let tallies = rollout.book.news(&instance, &tallies);
+            if tallies.is_empty() { vec![] } else { vec![Event::Measured { instance, tallies }] }
+        }
+        Command::MeasureRule(measurement) => vec![Event::RuleMeasured(measurement)],
+        Command::Hold(reason) => vec![Event::Paused { reason }],
+        Command::Conclude => vec![Event::Promoted],
+        Command::RollBack(reason) => vec![Event::RollbackBegun { reason }],
+        Command::ConfirmRollback => vec![Event::RolledBack],
+        Command::Complete => complete(rollout),
+        Command::Promote { full } => promote(rollout, full)?,
+        Command::Pause => pause(rollout)?,
+        Command::Abort => abort(rollout)?,
+    };
+    let mut phase = rollout.phase.name();
+    for event in &events {
+        phase = transitions::next(phase, event.name()).ok_or_else(|| {
+            Refusal::new(
+                format!("{} makes no sense while the rollout is {}", event.name(), phase_in_words(&rollout.phase)),
+                "look at `shipshape status`",
+            )
+        })?;
+    }
+    Ok(events)
+}
+
+fn moved(rollout: &Rollout, stable: u32, candidate: u32, weight: Weight) -> Vec<Event> {
+    let mut events = Vec::new();
+    if (stable, candidate) != (rollout.wanted_stable, rollout.wanted_candidate) {
+        events.push(Event::Scaled { stable, candidate });
+    }
+    if weight != rollout.weight {
+        events.push(Event::Shifted { weight, epoch: rollout.epoch.next() });
+    }
+    events
+}
+
+fn complete(rollout: &Rollout) -> Vec<Event> {
+    let mut events = Vec::new();
+    if rollout.wanted_stable > 0 {
+        events.push(Event::Scaled { stable: 0, candidate: rollout.wanted_candidate });
+    }
+    events.push(Event::Completed);
+    events
+}
+
+fn promote(rollout: &Rollout, full: bool) -> Result<Vec<Event>, Refusal> {
+    let step = if full { rollout.last_step() } else { rollout.step };
+    let at_pause = matches!(rollout.current_step(), Some(Step::Pause { .. }));
+    match &rollout.phase {
+        Phase::Paused(_) if full => Ok(vec![Event::Resumed { step }]),
+        Phase::Paused(PauseReason::Operator) => Ok(vec![Event::Resumed { step }]),
+        Phase::Paused(PauseReason::Step | PauseReason::Inconclusive(_)) => {
+            Ok(vec![Event::Resumed { step: if at_pause { step + 1 } else { step } }])
+        }
+        Phase::Progressing if full && rollout.step < step => Ok(vec![Event::StepEntered { step }]),
+        Phase::Progressing if at_pause => Ok(vec![Event::StepEntered { step: step + 1 }]),
+        Phase::Progressing => Err(match rollout.strategy.kind {
+            Kind::Rolling { .. } => Refusal::new(
+                "a rolling update moves by itself: there is nothing to promote",
+                "`shipshape status` says what it waits for",
+            ),
+            Kind::Canary { .. } => Refusal::new(
+                "the canary is on its way to the next weight: there is nothing to promote",
+                "wait for a pause, or `shipshape promote --full` to skip the rest of the steps",
+            ),
+        }),
+        Phase::Promoted | Phase::Completed => {
+            Err(Refusal::new(format!("release {} already takes all requests", rollout.to), "nothing is left to do"))
+        }
+        Phase::RollingBack(_) | Phase::RolledBack(_) => Err(Refusal::new(
+            format!("release {} is on its way back", rollout.to),
+            "deploy it again once the rollback is done",
+        )),
+    }
+}
+
+fn pause(rollout: &Rollout) -> Result<Vec<Event>, Refusal> {
+    match &rollout.phase {
+        Phase::Progressing => Ok(vec![Event::Paused { reason: PauseReason::Operator }]),
+        Phase::Paused(reason) => Err(Refusal::new(
+            format!("the rollout is paused already: {reason}"),
+            "`shipshape promote` goes on, `shipshape abort` goes back",
+        )),
+        Phase::Promoted | Phase::RollingBack(_) | Phase::Completed | Phase::RolledBack(_) => Err(Refusal::new(
+            format!("the rollout is {}: there is nothing to pause", phase_in_words(&rollout.phase)),
+            "`shipshape status` says where it is",
+        )),
+    }
+}
+
+fn abort(rollout: &Rollout) -> Result<Vec<Event>, Refusal> {
+    match &rollout.phase {
+        Phase::Progressing | Phase::Paused(_) | Phase::Promoted => {
+            Ok(vec![Event::RollbackBegun { reason: RollbackReason::Operator }])
+        }
+        Phase::RollingBack(reason) => Err(Refusal::new(
+            format!("the rollout is on its way back already ({reason})"),
+            "`shipshape status` says what it waits for",
+        )),
+        Phase::Completed | Phase::RolledBack(_) => Err(Refusal::new(
+            format!("the rollout is {}: there is nothing to abort", phase_in_words(&rollout.phase)),
+            "`shipshape rollback` returns to an earlier release",
+        )),
+    }
+}
+
+/// The phase as people say it.
+pub fn phase_in_words(phase: &Phase) -> &'static str {
+    match phase {
+        Phase::Progressing => "progressing",
+        Phase::Paused(_) => "paused",
+        Phase::Promoted => "promoted",
+        Phase::RollingBack(_) => "rolling back",
+        Phase::Completed => "completed",
+        Phase::RolledBack(_) => "rolled back",
+    }
+}

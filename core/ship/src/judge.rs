@@ -1,0 +1,152 @@
+//! The judge: an always-valid sequential comparison of errors.
+//!
+//! The gateway sends each request to the new release with a known probability `w`, fixed before the request. Given
+//! that an error happened, it came from the new release with probability `theta(r, w) = w r / (w r + 1 - w)`, where `r`
+//! is the ratio of the two error rates, *whatever those rates are at that moment*: an incident that both share cancels
+//! out. The hypothesis "the new release is no worse than `tolerance` times the old one" is tested by the average, over
+//! a grid of ratios, of the likelihood ratio of all errors seen. Under the hypothesis that average is a nonnegative
+//! supermartingale, so by Ville's inequality it ever reaches `1/alpha` with probability at most `alpha`, at any
+//! schedule of looks and across changes of weight (Howard and Ramdas on confidence sequences; Lindon and Malek; Turner,
+//! Ly and Grunwald, arXiv:2106.02693).
+//!
+//! What it assumes, and the gateway provides: assignment is independent from request to request, and `w` is the drawn
+//! probability, not the share that happened.
+
+use serde::{Deserialize, Serialize};
+
+use crate::observation::Counts;
+
+/// The number of alternative ratios that the evidence is averaged over.
+pub const GRID: usize = 24;
+/// The smallest alternative ratio, in multiples of the tolerance.
+pub const SMALLEST_RATIO: f64 = 1.2;
+/// The largest alternative ratio, in multiples of the tolerance.
+pub const LARGEST_RATIO: f64 = 200.0;
+/// The error rates tried as alternatives to the promised one, as fractions of it.
+const PROMOTION_GRID: [f64; 4] = [0.5, 0.25, 0.1, 0.01];
+
+/// What was counted while the new release had one weight.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Stretch {
+    /// The probability with which a request went to the new release.
+    pub weight: f64,
+    /// Of the new release.
+    pub candidate: Counts,
+    /// Of the old release.
+    pub stable: Counts,
+}
+
+/// The natural logarithm of the evidence that the new release fails more than `tolerance` times as often as the old
+/// one. Roll back when it reaches `ln(1/alpha)`. Zero without errors.
+pub fn ln_evidence_against(stretches: &[Stretch], tolerance: f64) -> f64 {
+    let terms: [f64; GRID] = std::array::from_fn(|i| {
+        let step = i as f64 / (GRID - 1) as f64;
+        let ratio = tolerance * SMALLEST_RATIO * (LARGEST_RATIO / SMALLEST_RATIO).powf(step);
+        stretches.iter().map(|stretch| ln_likelihood_ratio(stretch, ratio, tolerance)).sum()
+    });
+    ln_mean_exp(&terms)
+}
+
+/// `ln` of: likelihood of who erred under `ratio`, over the same under `tolerance`.
+fn ln_likelihood_ratio(stretch: &Stretch, ratio: f64, tolerance: f64) -> f64 {
+    let w = stretch.weight;
+    if w <= 0.0 || w >= 1.0 {
+        return 0.0;
+    }
+    let (new, old) = (stretch.candidate.errors as f64, stretch.stable.errors as f64);
+    // ln theta(r, w) = ln r + ln w - ln(w r + 1 - w), and ln(1 - theta(r, w)) = ln(1 - w) - ln(w r + 1 - w).
+    let mixed = |r: f64| (w * r + 1.0 - w).ln();
+    new * (ratio.ln() - tolerance.ln()) - (new + old) * (mixed(ratio) - mixed(tolerance))
+}
+
+/// The natural logarithm of the evidence that the new release's error rate is below `max_error_rate`. Promote when it
+/// reaches `ln(1/beta)`. Zero without requests.
+pub fn ln_evidence_for(candidate: Counts, max_error_rate: f64) -> f64 {
+    let errors = candidate.errors as f64;
+    let fine = candidate.requests.saturating_sub(candidate.errors) as f64;
+    let terms = PROMOTION_GRID.map(|fraction| {
+        let rate = max_error_rate * fraction;
+        errors * (rate / max_error_rate).ln() + fine * ((1.0 - rate) / (1.0 - max_error_rate)).ln()
+    });
+    ln_mean_exp(&terms)
+}
+
+fn ln_mean_exp(terms: &[f64]) -> f64 {
+    let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = terms.iter().map(|term| (term - largest).exp()).sum();
+    largest + (sum / terms.len() as f64).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(requests: u64, errors: u64) -> Counts {
+        Counts { requests, errors }
+    }
+
+    /// The formula as it stands in the literature: a product, error by error, without logarithms.
+    fn direct(stretches: &[Stretch], tolerance: f64) -> f64 {
+        let theta = |r: f64, w: f64| w * r / (w * r + 1.0 - w);
+        let mut sum = 0.0;
+        for i in 0..GRID {
+            let r = tolerance * SMALLEST_RATIO * (LARGEST_RATIO / SMALLEST_RATIO).powf(i as f64 / 23.0);
+            let mut product = 1.0;
+            for s in stretches {
+                for _ in 0..s.candidate.errors {
+                    product *= theta(r, s.weight) / theta(tolerance, s.weight);
+                }
+                for _ in 0..s.stable.errors {
+                    product *= (1.0 - theta(r, s.weight)) / (1.0 - theta(tolerance, s.weight));
+                }
+            }
+            sum += product;
+        }
+        sum / GRID as f64
+    }
+
+    #[test]
+    fn the_formula_equals_a_direct_computation() {
+        for tolerance in [1.0, 1.5, 3.0] {
+            for (a, b, c, d) in [(0, 0, 0, 0), (3, 0, 0, 0), (0, 7, 0, 1), (12, 5, 4, 40), (1, 1, 30, 2)] {
+                let stretches = [
+                    Stretch { weight: 0.1, candidate: counts(100, a), stable: counts(900, b) },
+                    Stretch { weight: 0.5, candidate: counts(500, c), stable: counts(500, d) },
+                ];
+                let (fast, slow) = (ln_evidence_against(&stretches, tolerance).exp(), direct(&stretches, tolerance));
+                assert!((fast - slow).abs() <= 1e-9 * slow.max(1.0), "{fast} {slow}");
+            }
+        }
+    }
+
+    #[test]
+    fn promotion_evidence_equals_a_direct_computation() {
+        let p: f64 = 0.01;
+        let direct: f64 = PROMOTION_GRID
+            .iter()
+            .map(|f| (f * p / p).powi(2) * ((1.0 - f * p) / (1.0 - p)).powi(798))
+            .sum::<f64>()
+            / 4.0;
+        assert!((ln_evidence_for(counts(800, 2), p).exp() - direct).abs() < 1e-9 * direct);
+    }
+
+    #[test]
+    fn no_data_is_no_evidence_either_way() {
+        let empty = Stretch { weight: 0.1, candidate: counts(0, 0), stable: counts(0, 0) };
+        assert_eq!(ln_evidence_against(&[], 1.0), 0.0);
+        assert!(ln_evidence_against(&[empty], 1.0).abs() < 1e-12);
+        assert!(ln_evidence_for(counts(0, 0), 0.01).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_shared_incident_does_not_blame_the_new_release() {
+        let shared = Stretch { weight: 0.1, candidate: counts(1_000, 300), stable: counts(9_000, 2_700) };
+        assert!(ln_evidence_against(&[shared], 1.0) < 0.0);
+    }
+
+    #[test]
+    fn traffic_without_a_choice_says_nothing() {
+        let all = Stretch { weight: 1.0, candidate: counts(100, 100), stable: counts(0, 0) };
+        assert_eq!(ln_evidence_against(&[all], 1.0), 0.0);
+    }
+}

@@ -1,0 +1,70 @@
+//! What the rules are told about the world: counted by others, at one instant.
+
+use model::Epoch;
+use model::latency::Histogram;
+use serde::{Deserialize, Serialize};
+
+/// What is seen of one place during a rollout.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Observation {
+    /// Whether the fleet could be asked. When not, the rest is the last that was seen, and nothing moves forward.
+    pub reachable: bool,
+    /// Whether everything wanted so far is in force: no request starts on an older routing table.
+    pub in_force: bool,
+    /// The old release's replicas.
+    pub stable: GroupState,
+    /// The new release's replicas.
+    pub candidate: GroupState,
+    /// Names the counter's life: counts of different instances add up.
+    pub instance: String,
+    /// Cumulative counts for each epoch.
+    pub tallies: Vec<EpochTally>,
+    /// Cumulative latencies of the new release over all epochs.
+    pub candidate_latency: Histogram,
+}
+
+/// The replicas of one release.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupState {
+    /// Ready to take requests.
+    pub ready: u32,
+    /// Existing in any phase, draining ones included.
+    pub existing: u32,
+    /// Why its replicas keep dying, when they do.
+    pub crash_loop: Option<String>,
+    /// The most telling reason why a replica is not ready.
+    pub trouble: Option<String>,
+}
+
+/// Cumulative counts of both releases in one epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochTally {
+    /// When.
+    pub epoch: Epoch,
+    /// Of the new release.
+    pub candidate: Counts,
+    /// Of the old release.
+    pub stable: Counts,
+}
+
+/// Requests and how many of them failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Finished requests.
+    pub requests: u64,
+    /// Of those, errors.
+    pub errors: u64,
+}
+
+impl Counts {
+    /// Both added up.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { requests: self.requests + other.requests, errors: self.errors + other.errors }
+    }
+
+    /// Errors / requests; `None` without requests.
+    pub fn error_rate(self) -> Option<f64> {
+        (self.requests > 0).then(|| self.errors as f64 / self.requests as f64)
+    }
+}

@@ -1,0 +1,113 @@
+//! The planner: what should happen next, and why it waits. It decides nothing by itself: every command it gives goes
+//! through [`crate::decide`], as an operator's would.
+
+mod back;
+mod canary;
+mod rolling;
+mod watch;
+
+use model::Timestamp;
+use model::strategy::Kind;
+
+use crate::decide::Command;
+use crate::event::RollbackReason;
+use crate::observation::Observation;
+use crate::report::{Report, Wait};
+use crate::rollout::{Phase, Rollout};
+
+/// What a part of the planner found out.
+struct Next {
+    commands: Vec<Command>,
+    doing: String,
+    wait: Option<Wait>,
+}
+
+impl Next {
+    fn act(doing: impl Into<String>, command: Command) -> Self {
+        Self { commands: vec![command], doing: doing.into(), wait: None }
+    }
+
+    fn wait(doing: impl Into<String>, what: impl Into<String>, until: Option<Timestamp>) -> Self {
+        Self { commands: vec![], doing: doing.into(), wait: Some(Wait { what: what.into(), until }) }
+    }
+
+    fn done(doing: impl Into<String>) -> Self {
+        Self { commands: vec![], doing: doing.into(), wait: None }
+    }
+}
+
+/// Compares a rollout with what is seen. The commands are to be carried out in order; when one is refused, the rest
+/// is dropped and the planner asked again.
+pub fn plan(rollout: &Rollout, seen: &Observation, at: Timestamp) -> (Vec<Command>, Report) {
+    let watched = watch::watch(rollout, seen, at);
+    let next = if watched.decides {
+        Next { commands: vec![], doing: "acting on the verdict".to_owned(), wait: None }
+    } else {
+        next(rollout, seen, &watched, at)
+    };
+    let mut commands = watched.commands;
+    commands.extend(next.commands);
+    (commands, Report { doing: next.doing, wait: next.wait, evidence: watched.evidence })
+}
+
+fn next(rollout: &Rollout, seen: &Observation, watched: &watch::Watched, at: Timestamp) -> Next {
+    if !seen.reachable && !rollout.phase.is_terminal() {
+        return Next::wait(
+            "standing still",
+            "the agent cannot be reached; the gateway and the replicas go on as they are",
+            None,
+        );
+    }
+    match &rollout.phase {
+        Phase::Progressing => match &rollout.strategy.kind {
+            Kind::Canary { .. } => canary::next(rollout, seen, watched, at),
+            Kind::Rolling { max_surge, max_unavailable } => {
+                rolling::next(rollout, seen, *max_surge, *max_unavailable, at)
+            }
+        },
+        Phase::Paused(reason) => Next::wait(
+            format!("paused at {}: {reason}", rollout.weight),
+            "`shipshape promote` goes on, `shipshape abort` goes back",
+            None,
+        ),
+        Phase::Promoted => keep_warm(rollout, at),
+        Phase::RollingBack(reason) => back::next(rollout, seen, reason),
+        Phase::Completed => Next::done(format!("release {} serves", rollout.to)),
+        Phase::RolledBack(reason) => Next::done(format!("rolled back ({reason})")),
+    }
+}
+
+fn keep_warm(rollout: &Rollout, at: Timestamp) -> Next {
+    let until = rollout.phase_since.after(rollout.strategy.scale_down_delay);
+    let doing = format!("release {} takes all requests", rollout.to);
+    if rollout.wanted_stable == 0 || rollout.from.is_none() || at >= until {
+        return Next::act(doing, Command::Complete);
+    }
+    let from = rollout.from.map_or_else(String::new, |from| format!("release {from} stays warm for a rollback"));
+    Next::wait(doing, from, Some(until))
+}
+
+/// Waits until `needed` replicas of the new release are ready, or gives up at the progress deadline.
+fn wait_for_ready(rollout: &Rollout, seen: &Observation, needed: u32, at: Timestamp) -> Next {
+    let ready = seen.candidate.ready;
+    if ready > rollout.most_ready {
+        return Next::act("replicas are becoming ready", Command::NoteReady(ready));
+    }
+    let until = rollout.progressed_at.after(rollout.strategy.progress_deadline);
+    let trouble = seen.candidate.trouble.as_ref().map_or_else(String::new, |trouble| format!(" ({trouble})"));
+    let what = format!("{ready} of {needed} replicas of release {} are ready{trouble}", rollout.to);
+    if at >= until {
+        let limit = model::time::format_duration(rollout.strategy.progress_deadline);
+        let why = format!("{what} and nothing moved for {limit}");
+        return Next::act("giving up", Command::RollBack(RollbackReason::ProgressDeadline(why)));
+    }
+    Next::wait(format!("starting release {}", rollout.to), what, Some(until))
+}
+
+fn wait_for_force(rollout: &Rollout) -> Next {
+    Next::wait(
+        format!("shifting traffic to {}", rollout.weight),
+        "the gateway has not confirmed the new routing table",
+        None,
+    )
+}

@@ -1,0 +1,46 @@
+//! The way back: capacity first, then traffic. A rollback never puts more traffic on the old release than its warm,
+//! ready replicas can take.
+
+use model::Weight;
+
+use super::Next;
+use crate::decide::Command;
+use crate::event::RollbackReason;
+use crate::observation::Observation;
+use crate::rollout::Rollout;
+
+pub(super) fn next(rollout: &Rollout, seen: &Observation, reason: &RollbackReason) -> Next {
+    let doing = format!("rolling back ({reason})");
+    let full = rollout.stable_replicas;
+    let candidate = rollout.wanted_candidate;
+    if rollout.wanted_stable < full {
+        return Next::act(doing, Command::Move { stable: full, candidate, weight: rollout.weight });
+    }
+    let weight = bearable(rollout, seen);
+    if weight != rollout.weight {
+        return Next::act(doing, Command::Move { stable: full, candidate, weight });
+    }
+    if weight != Weight::NONE {
+        let trouble = seen.stable.trouble.as_ref().map_or_else(String::new, |trouble| format!(" ({trouble})"));
+        let what = format!(
+            "{} of {full} replicas of release {} are ready to take the traffic back{trouble}",
+            seen.stable.ready,
+            rollout.from.unwrap_or_default()
+        );
+        return Next::wait(doing, what, None);
+    }
+    if !seen.in_force {
+        return Next::wait(doing, "the gateway has not confirmed the new routing table", None);
+    }
+    Next::act(doing, Command::ConfirmRollback)
+}
+
+/// The least share that has to stay with the new release: what the old one's ready replicas cannot take yet.
+fn bearable(rollout: &Rollout, seen: &Observation) -> Weight {
+    let (ready, full) = (seen.stable.ready, rollout.stable_replicas);
+    let nobody_else = seen.candidate.ready == 0 && ready > 0;
+    if rollout.from.is_none() || ready >= full || nobody_else {
+        return Weight::NONE;
+    }
+    Weight::share(ready, full).rest().min(rollout.weight)
+}

@@ -1,0 +1,47 @@
+//! A rolling update: replica by replica, within `maxSurge` and `maxUnavailable`; traffic follows the ready replicas.
+
+use model::strategy::Amount;
+use model::{Timestamp, Weight};
+
+use super::{Next, wait_for_force, wait_for_ready};
+use crate::decide::Command;
+use crate::observation::Observation;
+use crate::rollout::Rollout;
+
+pub(super) fn next(
+    rollout: &Rollout,
+    seen: &Observation,
+    max_surge: Amount,
+    max_unavailable: Amount,
+    at: Timestamp,
+) -> Next {
+    let full = rollout.candidate_replicas;
+    let ready = seen.candidate.ready.min(rollout.wanted_candidate);
+    let least_ready = full.saturating_sub(max_unavailable.rounded_down(full));
+    // Whatever maxUnavailable allows, one old replica serves until a new one can.
+    let keep = least_ready.saturating_sub(ready).max(u32::from(ready == 0));
+    let stable = rollout.wanted_stable.min(keep);
+    let room = full.saturating_add(max_surge.rounded_up(full)).saturating_sub(stable);
+    let candidate = rollout.wanted_candidate.max(room.min(full));
+    let weight = share(ready, stable).max(rollout.weight);
+
+    if ready > rollout.most_ready {
+        return Next::act("replicas are becoming ready", Command::NoteReady(ready));
+    }
+    if (stable, candidate, weight) != (rollout.wanted_stable, rollout.wanted_candidate, rollout.weight) {
+        let doing = format!("moving to {candidate} new and {stable} old replicas, {weight} of the requests");
+        return Next::act(doing, Command::Move { stable, candidate, weight });
+    }
+    if ready < full {
+        return wait_for_ready(rollout, seen, full, at);
+    }
+    if !seen.in_force {
+        return wait_for_force(rollout);
+    }
+    Next::act("all replicas are new", Command::Conclude)
+}
+
+/// The new release's share when `ready` new and `stable` old replicas serve.
+fn share(ready: u32, stable: u32) -> Weight {
+    if ready == 0 { Weight::NONE } else { Weight::share(ready, ready.saturating_add(stable)) }
+}

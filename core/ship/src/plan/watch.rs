@@ -1,0 +1,169 @@
+//! What is watched while both releases serve: the judge, the threshold rules, and replicas that keep dying.
+
+use std::time::Duration;
+
+use model::strategy::Promotion;
+use model::{Timestamp, Weight};
+
+use crate::decide::Command;
+use crate::event::{PauseReason, RollbackReason};
+use crate::judge;
+use crate::observation::{Counts, Observation};
+use crate::report::{Evidence, Level, RuleEvidence};
+use crate::rollout::{Book, Phase, Rollout};
+use crate::rules::{self, Reading, Verdict};
+
+/// How often growing counts are written down while a rollout moves; a verdict is written down at once.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
+/// The same while it is paused, which may be for days.
+const MEASURE_EVERY_PAUSED: Duration = Duration::from_secs(30);
+
+/// What watching found.
+pub(super) struct Watched {
+    /// Measurements to write down, then at most one verdict.
+    pub(super) commands: Vec<Command>,
+    /// Whether there is a verdict.
+    pub(super) decides: bool,
+    /// Whether the positive evidence at this weight suffices.
+    pub(super) promotable: bool,
+    /// The new release's counts at this weight.
+    pub(super) at_this_weight: Counts,
+    /// For the report.
+    pub(super) evidence: Evidence,
+}
+
+pub(super) fn watch(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Watched {
+    let mut book = rollout.book.clone();
+    book.enter(&seen.instance, &seen.tallies);
+    let mut states = rollout.rules.clone();
+    let watching = matches!(rollout.phase, Phase::Progressing | Phase::Paused(_));
+
+    let mut commands = Vec::new();
+    if watching {
+        commands.extend(measure_rules(rollout, seen, &mut states, at));
+    }
+    let evidence = evidence(rollout, &book, &states);
+    let verdict = if watching { verdict(rollout, seen, &evidence, &states) } else { None };
+    if watching && (verdict.is_some() || counts_are_due(rollout, at)) {
+        let tallies = rollout.book.news(&seen.instance, &seen.tallies);
+        if !tallies.is_empty() {
+            commands.push(Command::Measure { instance: seen.instance.clone(), tallies });
+        }
+    }
+    let decides = verdict.is_some();
+    commands.extend(verdict);
+    Watched {
+        commands,
+        decides,
+        promotable: evidence.for_it.is_some_and(Level::decides),
+        at_this_weight: book.candidate_in(rollout.epoch),
+        evidence,
+    }
+}
+
+fn counts_are_due(rollout: &Rollout, at: Timestamp) -> bool {
+    let every = match rollout.phase {
+        Phase::Paused(_) => MEASURE_EVERY_PAUSED,
+        Phase::Progressing
+        | Phase::Promoted
+        | Phase::RollingBack(_)
+        | Phase::Completed
+        | Phase::RolledBack(_) => MEASURE_EVERY,
+    };
+    at.since(rollout.measured_at) >= every
+}
+
+fn measure_rules(
+    rollout: &Rollout,
+    seen: &Observation,
+    states: &mut [rules::State],
+    at: Timestamp,
+) -> Vec<Command> {
+    if rollout.weight == Weight::NONE {
+        return Vec::new();
+    }
+    let reading = seen.reachable.then(|| Reading {
+        instance: seen.instance.clone(),
+        counts: seen.tallies.iter().fold(Counts::default(), |sum, tally| sum.plus(tally.candidate)),
+        latency: seen.candidate_latency.clone(),
+    });
+    let mut commands = Vec::new();
+    for (index, (metric, state)) in rollout.strategy.analysis.metrics.iter().zip(states).enumerate() {
+        if state.due(metric).is_some_and(|due| at >= due) {
+            let seconds = at.since(state.last_at).as_secs_f64();
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            let measurement = rules::measure(index, metric, state, reading.as_ref(), seconds);
+            state.apply(&measurement, at);
+            commands.push(Command::MeasureRule(measurement));
+        }
+    }
+    commands
+}
+
+fn evidence(rollout: &Rollout, book: &Book, states: &[rules::State]) -> Evidence {
+    let (candidate, stable) = book.totals();
+    let judge = rollout.strategy.analysis.judge.as_ref();
+    let against = judge.map(|judge| {
+        Level::new(judge::ln_evidence_against(&book.stretches(), judge.tolerance), judge.alpha)
+    });
+    let for_it = judge.and_then(|judge| match judge.promotion {
+        Promotion::Time => None,
+        Promotion::Evidence { max_error_rate, beta } => {
+            let counts = book.candidate_in(rollout.epoch);
+            Some(Level::new(judge::ln_evidence_for(counts, max_error_rate), beta))
+        }
+    });
+    let metrics = rollout.strategy.analysis.metrics.iter();
+    let rules = metrics
+        .zip(states)
+        .map(|(metric, state)| RuleEvidence {
+            name: metric.name.clone(),
+            last_value: state.last_value,
+            taken: state.taken,
+            failed: state.failed,
+            inconclusive: state.inconclusive,
+        })
+        .collect();
+    Evidence { candidate, stable, against, for_it, rules }
+}
+
+/// At most one verdict: what rolls back goes before what pauses.
+fn verdict(
+    rollout: &Rollout,
+    seen: &Observation,
+    evidence: &Evidence,
+    states: &[rules::State],
+) -> Option<Command> {
+    if let Some(why) = &seen.candidate.crash_loop {
+        return Some(Command::RollBack(RollbackReason::CrashLoop(why.clone())));
+    }
+    if let Some(level) = evidence.against.filter(|level| level.decides()) {
+        return Some(Command::RollBack(RollbackReason::Judge(judged(evidence, level))));
+    }
+    let verdicts: Vec<Verdict> =
+        rollout.strategy.analysis.metrics.iter().zip(states).map(|(metric, state)| state.verdict(metric)).collect();
+    let failed = verdicts.iter().find_map(|verdict| match verdict {
+        Verdict::Failed(why) => Some(Command::RollBack(RollbackReason::Rule(why.clone()))),
+        Verdict::Fine | Verdict::Inconclusive(_) => None,
+    });
+    let paused = matches!(rollout.phase, Phase::Paused(_));
+    let inconclusive = verdicts.iter().find_map(|verdict| match verdict {
+        Verdict::Inconclusive(why) if !paused => Some(Command::Hold(PauseReason::Inconclusive(why.clone()))),
+        Verdict::Inconclusive(_) | Verdict::Fine | Verdict::Failed(_) => None,
+    });
+    failed.or(inconclusive)
+}
+
+fn judged(evidence: &Evidence, level: Level) -> String {
+    let rate = |counts: Counts| {
+        let percent = counts.error_rate().unwrap_or(0.0) * 100.0;
+        format!("{} errors in {} requests ({percent:.2}%)", counts.errors, counts.requests)
+    };
+    format!(
+        "new release {}, old release {}: evidence {:.0} against a threshold of {:.0}",
+        rate(evidence.candidate),
+        rate(evidence.stable),
+        level.e,
+        level.threshold
+    )
+}

@@ -1,0 +1,80 @@
+//! Why a rollout stands where it stands: what `status` and the console show for "why is it not moving?".
+
+use model::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::observation::Counts;
+
+/// What a rollout does, what it waits for and what the evidence says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// What it is doing, in one line.
+    pub doing: String,
+    /// What has to happen before it moves; `None` when nothing has.
+    pub wait: Option<Wait>,
+    /// What is known about the new release.
+    pub evidence: Evidence,
+}
+
+/// What a rollout waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// In words.
+    pub what: String,
+    /// When it gives up or goes on, if time alone decides.
+    pub until: Option<Timestamp>,
+}
+
+/// What is known about the new release.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Evidence {
+    /// Requests and errors of the new release in this rollout.
+    pub candidate: Counts,
+    /// Requests and errors of the old release in the same time.
+    pub stable: Counts,
+    /// The judge's evidence against the release; `None` when it is switched off.
+    pub against: Option<Level>,
+    /// The evidence for the release at this weight; `None` when promotion does not ask for it.
+    pub for_it: Option<Level>,
+    /// The threshold rules.
+    pub rules: Vec<RuleEvidence>,
+}
+
+/// An e-value and the threshold at which it decides.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    /// The evidence: 1 is none.
+    pub e: f64,
+    /// It decides at this.
+    pub threshold: f64,
+}
+
+impl Level {
+    pub(crate) fn new(ln_e: f64, probability: f64) -> Self {
+        // JSON has no infinity; e^700 is far beyond any threshold.
+        Self { e: ln_e.min(700.0).exp(), threshold: 1.0 / probability }
+    }
+
+    /// Whether it decides.
+    pub fn decides(self) -> bool {
+        self.e >= self.threshold
+    }
+}
+
+/// How far a threshold rule has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RuleEvidence {
+    /// Its name.
+    pub name: String,
+    /// The last value; `None` without data.
+    pub last_value: Option<f64>,
+    /// Measurements taken.
+    pub taken: u32,
+    /// Of those, failed.
+    pub failed: u32,
+    /// Of those, inconclusive.
+    pub inconclusive: u32,
+}

@@ -1,0 +1,283 @@
+//! The state of a rollout, moved by events alone.
+
+use std::collections::BTreeMap;
+
+use model::strategy::{Kind, Step, Strategy};
+use model::{Epoch, ReleaseNumber, RolloutNumber, Timestamp, Weight};
+
+use crate::event::{Cause, Event, PauseReason, RollbackReason};
+use crate::judge::Stretch;
+use crate::observation::{Counts, EpochTally};
+use crate::rules;
+use crate::transitions;
+
+/// One rollout at one place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rollout {
+    /// Its number at its place.
+    pub number: RolloutNumber,
+    /// The release that served before, if any.
+    pub from: Option<ReleaseNumber>,
+    /// The release that shall serve.
+    pub to: ReleaseNumber,
+    /// What asked for it.
+    pub cause: Cause,
+    /// How it goes.
+    pub strategy: Strategy,
+    /// The full number of replicas of the old release.
+    pub stable_replicas: u32,
+    /// The full number of replicas of the new release.
+    pub candidate_replicas: u32,
+    /// Where it is.
+    pub phase: Phase,
+    /// The canary's step, from 0; one past the last is the full promotion.
+    pub step: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it entered its phase.
+    pub phase_since: Timestamp,
+    /// When it entered its step.
+    pub step_since: Timestamp,
+    /// When anything last moved forward: what the progress deadline counts from.
+    pub progressed_at: Timestamp,
+    /// The new release's share of the requests.
+    pub weight: Weight,
+    /// The epoch in force.
+    pub epoch: Epoch,
+    /// Replicas wanted of the old release.
+    pub wanted_stable: u32,
+    /// Replicas wanted of the new release.
+    pub wanted_candidate: u32,
+    /// The most replicas of the new release that were ever ready.
+    pub most_ready: u32,
+    /// What was counted.
+    pub book: Book,
+    /// When the counts were last written down.
+    pub measured_at: Timestamp,
+    /// The threshold rules, in the strategy's order.
+    pub rules: Vec<rules::State>,
+}
+
+/// Where a rollout is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Replicas and traffic move to the new release.
+    Progressing,
+    /// It stands still, still watched.
+    Paused(PauseReason),
+    /// The new release takes all requests; the old one is kept warm.
+    Promoted,
+    /// Traffic goes back to the old release.
+    RollingBack(RollbackReason),
+    /// The new release stands alone.
+    Completed,
+    /// The old release serves again.
+    RolledBack(RollbackReason),
+}
+
+impl Phase {
+    /// Its name in the table of transitions and in every report.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Progressing => "progressing",
+            Self::Paused(_) => "paused",
+            Self::Promoted => "promoted",
+            Self::RollingBack(_) => "rollingBack",
+            Self::Completed => "completed",
+            Self::RolledBack(_) => "rolledBack",
+        }
+    }
+
+    /// Whether nothing can happen any more.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self, Self::Completed | Self::RolledBack(_))
+    }
+}
+
+/// Why an event cannot follow. Only a damaged or foreign journal gives one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the event {event} cannot follow in phase {phase}")]
+pub struct IllegalEvent {
+    /// The phase.
+    pub phase: &'static str,
+    /// The event.
+    pub event: &'static str,
+}
+
+/// Counts by epoch, added up over the lives of the counter.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Book {
+    weights: BTreeMap<Epoch, Weight>,
+    pages: BTreeMap<(String, Epoch), EpochTally>,
+}
+
+impl Book {
+    /// Takes cumulative counts into account; counts of epochs that are not this rollout's are left out.
+    pub fn enter(&mut self, instance: &str, tallies: &[EpochTally]) {
+        for tally in tallies.iter().filter(|tally| self.weights.contains_key(&tally.epoch)) {
+            self.pages.insert((instance.to_owned(), tally.epoch), *tally);
+        }
+    }
+
+    /// Those of `tallies` that would change the book.
+    pub fn news(&self, instance: &str, tallies: &[EpochTally]) -> Vec<EpochTally> {
+        tallies
+            .iter()
+            .filter(|tally| self.weights.contains_key(&tally.epoch))
+            .filter(|tally| {
+                let known = self.pages.get(&(instance.to_owned(), tally.epoch));
+                let empty = tally.candidate == Counts::default() && tally.stable == Counts::default();
+                known.is_none_or(|known| known != *tally) && !(known.is_none() && empty)
+            })
+            .copied()
+            .collect()
+    }
+
+    /// What the judge looks at: counts by weight.
+    pub fn stretches(&self) -> Vec<Stretch> {
+        let mut by_weight: BTreeMap<Weight, (Counts, Counts)> = BTreeMap::new();
+        for ((_, epoch), tally) in &self.pages {
+            if let Some(weight) = self.weights.get(epoch) {
+                let sum = by_weight.entry(*weight).or_default();
+                *sum = (sum.0.plus(tally.candidate), sum.1.plus(tally.stable));
+            }
+        }
+        by_weight
+            .into_iter()
+            .map(|(weight, (candidate, stable))| Stretch { weight: weight.fraction(), candidate, stable })
+            .collect()
+    }
+
+    /// Of the new release in one epoch.
+    pub fn candidate_in(&self, epoch: Epoch) -> Counts {
+        let pages = self.pages.iter().filter(|((_, e), _)| *e == epoch);
+        pages.fold(Counts::default(), |sum, (_, tally)| sum.plus(tally.candidate))
+    }
+
+    /// Of both releases in the whole rollout: `(candidate, stable)`.
+    pub fn totals(&self) -> (Counts, Counts) {
+        self.pages.values().fold((Counts::default(), Counts::default()), |(candidate, stable), tally| {
+            (candidate.plus(tally.candidate), stable.plus(tally.stable))
+        })
+    }
+}
+
+impl Rollout {
+    /// The rollout that a [`Event::Started`] begins, at a place whose traffic is in `epoch`. `None` for another event.
+    pub fn begin(event: &Event, epoch: Epoch, at: Timestamp) -> Option<Self> {
+        let Event::Started { number, from, to, cause, strategy, stable_replicas, candidate_replicas } = event else {
+            return None;
+        };
+        Some(Self {
+            number: *number,
+            from: *from,
+            to: *to,
+            cause: *cause,
+            strategy: strategy.clone(),
+            stable_replicas: *stable_replicas,
+            candidate_replicas: *candidate_replicas,
+            phase: Phase::Progressing,
+            step: 0,
+            started_at: at,
+            phase_since: at,
+            step_since: at,
+            progressed_at: at,
+            weight: Weight::NONE,
+            epoch,
+            wanted_stable: *stable_replicas,
+            wanted_candidate: 0,
+            most_ready: 0,
+            book: Book::default(),
+            measured_at: at,
+            rules: vec![rules::State::default(); strategy.analysis.metrics.len()],
+        })
+    }
+
+    /// Moves the state.
+    ///
+    /// # Errors
+    /// When the event cannot follow in this phase; the state is unchanged.
+    pub fn apply(&mut self, event: &Event, at: Timestamp) -> Result<(), IllegalEvent> {
+        let illegal = IllegalEvent { phase: self.phase.name(), event: event.name() };
+        let next = transitions::next(self.phase.name(), event.name()).ok_or(illegal)?;
+        let changes_phase = next != self.phase.name();
+        match event {
+            Event::Started { .. } => {}
+            Event::Scaled { stable, candidate } => {
+                (self.wanted_stable, self.wanted_candidate) = (*stable, *candidate);
+                self.progressed_at = at;
+            }
+            Event::Shifted { weight, epoch } => self.shift(*weight, *epoch, at),
+            Event::Readied { ready } => {
+                self.most_ready = *ready;
+                self.progressed_at = at;
+            }
+            Event::StepEntered { step } => self.enter_step(*step, at),
+            Event::Measured { instance, tallies } => {
+                self.book.enter(instance, tallies);
+                self.measured_at = at;
+            }
+            Event::RuleMeasured(measurement) => {
+                if let Some(state) = self.rules.get_mut(measurement.rule as usize) {
+                    state.apply(measurement, at);
+                }
+            }
+            Event::Paused { reason } => self.phase = Phase::Paused(reason.clone()),
+            Event::Resumed { step } => {
+                self.phase = Phase::Progressing;
+                self.rules.iter_mut().for_each(rules::State::forgive);
+                self.enter_step(*step, at);
+            }
+            Event::Promoted => self.phase = Phase::Promoted,
+            Event::RollbackBegun { reason } => self.phase = Phase::RollingBack(reason.clone()),
+            Event::RolledBack => {
+                if let Phase::RollingBack(reason) = &self.phase {
+                    self.phase = Phase::RolledBack(reason.clone());
+                }
+                (self.wanted_stable, self.wanted_candidate) = (self.stable_replicas, 0);
+            }
+            Event::Completed => {
+                self.phase = Phase::Completed;
+                self.wanted_stable = 0;
+            }
+        }
+        if changes_phase {
+            self.phase_since = at;
+        }
+        Ok(())
+    }
+
+    fn shift(&mut self, weight: Weight, epoch: Epoch, at: Timestamp) {
+        if self.weight == Weight::NONE {
+            // The rules begin to watch with the first request that the new release may get.
+            self.rules.iter_mut().filter(|rule| rule.taken == 0).for_each(|rule| rule.last_at = at);
+        }
+        (self.weight, self.epoch) = (weight, epoch);
+        self.book.weights.insert(epoch, weight);
+        self.progressed_at = at;
+    }
+
+    fn enter_step(&mut self, step: u32, at: Timestamp) {
+        self.step = step;
+        self.step_since = at;
+        self.progressed_at = at;
+    }
+
+    /// The canary's steps; none for a rolling update.
+    pub fn steps(&self) -> &[Step] {
+        match &self.strategy.kind {
+            Kind::Canary { steps } => steps,
+            Kind::Rolling { .. } => &[],
+        }
+    }
+
+    /// The step that it is in; `None` in the full promotion and in a rolling update.
+    pub fn current_step(&self) -> Option<&Step> {
+        self.steps().get(self.step as usize)
+    }
+
+    /// The number of the step after the last one: the full promotion.
+    pub fn last_step(&self) -> u32 {
+        u32::try_from(self.steps().len()).unwrap_or(u32::MAX)
+    }
+}

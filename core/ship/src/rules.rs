@@ -1,0 +1,203 @@
+//! Threshold rules on the new release, with the meaning of Argo Rollouts' analysis metrics.
+//!
+//! Two things are deliberately different: a rule without data is inconclusive, never successful, and a measurement
+//! that cannot be taken never rolls back: it pauses.
+
+use model::Timestamp;
+use model::latency::Histogram;
+use model::strategy::{Metric, Source};
+use serde::{Deserialize, Serialize};
+
+use crate::observation::Counts;
+
+/// How long after a measurement that could not be taken the next one is tried, at most.
+pub const ERROR_RETRY: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// One measurement of one rule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Measurement {
+    /// The rule's index in the strategy.
+    pub rule: u32,
+    /// What was measured; `None` without data.
+    pub value: Option<f64>,
+    /// What it means.
+    pub outcome: Outcome,
+    /// The cumulative reading that the next measurement counts from.
+    pub reading: Reading,
+}
+
+/// What a measurement means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// The success condition holds.
+    Successful,
+    /// The failure condition holds, or the only condition, one of success, does not.
+    Failed,
+    /// Neither, or no data.
+    Inconclusive,
+    /// It could not be taken.
+    Error,
+}
+
+/// A cumulative reading of the new release's counters.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    /// The counter's life.
+    pub instance: String,
+    /// Requests and errors.
+    pub counts: Counts,
+    /// Latencies.
+    pub latency: Histogram,
+}
+
+impl Reading {
+    fn since(&self, earlier: &Self) -> (Counts, Histogram) {
+        if self.instance != earlier.instance {
+            return (self.counts, self.latency.clone());
+        }
+        let counts = Counts {
+            requests: self.counts.requests.saturating_sub(earlier.counts.requests),
+            errors: self.counts.errors.saturating_sub(earlier.counts.errors),
+        };
+        (counts, self.latency.since(&earlier.latency))
+    }
+}
+
+/// How far a rule has come.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// Measurements taken, those in error not counted.
+    pub taken: u32,
+    /// Of those, failed.
+    pub failed: u32,
+    /// Of those, inconclusive.
+    pub inconclusive: u32,
+    /// Measurements in a row that could not be taken.
+    pub errors_in_a_row: u32,
+    /// The last value.
+    pub last_value: Option<f64>,
+    /// When the last measurement was tried, or the rule began to watch.
+    pub last_at: Timestamp,
+    /// Whether the last one was an error.
+    pub last_was_error: bool,
+    /// What the next measurement counts from.
+    pub reading: Reading,
+}
+
+impl State {
+    /// Takes a measurement into account.
+    pub fn apply(&mut self, measurement: &Measurement, at: Timestamp) {
+        self.last_at = at;
+        self.last_was_error = measurement.outcome == Outcome::Error;
+        if self.last_was_error {
+            self.errors_in_a_row += 1;
+            return;
+        }
+        self.errors_in_a_row = 0;
+        self.taken += 1;
+        self.last_value = measurement.value;
+        self.reading = measurement.reading.clone();
+        match measurement.outcome {
+            Outcome::Failed => self.failed += 1,
+            Outcome::Inconclusive => self.inconclusive += 1,
+            Outcome::Successful | Outcome::Error => {}
+        }
+    }
+
+    /// Forgives what was inconclusive: somebody looked and let the rollout go on.
+    pub fn forgive(&mut self) {
+        self.inconclusive = 0;
+        self.errors_in_a_row = 0;
+    }
+
+    /// When the next measurement is due; `None` when the rule has all it wants.
+    pub fn due(&self, metric: &Metric) -> Option<Timestamp> {
+        if metric.count.is_some_and(|count| self.taken >= count) {
+            return None;
+        }
+        let wait = if self.last_was_error { metric.interval.min(ERROR_RETRY) } else { metric.interval };
+        Some(self.last_at.after(wait))
+    }
+
+    /// What the rule says so far.
+    pub fn verdict(&self, metric: &Metric) -> Verdict {
+        let over = |n: u32, limit: Option<u32>| limit.is_some_and(|limit| n > limit);
+        let value = self.last_value.map_or_else(|| "no data".to_owned(), |value| format!("{value:.4}"));
+        if over(self.failed, metric.failure_limit) {
+            return Verdict::Failed(format!(
+                "{}: {} of {} measurements failed, more than failureLimit {} (last: {value}{})",
+                metric.name,
+                self.failed,
+                self.taken,
+                metric.failure_limit.unwrap_or_default(),
+                conditions(metric),
+            ));
+        }
+        if over(self.inconclusive, metric.inconclusive_limit) {
+            return Verdict::Inconclusive(format!(
+                "{}: {} of {} measurements were neither success nor failure (last: {value})",
+                metric.name, self.inconclusive, self.taken
+            ));
+        }
+        if over(self.errors_in_a_row, metric.consecutive_error_limit) {
+            return Verdict::Inconclusive(format!(
+                "{}: the last {} measurements could not be taken",
+                metric.name, self.errors_in_a_row
+            ));
+        }
+        Verdict::Fine
+    }
+}
+
+fn conditions(metric: &Metric) -> String {
+    let mut text = String::new();
+    if let Some(condition) = metric.success_condition {
+        text.push_str(&format!(", success is {condition}"));
+    }
+    if let Some(condition) = metric.failure_condition {
+        text.push_str(&format!(", failure is {condition}"));
+    }
+    text
+}
+
+/// What a rule says so far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing speaks against the release.
+    Fine,
+    /// Roll back; why.
+    Failed(String),
+    /// Pause; why.
+    Inconclusive(String),
+}
+
+/// Takes one measurement over `seconds` since the last one. An unreachable fleet is an error.
+pub fn measure(rule: u32, metric: &Metric, state: &State, now: Option<&Reading>, seconds: f64) -> Measurement {
+    let Some(reading) = now else {
+        return Measurement { rule, value: None, outcome: Outcome::Error, reading: state.reading.clone() };
+    };
+    let (counts, latency) = reading.since(&state.reading);
+    let value = match metric.source {
+        Source::ErrorRate => counts.error_rate(),
+        Source::Latency(quantile) => latency.quantile(quantile).map(|latency| latency.as_secs_f64()),
+        Source::RequestRate => (seconds > 0.0).then(|| counts.requests as f64 / seconds),
+    };
+    let outcome = value.map_or(Outcome::Inconclusive, |value| outcome(metric, value));
+    Measurement { rule, value, outcome, reading: reading.clone() }
+}
+
+fn outcome(metric: &Metric, value: f64) -> Outcome {
+    match (metric.success_condition, metric.failure_condition) {
+        (None, None) => Outcome::Inconclusive,
+        (Some(success), None) if success.holds(value) => Outcome::Successful,
+        (Some(_), None) => Outcome::Failed,
+        (None, Some(failure)) if failure.holds(value) => Outcome::Failed,
+        (None, Some(_)) => Outcome::Successful,
+        (Some(_), Some(failure)) if failure.holds(value) => Outcome::Failed,
+        (Some(success), Some(_)) if success.holds(value) => Outcome::Successful,
+        (Some(_), Some(_)) => Outcome::Inconclusive,
+    }
+}
