@@ -1,1 +1,18 @@
-//! The story: the only place where the acts meet.
+//! The story: the only place where the acts meet. Today it tells of releases and rollouts; objectives, incidents and
+//! evidence join it here, never by an arrow from one act to another.
+//!
+//! Lives here: the journal's events, the state they build up ([`World`]), and the rules that span releases, places
+//! and rollouts. Does not live here: how a rollout goes (`ship`), how events are stored (`record`), who carries them
+//! out (`runtime`).
+
+mod claims;
+mod decide;
+mod event;
+mod lane;
+mod world;
+
+pub use decide::{Command, decide};
+pub use event::Event;
+pub use lane::{Lane, Serving};
+pub use ship::Refusal;
+pub use world::{Illegal, KEPT_RELEASES, Service, World};

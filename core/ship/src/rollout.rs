@@ -133,6 +133,11 @@ impl Book {
             .collect()
     }
 
+    /// Whether an epoch is one of this rollout's.
+    pub fn covers(&self, epoch: Epoch) -> bool {
+        self.weights.contains_key(&epoch)
+    }
+
     /// What the judge looks at: counts by weight.
     pub fn stretches(&self) -> Vec<Stretch> {
         let mut by_weight: BTreeMap<Weight, (Counts, Counts)> = BTreeMap::new();

@@ -1,1 +1,20 @@
 //! Makes the rules happen: decide, append, apply, reconcile.
+//!
+//! One loop owns the world. A command or a new observation becomes events on a draft of the world; the events are
+//! appended to the journal as one unit; only then the draft becomes the world and what is wanted goes to the fleet.
+//! Killed anywhere in between, the next control replays the journal and finds the same wanted state: wanting is
+//! idempotent, so nothing is done twice.
+//!
+//! Does not live here: the rules themselves (`lifecycle`, `ship`), any real journal, fleet or clock (`adapters`).
+
+mod control;
+mod draft;
+mod engine;
+mod handle;
+mod observe;
+mod request;
+mod wanted;
+
+pub use control::{Config, Ports, start};
+pub use handle::{Error, Handle, Snapshot};
+pub use request::{Answer, Deploy, Operate, Operation, Rollback, Ship};

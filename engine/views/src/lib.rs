@@ -1,1 +1,197 @@
-//! Read models: the shapes that faces show.
+//! Read models: the shapes that faces show, made from the world and from what is seen. Disposable: nothing is kept here.
+//!
+//! Does not live here: how a face shows them, and any decision.
+
+use std::collections::BTreeMap;
+
+use lifecycle::{Lane, World};
+use model::{Digest, Place, ReleaseNumber, RolloutNumber, Timestamp, Weight};
+use ports::fleet::{ReplicaSeen, Seen};
+use serde::{Deserialize, Serialize};
+use ship::{Cause, Phase, Report, Rollout};
+
+/// Everything at one glance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The version of control.
+    pub version: String,
+    /// When this was true.
+    pub at: Timestamp,
+    /// Whether the agent answers; when not, replicas are the last that were seen.
+    pub agent_reachable: bool,
+    /// Where the gateway listens.
+    pub gateway: Option<String>,
+    /// What needs somebody's attention, in words.
+    pub warnings: Vec<String>,
+    /// Every place where something was deployed.
+    pub places: Vec<PlaceStatus>,
+}
+
+/// One service in one environment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlaceStatus {
+    /// Where.
+    #[serde(flatten)]
+    pub place: Place,
+    /// The release that takes all requests; `None` during a rollout and before the first.
+    pub serving: Option<ReleaseNumber>,
+    /// The hosts it answers.
+    pub hosts: Vec<String>,
+    /// The path prefixes it answers.
+    pub path_prefixes: Vec<String>,
+    /// The latest rollout, ended or not.
+    pub rollout: Option<RolloutStatus>,
+    /// The releases that run.
+    pub releases: Vec<ReleaseStatus>,
+    /// The releases that served here, oldest first.
+    pub history: Vec<ReleaseNumber>,
+}
+
+/// A release at a place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseStatus {
+    /// Which.
+    pub release: ReleaseNumber,
+    /// Of its artifact.
+    pub artifact: Option<Digest>,
+    /// Of its effective configuration here.
+    pub configuration: Option<Digest>,
+    /// Its share of the requests, in basis points.
+    pub weight: Weight,
+    /// How many replicas are wanted.
+    pub wanted: u32,
+    /// How many are ready.
+    pub ready: u32,
+    /// Each replica.
+    pub replicas: Vec<ReplicaSeen>,
+    /// Why they keep dying, when they do.
+    pub crash_loop: Option<String>,
+}
+
+/// A rollout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutStatus {
+    /// Its number at its place.
+    pub number: RolloutNumber,
+    /// The release before.
+    pub from: Option<ReleaseNumber>,
+    /// The release that shall serve.
+    pub to: ReleaseNumber,
+    /// What asked for it.
+    pub cause: Cause,
+    /// `rolling` or `canary`.
+    pub strategy: String,
+    /// `progressing`, `paused`, `promoted`, `rollingBack`, `completed` or `rolledBack`.
+    pub phase: String,
+    /// Why it is paused or goes back.
+    pub reason: Option<String>,
+    /// The canary's step, from 0; equal to `steps` in the full promotion.
+    pub step: u32,
+    /// How many steps.
+    pub steps: u32,
+    /// The new release's share of the requests, in basis points.
+    pub weight: Weight,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it entered its phase.
+    pub phase_since: Timestamp,
+    /// Whether it has ended.
+    pub ended: bool,
+    /// Why it stands where it stands; absent once it has ended.
+    pub report: Option<Report>,
+}
+
+/// The status of every place, or of those that `wanted` accepts.
+pub fn status(
+    world: &World,
+    seen: &Seen,
+    reports: &BTreeMap<Place, Report>,
+    wanted: impl Fn(&Place) -> bool,
+) -> Vec<PlaceStatus> {
+    let lanes = world.lanes.iter().filter(|(place, _)| wanted(place));
+    lanes.map(|(place, lane)| place_status(world, seen, place, lane, reports.get(place))).collect()
+}
+
+fn place_status(world: &World, seen: &Seen, place: &Place, lane: &Lane, report: Option<&Report>) -> PlaceStatus {
+    let serving = world.serving(place);
+    let route = serving.as_ref().and_then(|s| s.route_of).and_then(|of| world.spec(place, of));
+    let share = |number: ReleaseNumber| {
+        let shares = serving.iter().flat_map(|s| &s.shares);
+        shares.filter(|(release, _)| *release == number).map(|(_, weight)| *weight).next().unwrap_or_default()
+    };
+    let wanted = |number: ReleaseNumber| {
+        let groups = serving.iter().flat_map(|s| &s.groups);
+        groups.filter(|(release, _)| *release == number).map(|(_, replicas)| *replicas).sum()
+    };
+    let mut numbers: Vec<ReleaseNumber> =
+        serving.iter().flat_map(|s| &s.groups).map(|(release, _)| *release).collect();
+    let existing = seen.groups.iter().filter(|group| group.id.place == *place && !group.replicas.is_empty());
+    numbers.extend(existing.map(|group| group.id.release));
+    numbers.sort_unstable();
+    numbers.dedup();
+    let releases = numbers
+        .into_iter()
+        .map(|number| {
+            let group = seen.groups.iter().find(|g| g.id.place == *place && g.id.release == number);
+            let replicas = group.map_or_else(Vec::new, |group| group.replicas.clone());
+            ReleaseStatus {
+                release: number,
+                artifact: world.release(&place.service, number).map(|release| release.artifact.digest),
+                configuration: world.spec(place, number).map(model::Spec::digest),
+                weight: share(number),
+                wanted: wanted(number),
+                ready: ready(&replicas),
+                replicas,
+                crash_loop: group.and_then(|group| group.crash_loop.clone()),
+            }
+        })
+        .collect();
+    PlaceStatus {
+        place: place.clone(),
+        serving: lane.settled(),
+        hosts: route.map_or_else(Vec::new, |spec| spec.route.hosts.clone()),
+        path_prefixes: route.map_or_else(Vec::new, |spec| spec.route.path_prefixes.clone()),
+        rollout: lane.rollout.as_ref().map(|rollout| rollout_status(rollout, report)),
+        releases,
+        history: lane.history.clone(),
+    }
+}
+
+/// How many replicas take requests.
+pub fn ready(replicas: &[ReplicaSeen]) -> u32 {
+    let ready = replicas.iter().filter(|replica| replica.phase == ports::fleet::ReplicaPhase::Ready);
+    u32::try_from(ready.count()).unwrap_or(u32::MAX)
+}
+
+/// The status of one rollout.
+pub fn rollout_status(rollout: &Rollout, report: Option<&Report>) -> RolloutStatus {
+    let reason = match &rollout.phase {
+        Phase::Paused(reason) => Some(reason.to_string()),
+        Phase::RollingBack(reason) | Phase::RolledBack(reason) => Some(reason.to_string()),
+        Phase::Progressing | Phase::Promoted | Phase::Completed => None,
+    };
+    let ended = rollout.phase.is_terminal();
+    RolloutStatus {
+        number: rollout.number,
+        from: rollout.from,
+        to: rollout.to,
+        cause: rollout.cause,
+        strategy: match rollout.strategy.kind {
+            model::strategy::Kind::Rolling { .. } => "rolling".to_owned(),
+            model::strategy::Kind::Canary { .. } => "canary".to_owned(),
+        },
+        phase: rollout.phase.name().to_owned(),
+        reason,
+        step: rollout.step,
+        steps: rollout.last_step(),
+        weight: rollout.weight,
+        started_at: rollout.started_at,
+        phase_since: rollout.phase_since,
+        ended,
+        report: report.filter(|_| !ended).cloned(),
+    }
+}

@@ -1,0 +1,278 @@
+//! Commands that span releases, places and rollouts become events, or are refused with the way out.
+
+use std::collections::BTreeMap;
+
+use model::release::Artifact;
+use model::{EnvironmentName, Place, Release, ReleaseNumber, ServiceName, Spec, Timestamp};
+use ship::Refusal;
+use ship::{Cause, Phase};
+
+use crate::claims;
+use crate::event::Event;
+use crate::lane::{Lane, at_once};
+use crate::world::{KEPT_RELEASES, World};
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Make an artifact and its configurations a release, and roll it out at one place.
+    Deploy {
+        /// The service.
+        service: ServiceName,
+        /// The artifact, already in the store.
+        artifact: Artifact,
+        /// The effective configuration for each environment.
+        specs: BTreeMap<EnvironmentName, Spec>,
+        /// Where it is rolled out.
+        environment: EnvironmentName,
+    },
+    /// Roll out in one environment what serves in another: the same release.
+    Ship {
+        /// The service.
+        service: ServiceName,
+        /// Where it serves.
+        from: EnvironmentName,
+        /// Where it shall serve.
+        to: EnvironmentName,
+    },
+    /// Return to an earlier release, artifact and configuration.
+    Rollback {
+        /// Where.
+        place: Place,
+        /// To which; the one before when absent.
+        to: Option<ReleaseNumber>,
+    },
+    /// Move the rollout under way.
+    Operate {
+        /// Where.
+        place: Place,
+        /// How.
+        command: ship::Command,
+    },
+}
+
+/// Turns a command into the events that carry it out. No event means that everything is as asked already.
+///
+/// # Errors
+/// When the command makes no sense now.
+pub fn decide(world: &World, command: Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
+    match command {
+        Command::Deploy { service, artifact, specs, environment } => {
+            deploy(world, service, artifact, specs, environment, at)
+        }
+        Command::Ship { service, from, to } => ship_on(world, service, from, to, at),
+        Command::Rollback { place, to } => rollback(world, place, to, at),
+        Command::Operate { place, command } => operate(world, place, command, at),
+    }
+}
+
+fn deploy(
+    world: &World,
+    service: ServiceName,
+    artifact: Artifact,
+    specs: BTreeMap<EnvironmentName, Spec>,
+    environment: EnvironmentName,
+    at: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
+    let place = Place { service: service.clone(), environment };
+    let known = world.services.get(&service);
+    let same = known.and_then(|known| {
+        known.releases.values().rev().find(|release| {
+            release.artifact.digest == artifact.digest
+                && release.artifact.name == artifact.name
+                && same_behaviour(&release.specs, &specs)
+        })
+    });
+    if let Some(release) = same {
+        return roll_out(world, place, release, Cause::Deploy, at);
+    }
+    let number = known.map_or_else(|| ReleaseNumber(1), |known| known.last_number.next());
+    let release = Release { service: service.clone(), number, artifact, specs };
+    let rollout = roll_out(world, place, &release, Cause::Deploy, at)?;
+    let mut events = vec![Event::ReleaseRegistered(release)];
+    events.extend(rollout);
+    events.extend(retired(world, &service, number));
+    Ok(events)
+}
+
+fn same_behaviour(a: &BTreeMap<EnvironmentName, Spec>, b: &BTreeMap<EnvironmentName, Spec>) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|((x, a), (y, b))| x == y && a.digest() == b.digest())
+}
+
+/// The oldest releases beyond [`KEPT_RELEASES`] that nothing uses, the newest not counted.
+fn retired(world: &World, service: &ServiceName, newest: ReleaseNumber) -> Vec<Event> {
+    let Some(known) = world.services.get(service) else {
+        return vec![];
+    };
+    let in_use = world.in_use(service);
+    let surplus = (known.releases.len() + 1).saturating_sub(KEPT_RELEASES);
+    known
+        .releases
+        .keys()
+        .filter(|number| !in_use.contains(number) && **number != newest)
+        .take(surplus)
+        .map(|number| Event::ReleaseRetired { service: service.clone(), number: *number })
+        .collect()
+}
+
+fn ship_on(
+    world: &World,
+    service: ServiceName,
+    from: EnvironmentName,
+    to: EnvironmentName,
+    at: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
+    let source = Place { service: service.clone(), environment: from };
+    let lane = world.lanes.get(&source);
+    let Some(number) = lane.and_then(Lane::settled) else {
+        return Err(match lane.and_then(Lane::active) {
+            Some(rollout) => Refusal::new(
+                format!("release {} does not take all requests at {source} yet", rollout.to),
+                "wait for its rollout to end: `shipshape status` says what it waits for",
+            ),
+            None => Refusal::new(
+                format!("nothing serves at {source}"),
+                format!("deploy there first: `shipshape deploy ARTIFACT -e {}`", source.environment),
+            ),
+        });
+    };
+    let release = known_release(world, &service, number)?;
+    roll_out(world, Place { service, environment: to }, &release, Cause::Promotion, at)
+}
+
+fn rollback(
+    world: &World,
+    place: Place,
+    to: Option<ReleaseNumber>,
+    at: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
+    let lane = lane(world, &place)?;
+    if let Some(active) = lane.active() {
+        if to.is_none() || to == active.from {
+            return operate(world, place, ship::Command::Abort, at);
+        }
+        if active.phase != Phase::Promoted {
+            return Err(busy(&place, lane));
+        }
+    }
+    let number = match to {
+        Some(number) => number,
+        None => lane.previous().ok_or_else(|| {
+            Refusal::new(
+                format!("no earlier release served at {place}"),
+                "deploy a release that works; `shipshape status` lists what is known",
+            )
+        })?,
+    };
+    if !lane.history.contains(&number) {
+        let served: Vec<String> = lane.history.iter().map(ToString::to_string).collect();
+        return Err(Refusal::new(
+            format!("release {number} has not served at {place}"),
+            format!("choose one that has: {}", if served.is_empty() { "none".to_owned() } else { served.join(", ") }),
+        ));
+    }
+    let release = known_release(world, &place.service, number)?;
+    let events = roll_out(world, place.clone(), &release, Cause::Rollback, at)?;
+    if events.is_empty() {
+        return Err(Refusal::new(
+            format!("release {number} serves at {place} already"),
+            "name another with `--to`",
+        ));
+    }
+    Ok(events)
+}
+
+fn operate(world: &World, place: Place, command: ship::Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
+    let Some(rollout) = lane(world, &place)?.active() else {
+        return Err(Refusal::new(
+            format!("no rollout is under way at {place}"),
+            "`shipshape deploy` starts one, `shipshape rollback` returns to an earlier release",
+        ));
+    };
+    let events = ship::decide(rollout, command, at)?;
+    Ok(events.into_iter().map(|event| Event::Rollout { place: place.clone(), event }).collect())
+}
+
+fn roll_out(
+    world: &World,
+    place: Place,
+    release: &Release,
+    cause: Cause,
+    at: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
+    let spec = release.specs.get(&place.environment).ok_or_else(|| {
+        let known: Vec<&str> = release.specs.keys().map(EnvironmentName::as_str).collect();
+        Refusal::new(
+            format!("release {} has no environment {}", release.number, place.environment),
+            format!("it has {}; declare others under `environments` in the manifest", known.join(", ")),
+        )
+    })?;
+    let nothing = Lane::default();
+    let lane = world.lanes.get(&place).unwrap_or(&nothing);
+    if lane.settled() == Some(release.number) {
+        return Ok(vec![]);
+    }
+    let mut events = Vec::new();
+    let mut from = lane.stable;
+    match lane.active() {
+        Some(active) if active.phase == Phase::Promoted => {
+            // The warm old release makes room: at most two releases run at one place.
+            events.extend(ship::decide(active, ship::Command::Complete, at)?);
+            from = Some(active.to);
+        }
+        Some(_) => return Err(busy(&place, lane)),
+        None => {}
+    }
+    claims::check(world, spec)?;
+    let direct = from.is_none() || cause == Cause::Rollback;
+    let stable_replicas = from.and_then(|from| world.spec(&place, from)).map_or(0, |spec| spec.replicas);
+    events.push(ship::Event::Started {
+        number: lane.last_rollout.next(),
+        from,
+        to: release.number,
+        cause,
+        strategy: if direct { at_once(&spec.rollout) } else { spec.rollout.clone() },
+        stable_replicas,
+        candidate_replicas: spec.replicas,
+    });
+    Ok(events.into_iter().map(|event| Event::Rollout { place: place.clone(), event }).collect())
+}
+
+fn busy(place: &Place, lane: &Lane) -> Refusal {
+    let what = lane.active().map_or_else(String::new, |rollout| {
+        format!(
+            "rollout {} of release {} at {place} is {}",
+            rollout.number,
+            rollout.to,
+            ship::decide::phase_in_words(&rollout.phase)
+        )
+    });
+    Refusal::new(
+        what,
+        format!(
+            "wait for it (`shipshape status`), or end it with `shipshape promote --full -e {0}` or \
+             `shipshape abort -e {0}`",
+            place.environment
+        ),
+    )
+}
+
+fn lane<'a>(world: &'a World, place: &Place) -> Result<&'a Lane, Refusal> {
+    world.lanes.get(place).ok_or_else(|| {
+        let known: Vec<String> = world.lanes.keys().map(ToString::to_string).collect();
+        let known = if known.is_empty() { "nothing yet".to_owned() } else { known.join(", ") };
+        Refusal::new(
+            format!("nothing was ever deployed at {place}"),
+            format!("known is {known}; `shipshape deploy ARTIFACT -e {}` starts", place.environment),
+        )
+    })
+}
+
+fn known_release(world: &World, service: &ServiceName, number: ReleaseNumber) -> Result<Release, Refusal> {
+    world.release(service, number).map(|release| release.as_ref().clone()).ok_or_else(|| {
+        Refusal::new(
+            format!("release {number} of {service} is not kept any more"),
+            format!("the newest {KEPT_RELEASES} and those in use are; deploy its artifact again"),
+        )
+    })
+}

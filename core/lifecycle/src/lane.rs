@@ -1,0 +1,126 @@
+//! One place's line of releases: what serves, what came before, and the rollout between the two.
+
+use model::strategy::{Analysis, Kind, Strategy};
+use model::{Epoch, Generation, ReleaseNumber, RolloutNumber, Timestamp, Weight};
+use ship::{Event, Phase, Rollout};
+
+use crate::world::Illegal;
+
+/// The line of releases at one place.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Lane {
+    /// The release that serves when no rollout is under way.
+    pub stable: Option<ReleaseNumber>,
+    /// The releases that served here, oldest first, the stable one last. A return to an earlier release cuts off what
+    /// came after it, so that the next return goes further back, never forward to what was left.
+    pub history: Vec<ReleaseNumber>,
+    /// The latest rollout, ended or not.
+    pub rollout: Option<Rollout>,
+    /// The number of the latest rollout.
+    pub last_rollout: RolloutNumber,
+    /// The epoch of the traffic's weights.
+    pub epoch: Epoch,
+    /// The event that last changed what the fleet should look like here.
+    pub changed_at: Generation,
+}
+
+/// What should run and serve at a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serving {
+    /// Releases and how many replicas of each; none with zero.
+    pub groups: Vec<(ReleaseNumber, u32)>,
+    /// Releases and their shares of the requests; none with zero. Empty when nothing serves.
+    pub shares: Vec<(ReleaseNumber, Weight)>,
+    /// The release whose route is in force.
+    pub route_of: Option<ReleaseNumber>,
+    /// The epoch of the weights.
+    pub epoch: Epoch,
+}
+
+impl Lane {
+    /// The rollout under way, if any.
+    pub fn active(&self) -> Option<&Rollout> {
+        self.rollout.as_ref().filter(|rollout| !rollout.phase.is_terminal())
+    }
+
+    /// The release that takes all requests; `None` in the middle of a rollout and before the first.
+    pub fn settled(&self) -> Option<ReleaseNumber> {
+        match self.active() {
+            Some(rollout) if rollout.phase == Phase::Promoted => Some(rollout.to),
+            Some(_) => None,
+            None => self.stable,
+        }
+    }
+
+    /// The release before the stable one.
+    pub fn previous(&self) -> Option<ReleaseNumber> {
+        self.history.iter().rev().find(|number| Some(**number) != self.stable).copied()
+    }
+
+    /// Every release that must not be forgotten.
+    pub fn in_use(&self) -> impl Iterator<Item = ReleaseNumber> {
+        let rollout = self.rollout.iter().flat_map(|rollout| [Some(rollout.to), rollout.from]);
+        rollout.chain([self.stable, self.previous()]).flatten()
+    }
+
+    /// What should run and serve here; `stable_replicas` is the stable release's own number.
+    pub fn serving(&self, stable_replicas: u32) -> Serving {
+        let (groups, shares, route_of) = match self.active() {
+            Some(rollout) => {
+                let from = rollout.from.map(|from| (from, rollout.wanted_stable, rollout.weight.rest()));
+                let all = [from, Some((rollout.to, rollout.wanted_candidate, rollout.weight))];
+                let groups = all.iter().flatten().map(|(release, replicas, _)| (*release, *replicas)).collect();
+                let shares = all.iter().flatten().map(|(release, _, weight)| (*release, *weight)).collect();
+                let new_route = rollout.weight == Weight::ALL || rollout.from.is_none();
+                (groups, shares, if new_route { Some(rollout.to) } else { rollout.from })
+            }
+            None => match self.stable {
+                Some(stable) => (vec![(stable, stable_replicas)], vec![(stable, Weight::ALL)], Some(stable)),
+                None => (vec![], vec![], None),
+            },
+        };
+        Serving {
+            groups: groups.into_iter().filter(|(_, replicas): &(_, u32)| *replicas > 0).collect(),
+            shares: shares.into_iter().filter(|(_, weight): &(_, Weight)| *weight > Weight::NONE).collect(),
+            route_of,
+            epoch: self.epoch,
+        }
+    }
+
+    pub(crate) fn apply(&mut self, event: &Event, seq: Generation, at: Timestamp) -> Result<(), Illegal> {
+        if matches!(event, Event::Started { .. }) {
+            if let Some(active) = self.active() {
+                return Err(Illegal(format!("a rollout starts while rollout {} is under way", active.number)));
+            }
+            self.rollout = Rollout::begin(event, self.epoch, at);
+            self.last_rollout = self.rollout.as_ref().map_or(self.last_rollout, |rollout| rollout.number);
+            return Ok(());
+        }
+        let Some(rollout) = &mut self.rollout else {
+            return Err(Illegal(format!("{} without a rollout", event.name())));
+        };
+        rollout.apply(event, at).map_err(|illegal| Illegal(illegal.to_string()))?;
+        self.epoch = rollout.epoch;
+        if event.changes_wanted_state() {
+            self.changed_at = seq;
+        }
+        if rollout.phase == Phase::Completed {
+            let to = rollout.to;
+            self.stable = Some(to);
+            if let Some(position) = self.history.iter().position(|number| *number == to) {
+                self.history.truncate(position);
+            }
+            self.history.push(to);
+        }
+        Ok(())
+    }
+}
+
+/// The strategy for a first release and for a return: there is nobody to compare with, and every second counts.
+pub(crate) fn at_once(declared: &Strategy) -> Strategy {
+    Strategy {
+        kind: Kind::Canary { steps: vec![] },
+        analysis: Analysis { judge: None, metrics: vec![] },
+        ..declared.clone()
+    }
+}

@@ -1,0 +1,110 @@
+//! The state that the journal's events build up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use model::{Digest, Generation, Place, Release, ReleaseNumber, ServiceName, Spec, Timestamp};
+
+use crate::event::Event;
+use crate::lane::{Lane, Serving};
+
+/// How many releases of a service are kept; older ones that nothing uses are retired when a new one comes.
+pub const KEPT_RELEASES: usize = 20;
+
+/// Everything that is known: services with their releases, and places with their rollouts. Cheap to clone.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct World {
+    /// By name.
+    pub services: BTreeMap<ServiceName, Service>,
+    /// By service and environment.
+    pub lanes: BTreeMap<Place, Lane>,
+    /// The event that last changed what the fleet should look like.
+    pub generation: Generation,
+}
+
+/// A service and its releases.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Service {
+    /// The kept releases.
+    pub releases: BTreeMap<ReleaseNumber, Arc<Release>>,
+    /// The number of the latest release, kept or not.
+    pub last_number: ReleaseNumber,
+}
+
+/// Why an event cannot follow. Only a damaged or foreign journal gives one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Illegal(pub(crate) String);
+
+impl World {
+    /// Moves the state; `seq` is the event's number in the journal.
+    ///
+    /// # Errors
+    /// When the event cannot follow.
+    pub fn apply(&mut self, event: &Event, seq: u64, at: Timestamp) -> Result<(), Illegal> {
+        match event {
+            Event::ControlStarted { .. } | Event::ControlStopped => {}
+            Event::ReleaseRegistered(release) => {
+                let service = self.services.entry(release.service.clone()).or_default();
+                service.last_number = service.last_number.max(release.number);
+                service.releases.insert(release.number, Arc::new(release.clone()));
+            }
+            Event::ReleaseRetired { service, number } => self.retire(service, *number)?,
+            Event::Rollout { place, event } => {
+                if let ship::Event::Started { from, to, .. } = event {
+                    for number in from.iter().chain([to]) {
+                        self.release(&place.service, *number).ok_or_else(|| {
+                            Illegal(format!("a rollout at {place} names release {number}, which is not known"))
+                        })?;
+                    }
+                }
+                let lane = self.lanes.entry(place.clone()).or_default();
+                lane.apply(event, Generation(seq), at)?;
+                self.generation = self.generation.max(lane.changed_at);
+            }
+        }
+        Ok(())
+    }
+
+    fn retire(&mut self, service: &ServiceName, number: ReleaseNumber) -> Result<(), Illegal> {
+        if self.in_use(service).contains(&number) {
+            return Err(Illegal(format!("release {number} of {service} is retired while it is in use")));
+        }
+        if let Some(service) = self.services.get_mut(service) {
+            service.releases.remove(&number);
+        }
+        for (_, lane) in self.lanes.iter_mut().filter(|(place, _)| place.service == *service) {
+            lane.history.retain(|kept| *kept != number);
+        }
+        Ok(())
+    }
+
+    /// A release.
+    pub fn release(&self, service: &ServiceName, number: ReleaseNumber) -> Option<&Arc<Release>> {
+        self.services.get(service)?.releases.get(&number)
+    }
+
+    /// A release's effective configuration at a place.
+    pub fn spec(&self, place: &Place, number: ReleaseNumber) -> Option<&Spec> {
+        self.release(&place.service, number)?.specs.get(&place.environment)
+    }
+
+    /// The releases of a service that must not be forgotten.
+    pub fn in_use(&self, service: &ServiceName) -> BTreeSet<ReleaseNumber> {
+        let lanes = self.lanes.iter().filter(|(place, _)| place.service == *service);
+        lanes.flat_map(|(_, lane)| lane.in_use()).collect()
+    }
+
+    /// What should run and serve at a place.
+    pub fn serving(&self, place: &Place) -> Option<Serving> {
+        let lane = self.lanes.get(place)?;
+        let spec = lane.stable.and_then(|stable| self.spec(place, stable));
+        Some(lane.serving(spec.map_or(0, |spec| spec.replicas)))
+    }
+
+    /// The digests of all artifacts that a kept release runs.
+    pub fn artifacts(&self) -> BTreeSet<Digest> {
+        let releases = self.services.values().flat_map(|service| service.releases.values());
+        releases.map(|release| release.artifact.digest).collect()
+    }
+}

@@ -1,0 +1,113 @@
+//! A draft of the world: events that are decided and applied, but not yet in the journal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lifecycle::{Command, Event, Illegal, Refusal, World};
+use model::{Place, Timestamp};
+use ship::Report;
+
+use crate::observe::{View, observation};
+
+/// Who acts when nobody in particular does: the planner.
+const PLANNER: &str = "shipshape";
+/// How many rounds of planning one draft may take. Each round makes progress; a rollout's longest chain without the
+/// fleet's answer is far below this.
+const MAX_ROUNDS: usize = 64;
+
+/// A draft of the world. Dropping it leaves everything as it was.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) world: World,
+    pub(crate) events: Vec<Decided>,
+    at: Timestamp,
+    last_seq: u64,
+}
+
+/// An event and who caused it.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub(crate) event: Event,
+    pub(crate) actor: String,
+    pub(crate) reason: Option<String>,
+}
+
+/// Why a draft could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A rule decided an event that cannot follow: a defect, told instead of hidden.
+    #[error("internal: {0}; nothing was changed, please report this")]
+    Illegal(#[from] Illegal),
+}
+
+impl Draft {
+    pub(crate) fn new(world: &Arc<World>, last_seq: u64, at: Timestamp) -> Self {
+        Self { world: world.as_ref().clone(), events: Vec::new(), at, last_seq }
+    }
+
+    pub(crate) fn happened(&mut self, event: Event, actor: &str, reason: Option<&str>) -> Result<(), Error> {
+        let seq = self.last_seq + self.events.len() as u64 + 1;
+        self.world.apply(&event, seq, self.at)?;
+        self.events.push(Decided { event, actor: actor.to_owned(), reason: reason.map(str::to_owned) });
+        Ok(())
+    }
+
+    pub(crate) fn command(
+        &mut self,
+        command: Command,
+        actor: &str,
+        reason: Option<&str>,
+    ) -> Result<usize, Error> {
+        let events = lifecycle::decide(&self.world, command, self.at)?;
+        let count = events.len();
+        for event in events {
+            self.happened(event, actor, reason)?;
+        }
+        Ok(count)
+    }
+
+    /// Plans until nothing moves without the fleet, and returns why each rollout stands where it stands.
+    pub(crate) fn settle(&mut self, view: &View) -> Result<BTreeMap<Place, Report>, Error> {
+        let mut reports = BTreeMap::new();
+        for _ in 0..MAX_ROUNDS {
+            let mut moved = false;
+            let places: Vec<Place> =
+                self.world.lanes.iter().filter(|(_, l)| l.active().is_some()).map(|(p, _)| p.clone()).collect();
+            for place in places {
+                moved |= self.settle_one(view, place, &mut reports)?;
+            }
+            if !moved {
+                break;
+            }
+        }
+        Ok(reports)
+    }
+
+    fn settle_one(
+        &mut self,
+        view: &View,
+        place: Place,
+        reports: &mut BTreeMap<Place, Report>,
+    ) -> Result<bool, Error> {
+        let Some(rollout) = self.world.lanes.get(&place).and_then(|lane| lane.active()) else {
+            return Ok(false);
+        };
+        let seen = observation(&self.world, view, &place, rollout);
+        let (commands, report) = ship::plan(rollout, &seen, self.at);
+        reports.insert(place.clone(), report);
+        let mut moved = false;
+        for command in commands {
+            match self.command(Command::Operate { place: place.clone(), command }, PLANNER, None) {
+                Ok(count) => moved |= count > 0,
+                Err(Error::Refused(refusal)) => {
+                    tracing::debug!(%place, %refusal, "plan overtaken");
+                    break;
+                }
+                Err(error @ Error::Illegal(_)) => return Err(error),
+            }
+        }
+        Ok(moved)
+    }
+}

@@ -1,0 +1,216 @@
+//! The handle that faces hold: commands in, answers and snapshots out.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lifecycle::{Command, Refusal, World};
+use manifest::Manifest;
+use model::{EnvironmentName, Place, Spec, Timestamp};
+use ports::fleet::Seen;
+use ports::{Artifacts, Secrets};
+use ship::Report;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+
+use crate::request::{Answer, Deploy, Operate, Operation, Rollback, Ship};
+
+/// Why something that was asked for was not done. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It makes no sense now; the refusal knows the way out.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The manifest has errors: all of them, rendered with line and column.
+    #[error("the manifest has errors\n{0}")]
+    Manifest(String),
+    /// The artifact could not be stored.
+    #[error(transparent)]
+    Artifact(#[from] ports::artifacts::Error),
+    /// The journal did not take it.
+    #[error("not recorded, so not done: {0}")]
+    Journal(String),
+    /// Control is stopping or cannot go on.
+    #[error("control has stopped: {0}")]
+    Stopped(String),
+}
+
+/// What control knows at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// When.
+    pub at: Timestamp,
+    /// Services, releases and rollouts.
+    pub world: Arc<World>,
+    /// The last that was seen of the fleet.
+    pub seen: Arc<Seen>,
+    /// Whether the fleet answers.
+    pub reachable: bool,
+    /// Why each rollout under way stands where it stands.
+    pub reports: Arc<BTreeMap<Place, Report>>,
+    /// What needs somebody's attention.
+    pub warnings: Vec<String>,
+}
+
+pub(crate) enum Message {
+    Command { command: Command, actor: String, reason: Option<String>, reply: Reply<Answer> },
+    Stop { actor: String, reason: Option<String>, reply: Reply<()> },
+}
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// Asks control. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) messages: mpsc::Sender<Message>,
+    pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) artifacts: Arc<dyn Artifacts>,
+    pub(crate) secrets: Arc<dyn Secrets>,
+    /// Held while an artifact is in the store but not yet in the journal, and while the store is swept.
+    pub(crate) storing: Arc<Mutex<()>>,
+}
+
+impl Handle {
+    /// What control knows now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshots.borrow().clone()
+    }
+
+    /// Stores the artifact, makes it a release and starts its rollout. The answer is durable.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing has changed then, but that the artifact may be in the store.
+    pub async fn deploy(&self, request: Deploy) -> Result<Answer, Error> {
+        let manifest = Manifest::parse(&request.manifest)
+            .map_err(|errors| Error::Manifest(errors.render("shipshape.yaml", &request.manifest, false)))?;
+        let environment = environment(&manifest, request.environment)?;
+        let Some(spec) = manifest.spec(&environment) else {
+            return Err(unknown_environment(&manifest, &environment).into());
+        };
+        self.check_secrets(spec)?;
+        let path = artifact_path(spec, &request.directory, request.artifact)?;
+
+        let _not_swept = self.storing.lock().await;
+        let store = self.artifacts.clone();
+        let artifact = tokio::task::spawn_blocking(move || store.put(&path))
+            .await
+            .map_err(|error| Error::Stopped(error.to_string()))??;
+        let command = Command::Deploy {
+            service: manifest.service().clone(),
+            artifact,
+            specs: manifest.specs().clone(),
+            environment,
+        };
+        self.send(command, request.actor, request.reason).await
+    }
+
+    fn check_secrets(&self, spec: &Spec) -> Result<(), Refusal> {
+        for (variable, source) in &spec.secrets {
+            self.secrets.resolve(source).map_err(|error| {
+                Refusal::new(
+                    format!("the secret {variable} has no value: {error}"),
+                    "make it readable for the control process, then deploy again",
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Rolls out in one environment what serves in another. The answer is durable.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn ship(&self, request: Ship) -> Result<Answer, Error> {
+        let command = Command::Ship { service: request.service, from: request.from, to: request.to };
+        self.send(command, request.actor, request.reason).await
+    }
+
+    /// Returns to an earlier release. The answer is durable; the snapshot tells when traffic is back.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn rollback(&self, request: Rollback) -> Result<Answer, Error> {
+        let command = Command::Rollback { place: request.place, to: request.to };
+        self.send(command, request.actor, request.reason).await
+    }
+
+    /// Moves the rollout under way. The answer is durable.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn operate(&self, request: Operate) -> Result<Answer, Error> {
+        let command = match request.operation {
+            Operation::Promote => ship::Command::Promote { full: false },
+            Operation::PromoteFull => ship::Command::Promote { full: true },
+            Operation::Pause => ship::Command::Pause,
+            Operation::Abort => ship::Command::Abort,
+        };
+        let command = Command::Operate { place: request.place, command };
+        self.send(command, request.actor, request.reason).await
+    }
+
+    /// Drains and stops every replica, the gateway and control itself.
+    ///
+    /// # Errors
+    /// When the journal did not take it or the agent cannot be reached.
+    pub async fn stop(&self, actor: String, reason: Option<String>) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.deliver(Message::Stop { actor, reason, reply }).await?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    async fn send(&self, command: Command, actor: String, reason: Option<String>) -> Result<Answer, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.deliver(Message::Command { command, actor, reason, reply }).await?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    async fn deliver(&self, message: Message) -> Result<(), Error> {
+        self.messages.send(message).await.map_err(|_| stopped())
+    }
+}
+
+fn stopped() -> Error {
+    Error::Stopped("`shipshape up` starts it again".to_owned())
+}
+
+fn environment(manifest: &Manifest, asked: Option<EnvironmentName>) -> Result<EnvironmentName, Refusal> {
+    if let Some(asked) = asked {
+        return Ok(asked);
+    }
+    let mut all = manifest.environments();
+    match (all.next(), all.next()) {
+        (Some(only), None) => Ok(only.clone()),
+        _ => Err(Refusal::new("which environment?", format!("say one with -e: {}", environments(manifest)))),
+    }
+}
+
+fn unknown_environment(manifest: &Manifest, asked: &EnvironmentName) -> Refusal {
+    Refusal::new(
+        format!("the manifest declares no environment {asked}"),
+        format!("it declares {}", environments(manifest)),
+    )
+}
+
+fn environments(manifest: &Manifest) -> String {
+    manifest.environments().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn artifact_path(spec: &Spec, directory: &std::path::Path, asked: Option<PathBuf>) -> Result<PathBuf, Refusal> {
+    let path = match (asked, &spec.artifact) {
+        (Some(asked), _) => asked,
+        (None, Some(declared)) => directory.join(declared),
+        (None, None) => {
+            return Err(Refusal::new(
+                "what shall be deployed?",
+                "name the artifact, a file or directory: `shipshape deploy PATH`, or set `artifact:` in the manifest",
+            ));
+        }
+    };
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    Err(Refusal::new(
+        format!("the path {} is relative to nothing that control knows", path.display()),
+        "send absolute paths",
+    ))
+}

@@ -1,0 +1,87 @@
+//! What the fleet should look like, from the world.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use lifecycle::World;
+use model::{Place, Release, ReleaseNumber, Spec};
+use ports::fleet::{Group, GroupId, GroupSecrets, SecretValues, Share, Split, Wanted};
+use ports::{Artifacts, Secrets};
+
+/// A wanted state with the values that go with it, and what could not be found.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) wanted: Wanted,
+    pub(crate) secrets: SecretValues,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Builds the whole wanted state.
+///
+/// # Errors
+/// When an artifact that should run is not in the store: a wanted state without it would stop what runs.
+pub(crate) fn order(world: &World, artifacts: &dyn Artifacts, secrets: &dyn Secrets) -> Result<Order, String> {
+    let mut order = Order {
+        wanted: Wanted { generation: world.generation, groups: Vec::new(), splits: Vec::new() },
+        secrets: SecretValues::default(),
+        warnings: Vec::new(),
+    };
+    for place in world.lanes.keys() {
+        let Some(serving) = world.serving(place) else { continue };
+        for (number, replicas) in serving.groups {
+            let Some((release, spec)) = found(world, place, number) else { continue };
+            let directory = artifacts.directory(&release.artifact).map_err(|error| {
+                format!("release {number} at {place} cannot run: {error}; the replicas that run go on")
+            })?;
+            let id = GroupId { place: place.clone(), release: number };
+            order.resolve(&id, spec, secrets);
+            order.wanted.groups.push(group(id, spec, replicas, directory));
+        }
+        let route = serving.route_of.and_then(|number| found(world, place, number));
+        if let (Some((_, spec)), false) = (route, serving.shares.is_empty()) {
+            order.wanted.splits.push(Split {
+                place: place.clone(),
+                route: spec.route.clone(),
+                epoch: serving.epoch,
+                shares: serving.shares.into_iter().map(|(release, weight)| Share { release, weight }).collect(),
+            });
+        }
+    }
+    Ok(order)
+}
+
+fn found<'a>(world: &'a World, place: &Place, number: ReleaseNumber) -> Option<(&'a Release, &'a Spec)> {
+    Some((world.release(&place.service, number)?.as_ref(), world.spec(place, number)?))
+}
+
+fn group(id: GroupId, spec: &Spec, replicas: u32, artifact: PathBuf) -> Group {
+    Group {
+        id,
+        replicas,
+        artifact,
+        run: spec.run.clone(),
+        config: spec.config.clone(),
+        secrets: spec.secrets.keys().cloned().collect(),
+        health: spec.health.clone(),
+        resources: spec.resources.clone(),
+        shutdown: spec.shutdown.clone(),
+        logs: spec.logs.clone(),
+    }
+}
+
+impl Order {
+    fn resolve(&mut self, id: &GroupId, spec: &Spec, secrets: &dyn Secrets) {
+        let mut values = BTreeMap::new();
+        for (variable, source) in &spec.secrets {
+            match secrets.resolve(source) {
+                Ok(value) => {
+                    values.insert(variable.clone(), value);
+                }
+                Err(error) => self.warnings.push(format!("{id} cannot start new replicas: {variable}: {error}")),
+            }
+        }
+        if !values.is_empty() {
+            self.secrets.0.push(GroupSecrets { group: id.clone(), values });
+        }
+    }
+}
