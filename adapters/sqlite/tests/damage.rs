@@ -1,5 +1,7 @@
 //! Damaged, truncated and replaced files: always a report that says what and where, never a panic, never a lie.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod house;
 
 use std::path::{Path, PathBuf};

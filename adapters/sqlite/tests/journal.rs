@@ -1,5 +1,7 @@
 //! The journal's contract, on a real file: order, group commit, limits, one writer, readers beside it.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod house;
 
 use std::sync::Arc;

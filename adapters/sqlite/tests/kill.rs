@@ -1,6 +1,8 @@
 //! Acknowledged means durable: a process that appends is killed with SIGKILL, again and again, and every entry that
 //! it acknowledged is there afterwards.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod house;
 
 use std::io::{BufRead, BufReader, Write};

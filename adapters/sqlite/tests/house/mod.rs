@@ -1,5 +1,5 @@
 //! What the journal's tests share: chained records, and a journal filled with them.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test binary uses a part of it, and a test may fail")]
 
 use std::future::Future;
 use std::ops::Range;
