@@ -3,8 +3,8 @@
 use model::route::Route;
 use model::{Place, Spec};
 
-use ship::Refusal;
 use crate::world::World;
+use ship::Refusal;
 
 /// Refuses a configuration whose host and path prefix another place already answers.
 pub(crate) fn check(world: &World, spec: &Spec) -> Result<(), Refusal> {

@@ -168,7 +168,10 @@ fn rollback(
         let served: Vec<String> = lane.history.iter().map(ToString::to_string).collect();
         return Err(Refusal::new(
             format!("release {number} has not served at {place}"),
-            format!("choose one that has: {}", if served.is_empty() { "none".to_owned() } else { served.join(", ") }),
+            format!(
+                "choose one that has: {}",
+                if served.is_empty() { "none".to_owned() } else { served.join(", ") }
+            ),
         ));
     }
     let release = known_release(world, &place.service, number)?;
@@ -182,7 +185,12 @@ fn rollback(
     Ok(events)
 }
 
-fn operate(world: &World, place: Place, command: ship::Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
+fn operate(
+    world: &World,
+    place: Place,
+    command: ship::Command,
+    at: Timestamp,
+) -> Result<Vec<Event>, Refusal> {
     let Some(rollout) = lane(world, &place)?.active() else {
         return Err(Refusal::new(
             format!("no rollout is under way at {place}"),

@@ -69,7 +69,8 @@ impl Lane {
             Some(rollout) => {
                 let from = rollout.from.map(|from| (from, rollout.wanted_stable, rollout.weight.rest()));
                 let all = [from, Some((rollout.to, rollout.wanted_candidate, rollout.weight))];
-                let groups = all.iter().flatten().map(|(release, replicas, _)| (*release, *replicas)).collect();
+                let groups =
+                    all.iter().flatten().map(|(release, replicas, _)| (*release, *replicas)).collect();
                 let shares = all.iter().flatten().map(|(release, _, weight)| (*release, *weight)).collect();
                 let new_route = rollout.weight == Weight::ALL || rollout.from.is_none();
                 (groups, shares, if new_route { Some(rollout.to) } else { rollout.from })
@@ -90,7 +91,10 @@ impl Lane {
     pub(crate) fn apply(&mut self, event: &Event, seq: Generation, at: Timestamp) -> Result<(), Illegal> {
         if matches!(event, Event::Started { .. }) {
             if let Some(active) = self.active() {
-                return Err(Illegal(format!("a rollout starts while rollout {} is under way", active.number)));
+                return Err(Illegal(format!(
+                    "a rollout starts while rollout {} is under way",
+                    active.number
+                )));
             }
             self.rollout = Rollout::begin(event, self.epoch, at);
             self.last_rollout = self.rollout.as_ref().map_or(self.last_rollout, |rollout| rollout.number);

@@ -54,7 +54,9 @@ impl World {
                 if let ship::Event::Started { from, to, .. } = event {
                     for number in from.iter().chain([to]) {
                         self.release(&place.service, *number).ok_or_else(|| {
-                            Illegal(format!("a rollout at {place} names release {number}, which is not known"))
+                            Illegal(format!(
+                                "a rollout at {place} names release {number}, which is not known"
+                            ))
                         })?;
                     }
                 }
