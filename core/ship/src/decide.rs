@@ -100,7 +100,11 @@ pub fn decide(rollout: &Rollout, command: Command, _at: Timestamp) -> Result<Vec
     for event in &events {
         phase = transitions::next(phase, event.name()).ok_or_else(|| {
             Refusal::new(
-                format!("{} makes no sense while the rollout is {}", event.name(), phase_in_words(&rollout.phase)),
+                format!(
+                    "{} makes no sense while the rollout is {}",
+                    event.name(),
+                    phase_in_words(&rollout.phase)
+                ),
                 "look at `shipshape status`",
             )
         })?;
@@ -144,14 +148,19 @@ fn promote(rollout: &Rollout, full: bool) -> Result<Vec<Event>, Refusal> {
                 "a rolling update moves by itself: there is nothing to promote",
                 "`shipshape status` says what it waits for",
             ),
+            Kind::Canary { .. } if rollout.current_step().is_none() => Refusal::new(
+                "no step is left: the canary is on its way to all requests",
+                "`shipshape status` says what it waits for",
+            ),
             Kind::Canary { .. } => Refusal::new(
                 "the canary is on its way to the next weight: there is nothing to promote",
                 "wait for a pause, or `shipshape promote --full` to skip the rest of the steps",
             ),
         }),
-        Phase::Promoted | Phase::Completed => {
-            Err(Refusal::new(format!("release {} already takes all requests", rollout.to), "nothing is left to do"))
-        }
+        Phase::Promoted | Phase::Completed => Err(Refusal::new(
+            format!("release {} already takes all requests", rollout.to),
+            "nothing is left to do",
+        )),
         Phase::RollingBack(_) | Phase::RolledBack(_) => Err(Refusal::new(
             format!("release {} is on its way back", rollout.to),
             "deploy it again once the rollback is done",
@@ -166,10 +175,12 @@ fn pause(rollout: &Rollout) -> Result<Vec<Event>, Refusal> {
             format!("the rollout is paused already: {reason}"),
             "`shipshape promote` goes on, `shipshape abort` goes back",
         )),
-        Phase::Promoted | Phase::RollingBack(_) | Phase::Completed | Phase::RolledBack(_) => Err(Refusal::new(
-            format!("the rollout is {}: there is nothing to pause", phase_in_words(&rollout.phase)),
-            "`shipshape status` says where it is",
-        )),
+        Phase::Promoted | Phase::RollingBack(_) | Phase::Completed | Phase::RolledBack(_) => {
+            Err(Refusal::new(
+                format!("the rollout is {}: there is nothing to pause", phase_in_words(&rollout.phase)),
+                "`shipshape status` says where it is",
+            ))
+        }
     }
 }
 

@@ -113,7 +113,8 @@ mod tests {
                     Stretch { weight: 0.1, candidate: counts(100, a), stable: counts(900, b) },
                     Stretch { weight: 0.5, candidate: counts(500, c), stable: counts(500, d) },
                 ];
-                let (fast, slow) = (ln_evidence_against(&stretches, tolerance).exp(), direct(&stretches, tolerance));
+                let (fast, slow) =
+                    (ln_evidence_against(&stretches, tolerance).exp(), direct(&stretches, tolerance));
                 assert!((fast - slow).abs() <= 1e-9 * slow.max(1.0), "{fast} {slow}");
             }
         }

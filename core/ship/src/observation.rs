@@ -17,9 +17,10 @@ pub struct Observation {
     pub candidate: GroupState,
     /// Names the counter's life: counts of different instances add up.
     pub instance: String,
-    /// Cumulative counts for each epoch.
+    /// Cumulative counts for each epoch. Those of epochs before the rollout do no harm.
     pub tallies: Vec<EpochTally>,
-    /// Cumulative latencies of the new release over all epochs.
+    /// Cumulative latencies of the new release over the epochs that [`crate::rollout::Book::covers`]: it may have
+    /// served here before.
     pub candidate_latency: Histogram,
 }
 

@@ -83,7 +83,8 @@ fn keep_warm(rollout: &Rollout, at: Timestamp) -> Next {
     if rollout.wanted_stable == 0 || rollout.from.is_none() || at >= until {
         return Next::act(doing, Command::Complete);
     }
-    let from = rollout.from.map_or_else(String::new, |from| format!("release {from} stays warm for a rollback"));
+    let from =
+        rollout.from.map_or_else(String::new, |from| format!("release {from} stays warm for a rollback"));
     Next::wait(doing, from, Some(until))
 }
 

@@ -114,8 +114,9 @@ pub struct Book {
 impl Book {
     /// Takes cumulative counts into account; counts of epochs that are not this rollout's are left out.
     pub fn enter(&mut self, instance: &str, tallies: &[EpochTally]) {
-        for tally in tallies.iter().filter(|tally| self.weights.contains_key(&tally.epoch)) {
-            self.pages.insert((instance.to_owned(), tally.epoch), *tally);
+        let Self { weights, pages } = self;
+        for tally in tallies.iter().filter(|tally| weights.contains_key(&tally.epoch)) {
+            pages.insert((instance.to_owned(), tally.epoch), *tally);
         }
     }
 
@@ -123,7 +124,7 @@ impl Book {
     pub fn news(&self, instance: &str, tallies: &[EpochTally]) -> Vec<EpochTally> {
         tallies
             .iter()
-            .filter(|tally| self.weights.contains_key(&tally.epoch))
+            .filter(|tally| self.covers(tally.epoch))
             .filter(|tally| {
                 let known = self.pages.get(&(instance.to_owned(), tally.epoch));
                 let empty = tally.candidate == Counts::default() && tally.stable == Counts::default();
@@ -153,6 +154,12 @@ impl Book {
             .collect()
     }
 
+    /// Of the new release in one life of the counter: never less than before.
+    pub fn candidate_by(&self, instance: &str) -> Counts {
+        let pages = self.pages.iter().filter(|((life, _), _)| life == instance);
+        pages.fold(Counts::default(), |sum, (_, tally)| sum.plus(tally.candidate))
+    }
+
     /// Of the new release in one epoch.
     pub fn candidate_in(&self, epoch: Epoch) -> Counts {
         let pages = self.pages.iter().filter(|((_, e), _)| *e == epoch);
@@ -170,7 +177,8 @@ impl Book {
 impl Rollout {
     /// The rollout that a [`Event::Started`] begins, at a place whose traffic is in `epoch`. `None` for another event.
     pub fn begin(event: &Event, epoch: Epoch, at: Timestamp) -> Option<Self> {
-        let Event::Started { number, from, to, cause, strategy, stable_replicas, candidate_replicas } = event else {
+        let Event::Started { number, from, to, cause, strategy, stable_replicas, candidate_replicas } = event
+        else {
             return None;
         };
         Some(Self {
@@ -255,7 +263,7 @@ impl Rollout {
     fn shift(&mut self, weight: Weight, epoch: Epoch, at: Timestamp) {
         if self.weight == Weight::NONE {
             // The rules begin to watch with the first request that the new release may get.
-            self.rules.iter_mut().filter(|rule| rule.taken == 0).for_each(|rule| rule.last_at = at);
+            self.rules.iter_mut().for_each(|rule| rule.begin(at));
         }
         (self.weight, self.epoch) = (weight, epoch);
         self.book.weights.insert(epoch, weight);
@@ -268,11 +276,11 @@ impl Rollout {
         self.progressed_at = at;
     }
 
-    /// The canary's steps; none for a rolling update.
+    /// The canary's steps; none for a rolling update, nor for a first release: there is nobody to compare it with.
     pub fn steps(&self) -> &[Step] {
         match &self.strategy.kind {
-            Kind::Canary { steps } => steps,
-            Kind::Rolling { .. } => &[],
+            Kind::Canary { steps } if self.from.is_some() => steps,
+            Kind::Canary { .. } | Kind::Rolling { .. } => &[],
         }
     }
 

@@ -81,6 +81,9 @@ pub struct State {
     pub last_value: Option<f64>,
     /// When the last measurement was tried, or the rule began to watch.
     pub last_at: Timestamp,
+    /// When the reading was taken, or the rule began to watch: a measurement after an error looks at all the time
+    /// since.
+    pub read_at: Timestamp,
     /// Whether the last one was an error.
     pub last_was_error: bool,
     /// What the next measurement counts from.
@@ -97,6 +100,7 @@ impl State {
             return;
         }
         self.errors_in_a_row = 0;
+        self.read_at = at;
         self.taken += 1;
         self.last_value = measurement.value;
         self.reading = measurement.reading.clone();
@@ -104,6 +108,13 @@ impl State {
             Outcome::Failed => self.failed += 1,
             Outcome::Inconclusive => self.inconclusive += 1,
             Outcome::Successful | Outcome::Error => {}
+        }
+    }
+
+    /// Begins to watch, unless it has measured already.
+    pub fn begin(&mut self, at: Timestamp) {
+        if self.taken == 0 {
+            (self.last_at, self.read_at) = (at, at);
         }
     }
 
@@ -175,7 +186,13 @@ pub enum Verdict {
 }
 
 /// Takes one measurement over `seconds` since the last one. An unreachable fleet is an error.
-pub fn measure(rule: u32, metric: &Metric, state: &State, now: Option<&Reading>, seconds: f64) -> Measurement {
+pub fn measure(
+    rule: u32,
+    metric: &Metric,
+    state: &State,
+    now: Option<&Reading>,
+    seconds: f64,
+) -> Measurement {
     let Some(reading) = now else {
         return Measurement { rule, value: None, outcome: Outcome::Error, reading: state.reading.clone() };
     };

@@ -21,7 +21,8 @@ pub(super) fn next(rollout: &Rollout, seen: &Observation, reason: &RollbackReaso
         return Next::act(doing, Command::Move { stable: full, candidate, weight });
     }
     if weight != Weight::NONE {
-        let trouble = seen.stable.trouble.as_ref().map_or_else(String::new, |trouble| format!(" ({trouble})"));
+        let trouble =
+            seen.stable.trouble.as_ref().map_or_else(String::new, |trouble| format!(" ({trouble})"));
         let what = format!(
             "{} of {full} replicas of release {} are ready to take the traffic back{trouble}",
             seen.stable.ready,

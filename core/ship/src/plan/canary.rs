@@ -12,7 +12,9 @@ use crate::rollout::Rollout;
 
 pub(super) fn next(rollout: &Rollout, seen: &Observation, watched: &Watched, at: Timestamp) -> Next {
     match rollout.current_step() {
-        Some(Step::SetWeight(weight)) => reach(rollout, seen, *weight, at, Command::EnterStep(rollout.step + 1)),
+        Some(Step::SetWeight(weight)) => {
+            reach(rollout, seen, *weight, at, Command::EnterStep(rollout.step + 1))
+        }
         Some(Step::Pause { duration: None }) => {
             Next::act("pausing as the strategy says", Command::Hold(PauseReason::Step))
         }
@@ -49,7 +51,9 @@ fn reach(rollout: &Rollout, seen: &Observation, weight: Weight, at: Timestamp, t
 fn timed_pause(rollout: &Rollout, watched: &Watched, until: Timestamp, at: Timestamp) -> Next {
     let go_on = Command::EnterStep(rollout.step + 1);
     let doing = format!("watching release {} at {}", rollout.to, rollout.weight);
-    let Some(judge) = &rollout.strategy.analysis.judge else {
+    // Before the first weight there is nothing to judge.
+    let judge = rollout.strategy.analysis.judge.as_ref().filter(|_| rollout.weight > Weight::NONE);
+    let Some(judge) = judge else {
         if at >= until {
             return Next::act(doing, go_on);
         }
@@ -67,15 +71,13 @@ fn timed_pause(rollout: &Rollout, watched: &Watched, until: Timestamp, at: Times
             ))),
         ),
         Promotion::Evidence { .. } => Next::wait(doing, "evidence for the release", Some(until)),
-        Promotion::Time if at >= until && watched.at_this_weight.requests == 0 && rollout.weight > Weight::NONE => {
-            Next::act(
-                doing,
-                Command::Hold(PauseReason::Inconclusive(format!(
-                    "no request reached release {} at {}; no data is no success",
-                    rollout.to, rollout.weight
-                ))),
-            )
-        }
+        Promotion::Time if at >= until && watched.at_this_weight.requests == 0 => Next::act(
+            doing,
+            Command::Hold(PauseReason::Inconclusive(format!(
+                "no request reached release {} at {}; no data is no success",
+                rollout.to, rollout.weight
+            ))),
+        ),
         Promotion::Time if at >= until => Next::act(doing, go_on),
         Promotion::Time => Next::wait(doing, "the step's time", Some(until)),
     }

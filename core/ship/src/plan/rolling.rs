@@ -17,11 +17,14 @@ pub(super) fn next(
 ) -> Next {
     let full = rollout.candidate_replicas;
     let ready = seen.candidate.ready.min(rollout.wanted_candidate);
-    let least_ready = full.saturating_sub(max_unavailable.rounded_down(full));
-    // Whatever maxUnavailable allows, one old replica serves until a new one can.
-    let keep = least_ready.saturating_sub(ready).max(u32::from(ready == 0));
+    let most = full.saturating_add(max_surge.rounded_up(full));
+    // When both round to zero nothing could ever move: as in Kubernetes, one may then be unavailable.
+    let may_miss = max_unavailable.rounded_down(full).max(u32::from(most == full));
+    let least_ready = full.saturating_sub(may_miss);
+    // Whatever maxUnavailable allows, one old replica serves until a new one can, unless both never fit.
+    let keep = least_ready.saturating_sub(ready).max(u32::from(ready == 0 && most > 1));
     let stable = rollout.wanted_stable.min(keep);
-    let room = full.saturating_add(max_surge.rounded_up(full)).saturating_sub(stable);
+    let room = most.saturating_sub(stable);
     let candidate = rollout.wanted_candidate.max(room.min(full));
     let weight = share(ready, stable).max(rollout.weight);
 
@@ -41,7 +44,7 @@ pub(super) fn next(
     Next::act("all replicas are new", Command::Conclude)
 }
 
-/// The new release's share when `ready` new and `stable` old replicas serve.
+/// The new release's share when `ready` new and `stable` old replicas serve; all when no old one is left.
 fn share(ready: u32, stable: u32) -> Weight {
-    if ready == 0 { Weight::NONE } else { Weight::share(ready, ready.saturating_add(stable)) }
+    Weight::share(ready, ready.saturating_add(stable))
 }

@@ -40,7 +40,7 @@ pub(super) fn watch(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Wat
 
     let mut commands = Vec::new();
     if watching {
-        commands.extend(measure_rules(rollout, seen, &mut states, at));
+        commands.extend(measure_rules(rollout, seen, &book, &mut states, at));
     }
     let evidence = evidence(rollout, &book, &states);
     let verdict = if watching { verdict(rollout, seen, &evidence, &states) } else { None };
@@ -76,6 +76,7 @@ fn counts_are_due(rollout: &Rollout, at: Timestamp) -> bool {
 fn measure_rules(
     rollout: &Rollout,
     seen: &Observation,
+    book: &Book,
     states: &mut [rules::State],
     at: Timestamp,
 ) -> Vec<Command> {
@@ -84,13 +85,13 @@ fn measure_rules(
     }
     let reading = seen.reachable.then(|| Reading {
         instance: seen.instance.clone(),
-        counts: seen.tallies.iter().fold(Counts::default(), |sum, tally| sum.plus(tally.candidate)),
+        counts: book.candidate_by(&seen.instance),
         latency: seen.candidate_latency.clone(),
     });
     let mut commands = Vec::new();
     for (index, (metric, state)) in rollout.strategy.analysis.metrics.iter().zip(states).enumerate() {
         if state.due(metric).is_some_and(|due| at >= due) {
-            let seconds = at.since(state.last_at).as_secs_f64();
+            let seconds = at.since(state.read_at).as_secs_f64();
             let index = u32::try_from(index).unwrap_or(u32::MAX);
             let measurement = rules::measure(index, metric, state, reading.as_ref(), seconds);
             state.apply(&measurement, at);
@@ -103,9 +104,8 @@ fn measure_rules(
 fn evidence(rollout: &Rollout, book: &Book, states: &[rules::State]) -> Evidence {
     let (candidate, stable) = book.totals();
     let judge = rollout.strategy.analysis.judge.as_ref();
-    let against = judge.map(|judge| {
-        Level::new(judge::ln_evidence_against(&book.stretches(), judge.tolerance), judge.alpha)
-    });
+    let against = judge
+        .map(|judge| Level::new(judge::ln_evidence_against(&book.stretches(), judge.tolerance), judge.alpha));
     let for_it = judge.and_then(|judge| match judge.promotion {
         Promotion::Time => None,
         Promotion::Evidence { max_error_rate, beta } => {
@@ -140,8 +140,14 @@ fn verdict(
     if let Some(level) = evidence.against.filter(|level| level.decides()) {
         return Some(Command::RollBack(RollbackReason::Judge(judged(evidence, level))));
     }
-    let verdicts: Vec<Verdict> =
-        rollout.strategy.analysis.metrics.iter().zip(states).map(|(metric, state)| state.verdict(metric)).collect();
+    let verdicts: Vec<Verdict> = rollout
+        .strategy
+        .analysis
+        .metrics
+        .iter()
+        .zip(states)
+        .map(|(metric, state)| state.verdict(metric))
+        .collect();
     let failed = verdicts.iter().find_map(|verdict| match verdict {
         Verdict::Failed(why) => Some(Command::RollBack(RollbackReason::Rule(why.clone()))),
         Verdict::Fine | Verdict::Inconclusive(_) => None,
