@@ -28,7 +28,7 @@ const ROWS: &[Row] = &[
     row("ports", &["model"], "a trait for the outside speaks the shared nouns, never the rules behind it"),
     row(
         "record",
-        &["model", "lifecycle"],
+        &["model", "ship", "lifecycle"],
         "the stored form knows the events it stores and nothing that stores it",
     ),
     row("views", &["model", "ship", "lifecycle", "ports"], "read models follow from events and never act"),
