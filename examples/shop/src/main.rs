@@ -1,0 +1,5 @@
+//! The stand-alone shop.
+
+fn main() -> std::process::ExitCode {
+    shop::main()
+}
