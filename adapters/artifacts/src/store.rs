@@ -133,6 +133,7 @@ impl Store {
         }
         if place.exists() {
             tracing::warn!(artifact = %artifact.digest, "replacing a damaged artifact in the store");
+            // It stays in the trash until the store is opened again: a replica may still run from it.
             self.discard(&place)?;
         }
         if let Some(parent) = place.parent() {
@@ -194,6 +195,8 @@ impl Artifacts for Store {
         )))
     }
 
+    /// An artifact that [`Artifacts::put`] has returned goes too unless `keep` names it: take `keep` from a state that
+    /// no put is missing from. One that is being put is safe.
     fn retain(&self, keep: &BTreeSet<Digest>) -> Result<usize, Error> {
         let objects = self.root.join("objects");
         let keep: BTreeSet<String> = keep.iter().map(Digest::hex).collect();
