@@ -1,1 +1,10 @@
-//! The real binary with real processes.
+//! A stage for the real binary: a home, a gateway on a free port, a shop to deploy, and a ledger of who got what.
+//!
+//! Lives here: what every end-to-end test needs, so that a test reads as its story. Does not live here: any
+//! shortcut into the product. Everything goes through the command line and the gateway's port.
+
+mod stage;
+mod watch;
+
+pub use stage::{Ran, Stage};
+pub use watch::{eventually, processes_with};
