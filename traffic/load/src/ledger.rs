@@ -80,6 +80,7 @@ pub struct Entry<'a> {
 
 /// Responses that one release produced.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ReleaseCounts {
     /// All of them.
     pub answered: u64,
@@ -91,6 +92,7 @@ pub struct ReleaseCounts {
 
 /// The counts at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Snapshot {
     /// Sequence numbers that were due and given out.
     pub sent: u64,
