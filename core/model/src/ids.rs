@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a name: {reason} (use 1 to 63 of a-z, 0-9 and '-', starting and ending with a letter or digit)")]
+#[error(
+    "{text:?} is not a name: {reason} (use 1 to 63 of a-z, 0-9 and '-', starting and ending with a letter or digit)"
+)]
 pub struct InvalidName {
     /// What was given.
     pub text: String,

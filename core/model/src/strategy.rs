@@ -25,7 +25,7 @@ pub struct Strategy {
 
 /// The order in which replicas and traffic move.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Kind {
     /// Replica by replica; traffic follows the ready replicas.
     Rolling {
@@ -107,7 +107,7 @@ pub struct Judge {
 
 /// What ends a timed pause of a canary.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Promotion {
     /// Its time, if at least one request was judged and nothing speaks against the release.
     Time,

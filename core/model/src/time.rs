@@ -64,9 +64,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
-    let signed: jiff::SignedDuration = text
-        .parse()
-        .map_err(|_| format!("{text:?} is not a duration: use a number with a unit, as in 250ms, 30s, 5m, 1h30m"))?;
+    let signed: jiff::SignedDuration = text.parse().map_err(|_| {
+        format!("{text:?} is not a duration: use a number with a unit, as in 250ms, 30s, 5m, 1h30m")
+    })?;
     Duration::try_from(signed).map_err(|_| format!("{text:?} is negative: a duration is zero or more"))
 }
 

@@ -61,7 +61,8 @@ impl TryFrom<u16> for Weight {
     type Error = String;
 
     fn try_from(points: u16) -> Result<Self, String> {
-        Self::from_basis_points(points).ok_or_else(|| format!("{points} basis points is more than all traffic"))
+        Self::from_basis_points(points)
+            .ok_or_else(|| format!("{points} basis points is more than all traffic"))
     }
 }
 

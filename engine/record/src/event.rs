@@ -1,0 +1,129 @@
+//! Which kind, version and body an event has when it is stored, and back.
+//!
+//! The body of version 1 is the event as `serde` writes it. The day an event's form changes, its old form is frozen
+//! here beside the new one and converted on read; `tests/fixtures/` keeps a journal of every version for that.
+
+use lifecycle::Event;
+use model::{Place, ReleaseNumber, ServiceName, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::envelope::{Draft, Record};
+
+/// The version of the bodies that this binary writes.
+pub const VERSION: u16 = 1;
+
+/// Why a stored event has no meaning here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// A newer Shipshape wrote it.
+    #[error(
+        "event {seq} ({kind}, version {version}) was written by a newer Shipshape: use that version, or a newer one"
+    )]
+    Newer {
+        /// Its number.
+        seq: u64,
+        /// Its kind.
+        kind: String,
+        /// Its version.
+        version: u16,
+    },
+    /// Its body is not what its kind says.
+    #[error("event {seq} ({kind}): its body does not fit its kind: {what}")]
+    Body {
+        /// Its number.
+        seq: u64,
+        /// Its kind.
+        kind: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Started {
+    version: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Retired {
+    service: ServiceName,
+    number: ReleaseNumber,
+}
+
+#[derive(Serialize, Deserialize)]
+struct InRollout {
+    place: Place,
+    #[serde(flatten)]
+    event: ship::Event,
+}
+
+/// The draft of an event: who caused it, when, and why in their words.
+pub fn draft(event: &Event, at: Timestamp, actor: &str, reason: Option<&str>) -> Draft {
+    let (kind, subject, body) = match event {
+        Event::ControlStarted { version } => {
+            ("control.started".to_owned(), None, json(&Started { version: version.clone() }))
+        }
+        Event::ControlStopped => ("control.stopped".to_owned(), None, json(&serde_json::Map::new())),
+        Event::ReleaseRegistered(release) => {
+            ("release.registered".to_owned(), Some(release.service.to_string()), json(release))
+        }
+        Event::ReleaseRetired { service, number } => (
+            "release.retired".to_owned(),
+            Some(service.to_string()),
+            json(&Retired { service: service.clone(), number: *number }),
+        ),
+        Event::Rollout { place, event } => (
+            format!("rollout.{}", event.name()),
+            Some(place.to_string()),
+            json(&InRollout { place: place.clone(), event: event.clone() }),
+        ),
+    };
+    Draft {
+        at,
+        actor: actor.to_owned(),
+        kind,
+        version: VERSION,
+        subject,
+        reason: reason.map(str::to_owned),
+        body,
+    }
+}
+
+/// Serializing plain data cannot fail; what could not be written would not read back, and sealing refuses that.
+fn json(body: &impl Serialize) -> serde_json::Value {
+    serde_json::to_value(body).unwrap_or_default()
+}
+
+/// What a stored event means.
+///
+/// # Errors
+/// When its kind or version is unknown here, or its body does not fit.
+pub fn event(record: &Record) -> Result<Event, Unreadable> {
+    let newer = || Unreadable::Newer { seq: record.seq, kind: record.kind.clone(), version: record.version };
+    if record.version > VERSION {
+        return Err(newer());
+    }
+    let event = match record.kind.as_str() {
+        "control.started" => Event::ControlStarted { version: body::<Started>(record)?.version },
+        "control.stopped" => Event::ControlStopped,
+        "release.registered" => Event::ReleaseRegistered(body(record)?),
+        "release.retired" => {
+            let Retired { service, number } = body(record)?;
+            Event::ReleaseRetired { service, number }
+        }
+        kind if kind.starts_with("rollout.") => {
+            let InRollout { place, event } = body(record)?;
+            Event::Rollout { place, event }
+        }
+        _ => return Err(newer()),
+    };
+    Ok(event)
+}
+
+fn body<T: serde::de::DeserializeOwned>(record: &Record) -> Result<T, Unreadable> {
+    T::deserialize(&record.body).map_err(|error| Unreadable::Body {
+        seq: record.seq,
+        kind: record.kind.clone(),
+        what: error.to_string(),
+    })
+}

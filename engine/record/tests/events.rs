@@ -1,0 +1,152 @@
+//! Stored events keep their meaning: every kind reads back, and so does a journal of every version ever written.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lifecycle::Event;
+use model::release::{Artifact, ArtifactKind};
+use model::strategy::{
+    Analysis, Comparison, Condition, Judge, Kind, Metric, Promotion, Source, Step, Strategy,
+};
+use model::{Digest, Epoch, Place, Release, ReleaseNumber, RolloutNumber, Timestamp, Weight};
+use record::event::{Unreadable, draft, event};
+use record::{Chain, Record};
+use ship::rules::{Measurement, Outcome, Reading};
+use ship::{Cause, Counts, EpochTally, PauseReason, RollbackReason};
+
+fn strategy() -> Strategy {
+    Strategy {
+        kind: Kind::Canary {
+            steps: vec![
+                Step::SetWeight(Weight::from_percent(5.0).unwrap()),
+                Step::Pause { duration: Some(Duration::from_secs(30)) },
+                Step::Pause { duration: None },
+            ],
+        },
+        progress_deadline: Duration::from_secs(600),
+        scale_down_delay: Duration::from_secs(30),
+        analysis: Analysis {
+            judge: Some(Judge {
+                alpha: 0.01,
+                tolerance: 1.0,
+                promotion: Promotion::Evidence { max_error_rate: 0.01, beta: 0.05 },
+            }),
+            metrics: vec![Metric {
+                name: "slow".to_owned(),
+                source: Source::Latency(0.99),
+                interval: Duration::from_secs(10),
+                count: Some(3),
+                success_condition: Some(Condition { comparison: Comparison::Less, value: 0.5 }),
+                failure_condition: None,
+                failure_limit: Some(0),
+                inconclusive_limit: None,
+                consecutive_error_limit: Some(4),
+            }],
+        },
+    }
+}
+
+/// A configuration as version 1 stored it.
+fn spec() -> model::Spec {
+    serde_json::from_str(include_str!("fixtures/spec-v1.json")).unwrap()
+}
+
+/// One event of each kind.
+fn events() -> Vec<Event> {
+    let counts = Counts { requests: 100, errors: 7 };
+    let in_rollout = [
+        ship::Event::Started {
+            number: RolloutNumber(2),
+            from: Some(ReleaseNumber(1)),
+            to: ReleaseNumber(2),
+            cause: Cause::Deploy,
+            strategy: strategy(),
+            stable_replicas: 2,
+            candidate_replicas: 3,
+        },
+        ship::Event::Scaled { stable: 2, candidate: 1 },
+        ship::Event::Shifted { weight: Weight::from_percent(5.0).unwrap(), epoch: Epoch(4) },
+        ship::Event::Readied { ready: 1 },
+        ship::Event::StepEntered { step: 1 },
+        ship::Event::Measured {
+            instance: "a1".to_owned(),
+            tallies: vec![EpochTally { epoch: Epoch(4), candidate: counts, stable: Counts::default() }],
+        },
+        ship::Event::RuleMeasured(Measurement {
+            rule: 0,
+            value: Some(0.123_456_789_012_345_68),
+            outcome: Outcome::Successful,
+            reading: Reading { instance: "a1".to_owned(), counts, latency: Default::default() },
+        }),
+        ship::Event::Paused { reason: PauseReason::Inconclusive("no data".to_owned()) },
+        ship::Event::Paused { reason: PauseReason::Step },
+        ship::Event::Resumed { step: 2 },
+        ship::Event::Promoted,
+        ship::Event::RollbackBegun { reason: RollbackReason::Judge("7 errors".to_owned()) },
+        ship::Event::RollbackBegun { reason: RollbackReason::Operator },
+        ship::Event::RolledBack,
+        ship::Event::Completed,
+    ];
+    let place = Place { service: "shop".parse().unwrap(), environment: "production".parse().unwrap() };
+    let mut events = vec![
+        Event::ControlStarted { version: "0.1.0".to_owned() },
+        Event::ReleaseRegistered(Release {
+            service: "shop".parse().unwrap(),
+            number: ReleaseNumber(2),
+            artifact: Artifact {
+                digest: Digest::of(b"shop"),
+                name: "shop".to_owned(),
+                kind: ArtifactKind::Directory,
+                bytes: 4,
+            },
+            specs: BTreeMap::from([("production".parse().unwrap(), spec())]),
+        }),
+        Event::ReleaseRetired { service: "shop".parse().unwrap(), number: ReleaseNumber(1) },
+    ];
+    events.extend(in_rollout.map(|event| Event::Rollout { place: place.clone(), event }));
+    events.push(Event::ControlStopped);
+    events
+}
+
+fn stored() -> Vec<Record> {
+    let mut chain = Chain::new();
+    let at = Timestamp::from_micros(1_700_000_000_000_000);
+    events().iter().map(|event| chain.next(draft(event, at, "ada", Some("because"))).unwrap()).collect()
+}
+
+#[test]
+fn every_event_reads_back_as_it_was() {
+    for (record, expected) in stored().iter().zip(events()) {
+        let read = Record::from_bytes(&record.to_bytes()).unwrap();
+        assert_eq!(event(&read).unwrap(), expected);
+    }
+}
+
+/// The fixture is what version 1 wrote. It is never rewritten: when this fails, the new form needs a new version and
+/// the old one a conversion on read.
+#[test]
+fn a_journal_of_version_1_keeps_its_meaning() {
+    let fixture = include_str!("fixtures/journal-v1.jsonl");
+    let mut chain = Chain::new();
+    let read: Vec<Event> =
+        fixture.lines().map(|line| event(&chain.read(line.as_bytes()).unwrap()).unwrap()).collect();
+    assert_eq!(read, events());
+}
+
+#[test]
+fn an_event_from_a_newer_version_is_told_as_such() {
+    let mut record = stored().remove(0);
+    record.version = 2;
+    assert!(matches!(event(&record), Err(Unreadable::Newer { seq: 1, .. })));
+    record.version = 1;
+    record.kind = "incident.opened".to_owned();
+    assert!(event(&record).unwrap_err().to_string().contains("newer Shipshape"));
+}
+
+#[test]
+fn a_body_that_does_not_fit_its_kind_says_which() {
+    let mut record = stored().remove(0);
+    record.kind = "rollout.shifted".to_owned();
+    let error = event(&record).unwrap_err().to_string();
+    assert!(error.contains("event 1 (rollout.shifted)") && error.contains("place"), "{error}");
+}
