@@ -139,7 +139,8 @@ impl Stage {
         if !shop.exists() {
             fs::copy(binary("SHOP_BIN", "shop"), shop).expect("the shop was built");
         }
-        fs::write(directory.join("settings.json"), settings.to_string()).expect("its settings can be written");
+        fs::write(directory.join("settings.json"), settings.to_string())
+            .expect("its settings can be written");
         directory.display().to_string()
     }
 
@@ -202,8 +203,7 @@ impl Stage {
     /// # Panics
     /// When a request was lost.
     pub fn nothing_lost(&self, load: Running) -> Report {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let report = runtime.block_on(load.stop()).expect("the load reports");
         let checked = self.reconcile(&report);
         assert_eq!(report.lost, 0, "lost: {:?}", report.lost_examples);
