@@ -1,0 +1,114 @@
+//! The judge's settings and the threshold rules, with the meaning of Argo Rollouts' fields. Nothing is judged here.
+
+use std::collections::BTreeMap;
+
+use model::strategy::{Analysis, Judge, Metric, Promotion, Source};
+
+use crate::diagnostic::Problem;
+use crate::fields;
+use crate::node::{Node, Span};
+use crate::read::Mapping;
+use crate::service::mappings;
+
+pub(crate) fn analysis(rollout: &Mapping<'_>) -> Analysis {
+    let analysis = rollout.child("analysis", &fields::ANALYSIS);
+    let judge = judge(&analysis);
+    let mut metrics = Vec::new();
+    let mut names: BTreeMap<String, Span> = BTreeMap::new();
+    for item in mappings(&analysis, analysis.list("metrics").unwrap_or_default()) {
+        let Some(metric) = metric(&analysis, item) else { continue };
+        let span = item.map().and_then(|map| map.get("name")).map_or(&item.span, |entry| &entry.value.span);
+        if let Some(first) = names.get(&metric.name) {
+            let problem = Problem::new(format!("two metrics have the name `{}`", metric.name));
+            let sink = analysis.context.sink;
+            sink.error_with(span, problem.help("give each its own name"), first, "the first one");
+        }
+        names.insert(metric.name.clone(), span.clone());
+        metrics.push(metric);
+    }
+    analysis.finish();
+    Analysis { judge, metrics }
+}
+
+/// The judge is on unless it is `false`.
+fn judge(analysis: &Mapping<'_>) -> Option<Judge> {
+    let entry = analysis.entry("judge");
+    let scalar = entry.and_then(|entry| entry.value.scalar()).filter(|scalar| !scalar.quoted);
+    let judge = match scalar.map(|scalar| scalar.text.as_str()) {
+        Some("false") => return None,
+        Some("true") => {
+            let problem = Problem::new("the judge is on unless it is `false`");
+            analysis
+                .error(&analysis.place("judge"), problem.help("remove `judge: true`, or write its settings"));
+            Mapping::absent(analysis.context, &fields::JUDGE, &analysis.at)
+        }
+        Some(_) | None => analysis.child("judge", &fields::JUDGE),
+    };
+    let read = settings(&judge);
+    judge.finish();
+    Some(read)
+}
+
+fn settings(judge: &Mapping<'_>) -> Judge {
+    let by_evidence = judge.choice("promotion", &[]) == Some("evidence");
+    let max_error_rate = judge.number("maxErrorRate").unwrap_or(0.01);
+    let beta = judge.number("beta").unwrap_or(0.05);
+    for name in ["maxErrorRate", "beta"] {
+        if let Some(entry) = judge.entry(name).filter(|_| !by_evidence && !judge.context.partial) {
+            let problem = Problem::new(format!("`{name}` has no effect"));
+            let help = "it needs `promotion: evidence`";
+            judge.context.sink.warning(&entry.key_span, problem.help(help));
+        }
+    }
+    Judge {
+        alpha: judge.number("alpha").unwrap_or(0.01),
+        tolerance: judge.number("tolerance").unwrap_or(1.0),
+        promotion: if by_evidence { Promotion::Evidence { max_error_rate, beta } } else { Promotion::Time },
+    }
+}
+
+fn metric(analysis: &Mapping<'_>, item: &Node) -> Option<Metric> {
+    let metric = Mapping::open(analysis.context, &fields::METRIC, item, &item.span);
+    let name = metric.text("name");
+    let source = source(&metric);
+    let (success, failure) = (metric.condition("successCondition"), metric.condition("failureCondition"));
+    let conditions = [metric.entry("successCondition"), metric.entry("failureCondition")];
+    if conditions.iter().flatten().next().is_none() {
+        let problem = Problem::new("a metric needs `successCondition` or `failureCondition`");
+        metric.error(&metric.at, problem.help("as in `successCondition: result < 0.05`"));
+    }
+    // Argo: without both one measurement, with an interval alone until the rollout stops it.
+    let count = match (metric.count("count"), metric.entry("interval")) {
+        (Some(count), _) => Some(count),
+        (None, Some(_)) => None,
+        (None, None) => Some(1),
+    };
+    let read = Metric {
+        name: name.unwrap_or_default(),
+        source: source.unwrap_or(Source::ErrorRate),
+        interval: metric.duration("interval"),
+        count,
+        success_condition: success,
+        failure_condition: failure,
+        failure_limit: metric.count("failureLimit"),
+        inconclusive_limit: metric.count("inconclusiveLimit"),
+        consecutive_error_limit: metric.count("consecutiveErrorLimit"),
+    };
+    let complete = metric.entry("name").is_some();
+    metric.finish();
+    complete.then_some(read)
+}
+
+fn source(metric: &Mapping<'_>) -> Option<Source> {
+    let quantile = metric.number("quantile");
+    let source = match metric.choice("source", &["query", "prometheus", "web", "job"])? {
+        "latency" => Source::Latency(quantile.unwrap_or(0.99)),
+        "requestRate" => Source::RequestRate,
+        _ => Source::ErrorRate,
+    };
+    if let (Some(entry), Source::ErrorRate | Source::RequestRate) = (metric.entry("quantile"), source) {
+        let problem = Problem::new("`quantile` belongs to `source: latency` alone");
+        metric.error(&entry.key_span, problem.help("remove it"));
+    }
+    Some(source)
+}

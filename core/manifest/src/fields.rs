@@ -1,0 +1,458 @@
+//! The manifest's vocabulary: every field with its form, bounds, default and meaning, in one table. What a section's
+//! values mean together is not decided here, but by the section's own reader.
+
+use crate::shape::Elsewhere::{NotYet, Use};
+use crate::shape::{Field, Key, Object, Shape};
+
+const DURATION: Shape = Shape::Duration { positive: false };
+const WAIT: Shape = Shape::Duration { positive: true };
+const SHARE: Shape = Shape::Number { min: 0.0, max: 1.0, open: true };
+const LIMIT: Shape = Shape::Integer { min: -1, max: 1_000_000 };
+
+pub(crate) static ROOT: Object = Object {
+    path: "",
+    about: "A service as its team declares it.",
+    fields: &[
+        Field::new("service", Shape::Text, "The service's name: a DNS label.").required(),
+        Field::new("description", Shape::Text, "What the service does, in one sentence."),
+        Field::new("owner", Shape::Text, "The owning team."),
+        Field::new(
+            "tier",
+            Shape::Integer { min: 1, max: 4 },
+            "How much the business depends on it: 1 (most) to 4.",
+        ),
+        Field::new(
+            "links",
+            Shape::MapOf { key: Key::Title, value: &Shape::Text, max: 50 },
+            "Links by title: dashboards, repository, chat.",
+        ),
+        Field::new("artifact", Shape::Text, "The file or directory to ship, relative to the manifest."),
+        Field::new("run", Shape::TextOr(&RUN), "What to start: a command line (no shell), or its parts.")
+            .required(),
+        Field::new(
+            "config",
+            Shape::MapOf { key: Key::Variable, value: &Shape::Written, max: 500 },
+            "Plain environment variables; values are taken as written.",
+        ),
+        Field::new(
+            "secrets",
+            Shape::MapOf { key: Key::Variable, value: &Shape::Object(&SECRET), max: 200 },
+            "Environment variables whose values are secret, by reference.",
+        ),
+        Field::new("health", Shape::Object(&HEALTH), "How health is told."),
+        Field::new("replicas", Shape::Integer { min: 1, max: 100 }, "How many replicas run.").or("2"),
+        Field::new("resources", Shape::Object(&RESOURCES), "What each replica may use."),
+        Field::new("shutdown", Shape::Object(&SHUTDOWN), "How a replica is let go."),
+        Field::new("logs", Shape::Object(&LOGS), "How much captured output is kept, for each replica."),
+        Field::new("route", Shape::Object(&ROUTE), "Which requests the service answers."),
+        Field::new("rollout", Shape::Object(&ROLLOUT), "How a new release replaces an old one."),
+        Field::new(
+            "environments",
+            Shape::MapOf { key: Key::Label, value: &Shape::Object(&OVERLAY), max: 20 },
+            "Environments by name; each changes some of the fields above. Mappings merge, lists and values \
+             replace, `null` removes.",
+        ),
+    ],
+    elsewhere: &[
+        ("name", Use("service")),
+        ("env", Use("config")),
+        ("command", Use("run")),
+        ("args", Use("run.args")),
+        ("healthcheck", Use("health")),
+        ("strategy", Use("rollout.strategy")),
+        ("image", NotYet("containers are not supported yet: name a file or directory under `artifact`")),
+        ("version", NotYet("a manifest has no version; releases are numbered by `shipshape deploy`")),
+    ],
+};
+
+/// An overlay holds the root's fields except these; its own list of fields is the root's.
+pub(crate) const NOT_IN_OVERLAYS: [&str; 2] = ["service", "environments"];
+
+/// Stands for an environment in [`ROOT`]; its fields are the root's, apart from [`NOT_IN_OVERLAYS`].
+pub(crate) static OVERLAY: Object = Object {
+    path: "environments.*",
+    about: "What is different in one environment.",
+    fields: &[],
+    elsewhere: &[],
+};
+
+pub(crate) static RUN: Object = Object {
+    path: "run",
+    about: "What to start for each replica.",
+    fields: &[
+        Field::new("command", Shape::Text, "The program: looked for in the artifact, then on the PATH.")
+            .required(),
+        Field::new("args", Shape::List { item: &Shape::Written, max: 256 }, "Its arguments."),
+        Field::new("workingDirectory", Shape::Text, "The working directory, relative to the artifact."),
+        Field::new("portVariable", Shape::Text, "The environment variable that names the port to listen on.")
+            .or("PORT"),
+    ],
+    elsewhere: &[("cwd", Use("workingDirectory")), ("workingDir", Use("workingDirectory"))],
+};
+
+pub(crate) static SECRET: Object = Object {
+    path: "secrets.*",
+    about: "Where the value is found: exactly one of the two.",
+    fields: &[
+        Field::new("environment", Shape::Text, "An environment variable of the control process."),
+        Field::new("file", Shape::Text, "A file that the control process can read."),
+    ],
+    elsewhere: &[
+        ("env", Use("environment")),
+        (
+            "value",
+            NotYet(
+                "a secret's value never stands in the manifest: name an `environment` variable or a `file`",
+            ),
+        ),
+        ("secretKeyRef", NotYet("secrets of Kubernetes are not supported yet: use `environment` or `file`")),
+        ("vault", NotYet("Vault is not supported yet: use `environment` or `file`")),
+    ],
+};
+
+pub(crate) static HEALTH: Object = Object {
+    path: "health",
+    about: "How health is told. Without `ready`, a replica is ready when its port accepts connections.",
+    fields: &[
+        Field::new("startup", Shape::Object(&PROBE), "Has it started? Its failure restarts the replica."),
+        Field::new("live", Shape::Object(&PROBE), "Is it still working? Its failure restarts the replica."),
+        Field::new(
+            "ready",
+            Shape::Object(&PROBE),
+            "Can it take requests? Its failure takes it out of traffic.",
+        ),
+    ],
+    elsewhere: &[
+        ("startupProbe", Use("startup")),
+        ("liveness", Use("live")),
+        ("livenessProbe", Use("live")),
+        ("readiness", Use("ready")),
+        ("readinessProbe", Use("ready")),
+    ],
+};
+
+pub(crate) static PROBE: Object = Object {
+    path: "health.*",
+    about: "One probe, with Kubernetes' defaults: exactly one of `http` and `tcp`.",
+    fields: &[
+        Field::new("http", Shape::Path, "GET this path; 200 to 399 is a success."),
+        Field::new("tcp", Shape::True, "A connection to the port can be opened."),
+        Field::new("initialDelay", DURATION, "How long after the start the first probe is sent.").or("0s"),
+        Field::new("period", WAIT, "How often.").or("10s"),
+        Field::new("timeout", WAIT, "How long an answer may take.").or("1s"),
+        Field::new(
+            "successThreshold",
+            Shape::Integer { min: 1, max: 1000 },
+            "Successes in a row that make it pass; 1 for startup and live.",
+        )
+        .or("1"),
+        Field::new(
+            "failureThreshold",
+            Shape::Integer { min: 1, max: 1000 },
+            "Failures in a row that make it fail.",
+        )
+        .or("3"),
+    ],
+    elsewhere: &[
+        ("httpGet", Use("http")),
+        ("path", Use("http")),
+        ("tcpSocket", Use("tcp")),
+        ("initialDelaySeconds", Use("initialDelay")),
+        ("periodSeconds", Use("period")),
+        ("interval", Use("period")),
+        ("timeoutSeconds", Use("timeout")),
+        ("exec", NotYet("probes by command are not supported yet: use `http` or `tcp`")),
+        ("grpc", NotYet("gRPC probes are not supported yet: use `http` or `tcp`")),
+    ],
+};
+
+pub(crate) static RESOURCES: Object = Object {
+    path: "resources",
+    about: "What each replica may use; absent means no limit.",
+    fields: &[
+        Field::new("memory", Shape::Bytes { min: 1 << 20 }, "Memory: 256Mi, 1Gi, 512M."),
+        Field::new("cpu", Shape::Cpu, "CPU time in cores: 500m, 0.5, 2."),
+    ],
+    elsewhere: &[
+        ("limits", NotYet("limits and requests are not told apart: write `memory` and `cpu` directly")),
+        ("requests", NotYet("limits and requests are not told apart: write `memory` and `cpu` directly")),
+    ],
+};
+
+pub(crate) static SHUTDOWN: Object = Object {
+    path: "shutdown",
+    about: "How a replica is let go: out of the routing table, drained, asked to stop, killed.",
+    fields: &[
+        Field::new("drainTimeout", DURATION, "How long requests in flight may go on.").or("30s"),
+        Field::new("gracePeriod", DURATION, "How long after SIGTERM before SIGKILL.").or("30s"),
+    ],
+    elsewhere: &[("terminationGracePeriodSeconds", Use("gracePeriod"))],
+};
+
+pub(crate) static LOGS: Object = Object {
+    path: "logs",
+    about: "How much captured output is kept, for each replica.",
+    fields: &[
+        Field::new(
+            "maxFileSize",
+            Shape::Bytes { min: 4096 },
+            "A file is rotated before it grows beyond this.",
+        )
+        .or("10Mi"),
+        Field::new("maxFiles", Shape::Integer { min: 1, max: 1000 }, "Files kept, the current one included.")
+            .or("5"),
+    ],
+    elsewhere: &[],
+};
+
+pub(crate) static ROUTE: Object = Object {
+    path: "route",
+    about: "Which requests the service answers, and within which bounds.",
+    fields: &[
+        Field::new(
+            "hosts",
+            Shape::List { item: &Shape::Text, max: 64 },
+            "Host names without port; `*` is any, `*.example.org` any below. The default is `*` in production \
+             and SERVICE.ENVIRONMENT.localhost elsewhere.",
+        ),
+        Field::new(
+            "pathPrefixes",
+            Shape::List { item: &Shape::Path, max: 64 },
+            "Path prefixes by whole segments; the longest match wins. The default is `/`.",
+        ),
+        Field::new(
+            "templates",
+            Shape::List { item: &Shape::Path, max: 500 },
+            "Templates for the metrics' route label: /orders/{id}, /static/{rest...}.",
+        ),
+        Field::new("timeouts", Shape::Object(&TIMEOUTS), "How long the gateway waits for what."),
+        Field::new("limits", Shape::Object(&LIMITS), "What a request may cost."),
+    ],
+    elsewhere: &[
+        ("host", Use("hosts")),
+        ("path", Use("pathPrefixes")),
+        ("paths", Use("pathPrefixes")),
+        ("tls", NotYet("TLS is not supported yet: put a TLS terminator in front of the gateway")),
+    ],
+};
+
+pub(crate) static TIMEOUTS: Object = Object {
+    path: "route.timeouts",
+    about: "How long the gateway waits before it answers 504.",
+    fields: &[
+        Field::new("connect", WAIT, "To open a connection to a replica.").or("1s"),
+        Field::new("response", WAIT, "From the request's end to the response's first byte.").or("30s"),
+        Field::new("idle", WAIT, "Between two pieces of a body, or on an upgraded connection.").or("60s"),
+    ],
+    elsewhere: &[],
+};
+
+pub(crate) static LIMITS: Object = Object {
+    path: "route.limits",
+    about: "What a request may cost before the gateway refuses it.",
+    fields: &[
+        Field::new("maxBodySize", Shape::Bytes { min: 0 }, "The largest request body; more is 413.")
+            .or("10Mi"),
+        Field::new(
+            "maxInFlight",
+            Shape::Integer { min: 1, max: 1_000_000 },
+            "The most requests at a time in this environment; more is 503.",
+        )
+        .or("1000"),
+    ],
+    elsewhere: &[],
+};
+
+pub(crate) static ROLLOUT: Object = Object {
+    path: "rollout",
+    about: "How a new release replaces an old one.",
+    fields: &[
+        Field::new(
+            "strategy",
+            Shape::Choice(&["rolling", "canary"]),
+            "The order in which replicas and traffic move.",
+        )
+        .or("rolling"),
+        Field::new("rolling", Shape::Object(&ROLLING), "Replica by replica; traffic follows the ready ones."),
+        Field::new(
+            "canary",
+            Shape::Object(&CANARY),
+            "By steps of traffic, beside a full-sized stable release.",
+        ),
+        Field::new(
+            "progressDeadline",
+            WAIT,
+            "Without progress for so long, the rollout fails and rolls back.",
+        )
+        .or("600s"),
+        Field::new("scaleDownDelay", DURATION, "How long the old release stays warm after a canary.")
+            .or("30s"),
+        Field::new("analysis", Shape::Object(&ANALYSIS), "What is watched while both releases serve."),
+    ],
+    elsewhere: &[
+        (
+            "blueGreen",
+            NotYet("blue-green is not supported yet: use `strategy: canary` or `strategy: rolling`"),
+        ),
+        ("steps", Use("rollout.canary.steps")),
+        ("maxSurge", Use("rollout.rolling.maxSurge")),
+        ("maxUnavailable", Use("rollout.rolling.maxUnavailable")),
+        ("progressDeadlineSeconds", Use("progressDeadline")),
+        ("scaleDownDelaySeconds", Use("scaleDownDelay")),
+        ("judge", Use("rollout.analysis.judge")),
+        ("metrics", Use("rollout.analysis.metrics")),
+        ("progressDeadlineAbort", NotYet("it is always on: a rollout past its deadline rolls back")),
+        ("rollbackWindow", NotYet("it is not supported yet")),
+    ],
+};
+
+/// Strategies of other tools.
+pub(crate) const STRATEGIES_NOT_YET: [&str; 5] =
+    ["blueGreen", "blue-green", "bluegreen", "recreate", "abTesting"];
+
+pub(crate) static ROLLING: Object = Object {
+    path: "rollout.rolling",
+    about: "Replica by replica.",
+    fields: &[
+        Field::new("maxSurge", Shape::Amount, "How many replicas more than wanted may exist; rounded up.")
+            .or("25%"),
+        Field::new("maxUnavailable", Shape::Amount, "How many fewer than wanted may be ready; rounded down.")
+            .or("0"),
+    ],
+    elsewhere: &[],
+};
+
+pub(crate) static CANARY: Object = Object {
+    path: "rollout.canary",
+    about: "By steps of traffic.",
+    fields: &[Field::new(
+        "steps",
+        Shape::List { item: &Shape::Object(&STEP), max: 100 },
+        "The steps; after the last one the new release takes all traffic. The default is 5, 25 and 50 percent, \
+         with a pause of 1m after each.",
+    )],
+    elsewhere: &[
+        ("maxSurge", NotYet("a canary is scaled by the weight of its step")),
+        ("maxUnavailable", NotYet("a canary leaves the stable release at its full size")),
+        ("analysis", Use("rollout.analysis")),
+        ("trafficRouting", NotYet("the built-in gateway routes the traffic: leave it out")),
+        ("stableService", NotYet("the built-in gateway routes the traffic: leave it out")),
+        ("canaryService", NotYet("the built-in gateway routes the traffic: leave it out")),
+        ("dynamicStableScale", NotYet("it is not supported yet: the stable release keeps its full size")),
+        ("abortScaleDownDelaySeconds", NotYet("it is not supported yet")),
+    ],
+};
+
+pub(crate) static STEP: Object = Object {
+    path: "rollout.canary.steps[]",
+    about: "One step: exactly one of the two.",
+    fields: &[
+        Field::new("setWeight", Shape::Percent, "Give the new release this share of the traffic."),
+        Field::new(
+            "pause",
+            Shape::Object(&PAUSE),
+            "Wait for a time, or without one until somebody promotes.",
+        ),
+    ],
+    elsewhere: &[
+        ("weight", Use("setWeight")),
+        ("setCanaryScale", NotYet("setCanaryScale is not supported yet: a canary is scaled by its weight")),
+        ("setHeaderRoute", NotYet("setHeaderRoute is not supported yet")),
+        ("setMirrorRoute", NotYet("setMirrorRoute is not supported yet")),
+        ("replicaProgressThreshold", NotYet("replicaProgressThreshold is not supported yet")),
+        ("analysis", NotYet("analysis as a step is not supported yet: rollout.analysis runs in every step")),
+        ("experiment", NotYet("experiment is not supported yet")),
+        ("plugin", NotYet("plugin is not supported yet")),
+    ],
+};
+
+pub(crate) static PAUSE: Object = Object {
+    path: "rollout.canary.steps[].pause",
+    about: "A pause; `{}` waits until somebody promotes.",
+    fields: &[Field::new("duration", WAIT, "How long.")],
+    elsewhere: &[],
+};
+
+pub(crate) static ANALYSIS: Object = Object {
+    path: "rollout.analysis",
+    about: "What is watched while both releases serve.",
+    fields: &[
+        Field::new(
+            "judge",
+            Shape::FalseOr(&JUDGE),
+            "The always-valid comparison of errors; `false` switches it off.",
+        ),
+        Field::new("metrics", Shape::List { item: &Shape::Object(&METRIC), max: 32 }, "Threshold rules."),
+    ],
+    elsewhere: &[
+        ("templates", NotYet("analysis templates are not supported yet: write the rules under `metrics`")),
+        ("args", NotYet("arguments are not supported yet")),
+        ("threshold", Use("failureLimit")),
+    ],
+};
+
+pub(crate) static JUDGE: Object = Object {
+    path: "rollout.analysis.judge",
+    about: "The settings of the judge.",
+    fields: &[
+        Field::new("alpha", SHARE, "The accepted probability of rolling back a healthy release.").or("0.01"),
+        Field::new(
+            "tolerance",
+            Shape::Number { min: 1.0, max: 100.0, open: false },
+            "The ratio of the new error rate to the old that is still tolerated.",
+        )
+        .or("1"),
+        Field::new("promotion", Shape::Choice(&["time", "evidence"]), "What ends a timed pause.").or("time"),
+        Field::new(
+            "maxErrorRate",
+            SHARE,
+            "With evidence: the rate that the new release must be shown to stay below.",
+        )
+        .or("0.01"),
+        Field::new(
+            "beta",
+            SHARE,
+            "With evidence: the accepted probability of promoting a release at that rate.",
+        )
+        .or("0.05"),
+    ],
+    elsewhere: &[],
+};
+
+pub(crate) static METRIC: Object = Object {
+    path: "rollout.analysis.metrics[]",
+    about: "A threshold rule with the meaning of Argo Rollouts' fields. At least one condition is needed.",
+    fields: &[
+        Field::new("name", Shape::Text, "Its name in reports.").required(),
+        Field::new(
+            "source",
+            Shape::Choice(&["errorRate", "requestRate", "latency"]),
+            "What is measured of the new release: errors / requests, requests a second, or seconds.",
+        )
+        .required(),
+        Field::new("quantile", SHARE, "With latency: which quantile. The default is 0.99."),
+        Field::new("interval", WAIT, "Between two measurements.").or("10s"),
+        Field::new(
+            "count",
+            Shape::Integer { min: 1, max: 1_000_000 },
+            "How many measurements. Without count and interval one; with interval alone until the rollout ends.",
+        ),
+        Field::new("successCondition", Shape::Condition, "What makes a measurement a success."),
+        Field::new("failureCondition", Shape::Condition, "What makes a measurement a failure."),
+        Field::new("failureLimit", LIMIT, "Fails when more measurements than this failed; -1 = never.")
+            .or("0"),
+        Field::new("inconclusiveLimit", LIMIT, "Inconclusive when more than this were neither; -1 = never.")
+            .or("0"),
+        Field::new("consecutiveErrorLimit", LIMIT, "Errs when more in a row could not be taken; -1 = never.")
+            .or("4"),
+    ],
+    elsewhere: &[
+        (
+            "provider",
+            NotYet("providers are not supported yet: `source` measures in the gateway's own counts"),
+        ),
+        ("initialDelay", NotYet("initialDelay is not supported yet")),
+        ("consecutiveSuccessLimit", NotYet("consecutiveSuccessLimit is not supported yet")),
+        ("dryRun", NotYet("dryRun is not supported yet")),
+    ],
+};

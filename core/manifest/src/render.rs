@@ -1,0 +1,300 @@
+//! A [`Spec`] back in the manifest's own vocabulary, every default written out: what `env show` prints, what
+//! [`crate::diff`] compares, and what [`crate::Manifest::parse`] reads back.
+
+use std::time::Duration;
+
+use model::Spec;
+use model::spec::{Check, Probe, SecretSource};
+use model::strategy::{Amount, Analysis, Kind, Metric, Promotion, Source, Step, Strategy};
+use serde_json::{Map, Number, Value, json};
+
+use crate::values::{format_bytes, format_cpu};
+
+/// The effective configuration as YAML in the manifest's vocabulary.
+pub fn render(spec: &Spec) -> String {
+    let mut yaml = format!("# The effective configuration of {} in {}.\n", spec.service, spec.environment);
+    if let Value::Object(map) = effective(spec) {
+        write_map(&mut yaml, &map, 0);
+    }
+    yaml
+}
+
+/// The effective configuration as data, in the manifest's vocabulary. The environment's name has no place in it.
+pub(crate) fn effective(spec: &Spec) -> Value {
+    let mut map = Map::new();
+    map.insert("service".to_owned(), json!(spec.service.as_str()));
+    put(&mut map, "description", spec.about.description.as_ref().map(|text| json!(text)));
+    put(&mut map, "owner", spec.about.owner.as_ref().map(|text| json!(text)));
+    put(&mut map, "tier", spec.about.tier.map(|tier| json!(tier)));
+    put(&mut map, "links", (!spec.about.links.is_empty()).then(|| json!(spec.about.links)));
+    put(&mut map, "artifact", spec.artifact.as_ref().map(|path| json!(path)));
+    put(&mut map, "run", Some(run(spec)));
+    put(&mut map, "config", (!spec.config.is_empty()).then(|| json!(spec.config)));
+    let secrets: Map<String, Value> =
+        spec.secrets.iter().map(|(name, at)| (name.clone(), secret(at))).collect();
+    put(&mut map, "secrets", (!secrets.is_empty()).then_some(Value::Object(secrets)));
+    put(&mut map, "health", Some(health(spec)));
+    put(&mut map, "replicas", Some(json!(spec.replicas)));
+    put(&mut map, "resources", resources(spec));
+    let shutdown = &spec.shutdown;
+    map.insert(
+        "shutdown".to_owned(),
+        json!({"drainTimeout": time(shutdown.drain_timeout), "gracePeriod": time(shutdown.grace_period)}),
+    );
+    let logs = json!({"maxFileSize": format_bytes(spec.logs.file_bytes), "maxFiles": spec.logs.files});
+    map.insert("logs".to_owned(), logs);
+    map.insert("route".to_owned(), route(spec));
+    map.insert("rollout".to_owned(), rollout(&spec.rollout));
+    Value::Object(map)
+}
+
+fn put(map: &mut Map<String, Value>, name: &str, value: Option<Value>) {
+    if let Some(value) = value {
+        map.insert(name.to_owned(), value);
+    }
+}
+
+fn time(duration: Duration) -> String {
+    model::time::format_duration(duration)
+}
+
+/// A number as people write it: `1`, not `1.0`.
+fn number(value: f64) -> Value {
+    if value.fract() == 0.0 && value.abs() < 1e9 {
+        return json!(value as i64);
+    }
+    Number::from_f64(value).map_or(Value::Null, Value::Number)
+}
+
+fn run(spec: &Spec) -> Value {
+    let mut run = Map::new();
+    run.insert("command".to_owned(), json!(spec.run.command));
+    put(&mut run, "args", (!spec.run.args.is_empty()).then(|| json!(spec.run.args)));
+    put(&mut run, "workingDirectory", spec.run.working_directory.as_ref().map(|path| json!(path)));
+    run.insert("portVariable".to_owned(), json!(spec.run.port_variable));
+    Value::Object(run)
+}
+
+fn secret(source: &SecretSource) -> Value {
+    match source {
+        SecretSource::Environment(variable) => json!({"environment": variable}),
+        SecretSource::File(path) => json!({"file": path}),
+    }
+}
+
+fn health(spec: &Spec) -> Value {
+    let mut health = Map::new();
+    put(&mut health, "startup", spec.health.startup.as_ref().map(probe));
+    put(&mut health, "live", spec.health.live.as_ref().map(probe));
+    put(&mut health, "ready", spec.health.ready.as_ref().map(probe));
+    Value::Object(health)
+}
+
+fn probe(probe: &Probe) -> Value {
+    let mut map = Map::new();
+    match &probe.check {
+        Check::Http(path) => map.insert("http".to_owned(), json!(path)),
+        Check::Tcp => map.insert("tcp".to_owned(), json!(true)),
+    };
+    map.insert("initialDelay".to_owned(), json!(time(probe.initial_delay)));
+    map.insert("period".to_owned(), json!(time(probe.period)));
+    map.insert("timeout".to_owned(), json!(time(probe.timeout)));
+    map.insert("successThreshold".to_owned(), json!(probe.success_threshold));
+    map.insert("failureThreshold".to_owned(), json!(probe.failure_threshold));
+    Value::Object(map)
+}
+
+fn resources(spec: &Spec) -> Option<Value> {
+    let mut map = Map::new();
+    put(&mut map, "memory", spec.resources.memory_bytes.map(|bytes| json!(format_bytes(bytes))));
+    put(&mut map, "cpu", spec.resources.cpu_millis.map(|millis| json!(format_cpu(millis))));
+    (!map.is_empty()).then_some(Value::Object(map))
+}
+
+fn route(spec: &Spec) -> Value {
+    let route = &spec.route;
+    let mut map = Map::new();
+    map.insert("hosts".to_owned(), json!(route.hosts));
+    map.insert("pathPrefixes".to_owned(), json!(route.path_prefixes));
+    put(&mut map, "templates", (!route.templates.is_empty()).then(|| json!(route.templates)));
+    let timeouts = &route.timeouts;
+    map.insert(
+        "timeouts".to_owned(),
+        json!({
+            "connect": time(timeouts.connect), "response": time(timeouts.response), "idle": time(timeouts.idle),
+        }),
+    );
+    map.insert(
+        "limits".to_owned(),
+        json!({"maxBodySize": format_bytes(route.limits.body_bytes), "maxInFlight": route.limits.in_flight}),
+    );
+    Value::Object(map)
+}
+
+fn rollout(strategy: &Strategy) -> Value {
+    let mut map = Map::new();
+    match &strategy.kind {
+        Kind::Rolling { max_surge, max_unavailable } => {
+            map.insert("strategy".to_owned(), json!("rolling"));
+            let rolling = json!({"maxSurge": amount(*max_surge), "maxUnavailable": amount(*max_unavailable)});
+            map.insert("rolling".to_owned(), rolling);
+        }
+        Kind::Canary { steps } => {
+            map.insert("strategy".to_owned(), json!("canary"));
+            let steps: Vec<Value> = steps.iter().map(step).collect();
+            map.insert("canary".to_owned(), json!({"steps": steps}));
+        }
+    }
+    map.insert("progressDeadline".to_owned(), json!(time(strategy.progress_deadline)));
+    map.insert("scaleDownDelay".to_owned(), json!(time(strategy.scale_down_delay)));
+    map.insert("analysis".to_owned(), analysis(&strategy.analysis));
+    Value::Object(map)
+}
+
+fn amount(amount: Amount) -> Value {
+    match amount {
+        Amount::Replicas(count) => json!(count),
+        Amount::Share(share) => json!(share.to_string()),
+    }
+}
+
+fn step(step: &Step) -> Value {
+    match step {
+        Step::SetWeight(weight) => json!({"setWeight": number(f64::from(weight.basis_points()) / 100.0)}),
+        Step::Pause { duration: Some(duration) } => json!({"pause": {"duration": time(*duration)}}),
+        Step::Pause { duration: None } => json!({"pause": {}}),
+    }
+}
+
+fn analysis(analysis: &Analysis) -> Value {
+    let mut map = Map::new();
+    let judge = match &analysis.judge {
+        None => json!(false),
+        Some(judge) => {
+            let mut map = Map::new();
+            map.insert("alpha".to_owned(), number(judge.alpha));
+            map.insert("tolerance".to_owned(), number(judge.tolerance));
+            match &judge.promotion {
+                Promotion::Time => put(&mut map, "promotion", Some(json!("time"))),
+                Promotion::Evidence { max_error_rate, beta } => {
+                    map.insert("promotion".to_owned(), json!("evidence"));
+                    map.insert("maxErrorRate".to_owned(), number(*max_error_rate));
+                    map.insert("beta".to_owned(), number(*beta));
+                }
+            }
+            Value::Object(map)
+        }
+    };
+    map.insert("judge".to_owned(), judge);
+    let metrics: Vec<Value> = analysis.metrics.iter().map(metric).collect();
+    put(&mut map, "metrics", (!metrics.is_empty()).then_some(Value::Array(metrics)));
+    Value::Object(map)
+}
+
+fn metric(metric: &Metric) -> Value {
+    let mut map = Map::new();
+    map.insert("name".to_owned(), json!(metric.name));
+    let (source, quantile) = match metric.source {
+        Source::ErrorRate => ("errorRate", None),
+        Source::RequestRate => ("requestRate", None),
+        Source::Latency(quantile) => ("latency", Some(quantile)),
+    };
+    map.insert("source".to_owned(), json!(source));
+    put(&mut map, "quantile", quantile.map(number));
+    map.insert("interval".to_owned(), json!(time(metric.interval)));
+    put(&mut map, "count", metric.count.map(|count| json!(count)));
+    put(&mut map, "successCondition", metric.success_condition.map(|condition| json!(condition.to_string())));
+    put(&mut map, "failureCondition", metric.failure_condition.map(|condition| json!(condition.to_string())));
+    let limit = |limit: Option<u32>| limit.map_or(json!(-1), |limit| json!(limit));
+    map.insert("failureLimit".to_owned(), limit(metric.failure_limit));
+    map.insert("inconclusiveLimit".to_owned(), limit(metric.inconclusive_limit));
+    map.insert("consecutiveErrorLimit".to_owned(), limit(metric.consecutive_error_limit));
+    Value::Object(map)
+}
+
+fn write_map(yaml: &mut String, map: &Map<String, Value>, indent: usize) {
+    for (index, (key, value)) in map.iter().enumerate() {
+        if indent > 0 && index == 0 && yaml.ends_with("- ") {
+            // The first key of a list's item stands beside its dash.
+        } else {
+            yaml.push_str(&" ".repeat(indent));
+        }
+        yaml.push_str(&scalar(&Value::String(key.clone())));
+        yaml.push(':');
+        write_value(yaml, value, indent);
+    }
+}
+
+fn write_value(yaml: &mut String, value: &Value, indent: usize) {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            yaml.push('\n');
+            write_map(yaml, map, indent + 2);
+        }
+        Value::Array(items) if !items.is_empty() => {
+            yaml.push('\n');
+            for item in items {
+                yaml.push_str(&" ".repeat(indent + 2));
+                yaml.push_str("- ");
+                match item {
+                    Value::Object(map) if !map.is_empty() => write_map(yaml, map, indent + 4),
+                    Value::Object(_)
+                    | Value::Array(_)
+                    | Value::Null
+                    | Value::Bool(_)
+                    | Value::Number(_)
+                    | Value::String(_) => {
+                        yaml.push_str(&scalar(item));
+                        yaml.push('\n');
+                    }
+                }
+            }
+        }
+        Value::Object(_)
+        | Value::Array(_)
+        | Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_) => {
+            yaml.push(' ');
+            yaml.push_str(&scalar(value));
+            yaml.push('\n');
+        }
+    }
+}
+
+/// One value on one line; a string in quotes unless every YAML parser takes it for a string.
+fn scalar(value: &Value) -> String {
+    let Value::String(text) = value else { return value.to_string() };
+    let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/');
+    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '_');
+    let reserved = ["true", "false", "yes", "no", "on", "off", "null", "y", "n"];
+    let timely = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'%')
+        && text.starts_with(|c: char| c.is_ascii_digit())
+        && text.ends_with(['h', 's', 'i', '%'])
+        && !text.starts_with("0x");
+    if (starts && text.bytes().all(word) && !reserved.contains(&text.to_lowercase().as_str())) || timely {
+        return text.clone();
+    }
+    quoted(text)
+}
+
+/// In double quotes, with what YAML and JSON escape alike.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            '\r' => quoted.push_str("\\r"),
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') => {
+                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

@@ -1,0 +1,147 @@
+//! The JSON Schema for editors, made from the same table that the reader uses.
+
+use serde_json::{Map, Value, json};
+
+use crate::fields::{NOT_IN_OVERLAYS, OVERLAY, ROOT};
+use crate::shape::{Field, Key, Object, Shape};
+
+/// The JSON Schema (2020-12) of a manifest.
+pub fn schema() -> Value {
+    let mut schema = Map::new();
+    schema.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+    schema.insert("title".to_owned(), json!("shipshape.yaml"));
+    if let Value::Object(root) = object(&ROOT, |_| true, true) {
+        schema.extend(root);
+    }
+    let overlay = object(&ROOT, |field| !NOT_IN_OVERLAYS.contains(&field.name), false);
+    schema.insert("$defs".to_owned(), json!({"overlay": overlay}));
+    Value::Object(schema)
+}
+
+fn object(object: &'static Object, keep: impl Fn(&Field) -> bool, complete: bool) -> Value {
+    let fields: Vec<&Field> = object.fields.iter().filter(|field| keep(field)).collect();
+    let properties: Map<String, Value> =
+        fields.iter().map(|field| (field.name.to_owned(), property(field, complete))).collect();
+    let required: Vec<&str> = fields.iter().filter(|field| field.required).map(|field| field.name).collect();
+    let mut schema = Map::new();
+    schema.insert("type".to_owned(), json!("object"));
+    schema.insert("description".to_owned(), json!(object.about));
+    schema.insert("properties".to_owned(), Value::Object(properties));
+    if complete && !required.is_empty() {
+        schema.insert("required".to_owned(), json!(required));
+    }
+    schema.insert("additionalProperties".to_owned(), json!(false));
+    Value::Object(schema)
+}
+
+/// A field may be null where it may be absent; in an overlay, null removes what the base says.
+fn property(field: &Field, complete: bool) -> Value {
+    let mut schema = shape(&field.shape, complete);
+    if !(complete && field.required) {
+        schema = json!({"anyOf": [schema, {"type": "null"}]});
+    }
+    if let Value::Object(map) = &mut schema {
+        map.insert("description".to_owned(), json!(field.about));
+        if let Some(default) = field.default {
+            map.insert("default".to_owned(), default_value(&field.shape, default));
+        }
+    }
+    schema
+}
+
+fn default_value(shape: &Shape, default: &str) -> Value {
+    match shape {
+        Shape::Integer { .. } | Shape::Number { .. } | Shape::Amount => {
+            serde_json::from_str(default).unwrap_or_else(|_| json!(default))
+        }
+        Shape::Text
+        | Shape::Written
+        | Shape::True
+        | Shape::Duration { .. }
+        | Shape::Bytes { .. }
+        | Shape::Cpu
+        | Shape::Percent
+        | Shape::Condition
+        | Shape::Path
+        | Shape::Choice(_)
+        | Shape::Object(_)
+        | Shape::MapOf { .. }
+        | Shape::List { .. }
+        | Shape::TextOr(_)
+        | Shape::FalseOr(_) => json!(default),
+    }
+}
+
+fn shape(shape: &Shape, complete: bool) -> Value {
+    match shape {
+        Shape::Text => json!({"type": "string", "minLength": 1}),
+        Shape::Written => json!({"type": ["string", "number", "boolean"]}),
+        Shape::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
+        Shape::Number { min, max, open: true } => {
+            json!({"type": "number", "exclusiveMinimum": min, "exclusiveMaximum": max})
+        }
+        Shape::Number { min, max, open: false } => json!({"type": "number", "minimum": min, "maximum": max}),
+        Shape::True => json!({"const": true}),
+        Shape::Duration { positive } => duration(*positive),
+        Shape::Bytes { .. } => json!({
+            "anyOf": [
+                {"type": "string", "pattern": r"^[0-9]*(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$", "minLength": 1},
+                {"type": "integer", "minimum": 0},
+            ],
+        }),
+        Shape::Cpu => json!({
+            "anyOf": [
+                {"type": "string", "pattern": r"^[0-9]*(\.[0-9]+)?m?$", "minLength": 1},
+                {"type": "number", "exclusiveMinimum": 0},
+            ],
+        }),
+        Shape::Percent => json!({"anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, percentage()]}),
+        Shape::Amount => json!({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 100}, percentage()]}),
+        Shape::Condition => json!({
+            "type": "string",
+            "pattern": r"^\s*result(\[0\])?\s*(<|<=|>|>=)\s*[-+]?[0-9.]+([eE][-+]?[0-9]+)?\s*$",
+        }),
+        Shape::Path => json!({"type": "string", "pattern": r"^/[^\s#]*$"}),
+        Shape::Choice(choices) => json!({"enum": choices}),
+        Shape::Object(child) if std::ptr::eq(*child, &raw const OVERLAY) => {
+            json!({"$ref": "#/$defs/overlay"})
+        }
+        Shape::Object(child) => object(child, |_| true, complete),
+        Shape::MapOf { key, value, max } => map_of(*key, value, *max, complete),
+        Shape::List { item, max } => {
+            // A list replaces the base's list whole, so its items are complete even in an overlay.
+            json!({"type": "array", "items": self::shape(item, true), "maxItems": max})
+        }
+        Shape::TextOr(child) => {
+            json!({"anyOf": [{"type": "string", "minLength": 1}, object(child, |_| true, complete)]})
+        }
+        Shape::FalseOr(child) => json!({"anyOf": [{"const": false}, object(child, |_| true, complete)]}),
+    }
+}
+
+fn duration(positive: bool) -> Value {
+    let words =
+        json!({"type": "string", "pattern": "^([0-9]+(h|ms|m|s|us))+$", "examples": ["30s", "5m", "1h30m"]});
+    if positive { words } else { json!({"anyOf": [words, {"const": 0}, {"const": "0"}]}) }
+}
+
+fn percentage() -> Value {
+    json!({"type": "string", "pattern": r"^[0-9]*(\.[0-9]+)?%$"})
+}
+
+fn map_of(key: Key, value: &'static Shape, max: usize, complete: bool) -> Value {
+    let mut values = shape(value, true);
+    if !complete || key == Key::Label {
+        values = json!({"anyOf": [values, {"type": "null"}]});
+    }
+    let mut schema = json!({"type": "object", "additionalProperties": values, "maxProperties": max});
+    let pattern = match key {
+        Key::Variable => Some("^[A-Za-z_][A-Za-z0-9_]*$"),
+        Key::Label => Some("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"),
+        Key::Title => None,
+    };
+    if let (Some(pattern), Value::Object(map)) = (pattern, &mut schema) {
+        map.insert("propertyNames".to_owned(), json!({"pattern": pattern}));
+    }
+    schema
+}
