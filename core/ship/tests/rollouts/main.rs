@@ -1,0 +1,15 @@
+//! The rollout machine, told as given, when, then. One binary, so that it links once; each part in its own file.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic: it says so")]
+
+mod back;
+mod canary;
+mod counts;
+mod judge;
+mod operators;
+mod promises;
+mod rolling;
+mod rules;
+mod support;
+mod table;
+mod verdicts;

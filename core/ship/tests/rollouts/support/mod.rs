@@ -1,0 +1,10 @@
+//! Reading-aloud builders for the tests: strategies, observations and a scene to play them in. The rules under test
+//! are not repeated here.
+
+mod random;
+mod scene;
+mod strategies;
+
+pub(crate) use random::Random;
+pub(crate) use scene::{Scene, given};
+pub(crate) use strategies::{Plan, canary, evidence, hold, hold_for, rolling, rule, seen, share, to, weight};

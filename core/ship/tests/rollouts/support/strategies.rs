@@ -1,0 +1,189 @@
+//! Builders for strategies and for what is seen.
+
+use std::time::Duration;
+
+use model::Weight;
+use model::strategy::{
+    Amount, Analysis, Comparison, Condition, Judge, Kind, Metric, Promotion, Source, Step, Strategy,
+};
+
+/// A rollout to be: a strategy and the sizes of both releases.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) strategy: Strategy,
+    pub(crate) old: u32,
+    pub(crate) new: u32,
+    pub(crate) first: bool,
+    pub(crate) prompt: bool,
+}
+
+fn plan(kind: Kind) -> Plan {
+    let judge = Judge { alpha: 0.01, tolerance: 1.0, promotion: Promotion::Time };
+    let strategy = Strategy {
+        kind,
+        progress_deadline: Duration::from_secs(600),
+        scale_down_delay: Duration::from_secs(30),
+        analysis: Analysis { judge: Some(judge), metrics: vec![] },
+    };
+    Plan { strategy, old: 4, new: 4, first: false, prompt: false }
+}
+
+/// A canary from four old replicas to four new ones.
+pub(crate) fn canary<const N: usize>(steps: [Step; N]) -> Plan {
+    plan(Kind::Canary { steps: steps.to_vec() })
+}
+
+/// A rolling update from four old replicas to four new ones.
+pub(crate) fn rolling(max_surge: u32, max_unavailable: u32) -> Plan {
+    plan(Kind::Rolling {
+        max_surge: Amount::Replicas(max_surge),
+        max_unavailable: Amount::Replicas(max_unavailable),
+    })
+}
+
+impl Plan {
+    /// The numbers of old and new replicas.
+    pub(crate) fn replicas(self, old: u32, new: u32) -> Self {
+        Self { old, new, ..self }
+    }
+
+    /// Nothing served before.
+    pub(crate) fn first(self) -> Self {
+        Self { old: 0, first: true, ..self }
+    }
+
+    /// In a place that does at once what is wanted.
+    pub(crate) fn promptly(self) -> Self {
+        Self { prompt: true, ..self }
+    }
+
+    pub(crate) fn without_judge(mut self) -> Self {
+        self.strategy.analysis.judge = None;
+        self
+    }
+
+    pub(crate) fn promoted_by(mut self, promotion: Promotion) -> Self {
+        if let Some(judge) = &mut self.strategy.analysis.judge {
+            judge.promotion = promotion;
+        }
+        self
+    }
+
+    pub(crate) fn ruled_by(mut self, metric: Metric) -> Self {
+        self.strategy.analysis.metrics.push(metric);
+        self
+    }
+}
+
+pub(crate) fn weight(percent: u16) -> Weight {
+    Weight::from_basis_points(percent * 100).unwrap()
+}
+
+pub(crate) fn share(percent: u16) -> Amount {
+    Amount::Share(weight(percent))
+}
+
+pub(crate) fn to(percent: u16) -> Step {
+    Step::SetWeight(weight(percent))
+}
+
+pub(crate) fn hold() -> Step {
+    Step::Pause { duration: None }
+}
+
+pub(crate) fn hold_for(seconds: u64) -> Step {
+    Step::Pause { duration: Some(Duration::from_secs(seconds)) }
+}
+
+/// Evidence for an error rate below 1 %, with a 5 % risk of being wrong.
+pub(crate) fn evidence() -> Promotion {
+    Promotion::Evidence { max_error_rate: 0.01, beta: 0.05 }
+}
+
+/// An error-rate rule each 10 s with the defaults of Argo: success below 5 %, no failure, no inconclusive
+/// measurement, four errors in a row.
+pub(crate) fn rule() -> Metric {
+    Metric {
+        name: "errors".to_owned(),
+        source: Source::ErrorRate,
+        interval: Duration::from_secs(10),
+        count: None,
+        success_condition: Some(Condition { comparison: Comparison::Less, value: 0.05 }),
+        failure_condition: None,
+        failure_limit: Some(0),
+        inconclusive_limit: Some(0),
+        consecutive_error_limit: Some(4),
+    }
+}
+
+/// A change of what is seen; what is not named stays as it was.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Change {
+    pub(crate) seconds: u64,
+    pub(crate) confirmed: bool,
+    pub(crate) candidate_ready: Option<u32>,
+    pub(crate) stable_ready: Option<u32>,
+    pub(crate) candidate: (u64, u64),
+    pub(crate) stable: (u64, u64),
+    pub(crate) reachable: Option<bool>,
+    pub(crate) crash_loop: Option<String>,
+    pub(crate) agent_restarted: bool,
+    pub(crate) latency_ms: Option<u64>,
+}
+
+/// Nothing has changed.
+pub(crate) fn seen() -> Change {
+    Change::default()
+}
+
+impl Change {
+    /// Time has passed.
+    pub(crate) fn after(self, seconds: u64) -> Self {
+        Self { seconds, ..self }
+    }
+
+    /// The gateway confirmed all that was wanted until now.
+    pub(crate) fn confirmed(self) -> Self {
+        Self { confirmed: true, ..self }
+    }
+
+    pub(crate) fn candidate_ready(self, ready: u32) -> Self {
+        Self { candidate_ready: Some(ready), ..self }
+    }
+
+    pub(crate) fn stable_ready(self, ready: u32) -> Self {
+        Self { stable_ready: Some(ready), ..self }
+    }
+
+    /// The new release answered so many requests more, so many of them with errors.
+    pub(crate) fn candidate(self, requests: u64, errors: u64) -> Self {
+        Self { candidate: (requests, errors), ..self }
+    }
+
+    /// The same of the old release.
+    pub(crate) fn stable(self, requests: u64, errors: u64) -> Self {
+        Self { stable: (requests, errors), ..self }
+    }
+
+    /// The new release's requests took so long.
+    pub(crate) fn taking_ms(self, latency_ms: u64) -> Self {
+        Self { latency_ms: Some(latency_ms), ..self }
+    }
+
+    pub(crate) fn unreachable(self) -> Self {
+        Self { reachable: Some(false), ..self }
+    }
+
+    pub(crate) fn reachable_again(self) -> Self {
+        Self { reachable: Some(true), ..self }
+    }
+
+    pub(crate) fn crash_loop(self, why: &str) -> Self {
+        Self { crash_loop: Some(why.to_owned()), ..self }
+    }
+
+    /// The agent started again: its counters begin at zero under another name.
+    pub(crate) fn agent_restarted(self) -> Self {
+        Self { agent_restarted: true, ..self }
+    }
+}

@@ -1,0 +1,172 @@
+//! What is watched while both releases serve, and what it makes of a rollout. Not here: the rules' own arithmetic, the
+//! judge's error rates.
+
+use ship::{Event, RollbackReason};
+
+use super::support::{Scene, canary, given, hold, hold_for, rolling, seen, to};
+
+fn at_ten_percent() -> Scene {
+    given(canary([to(10), hold_for(600)]).promptly()).when(seen()).then(["4 old, 1 new", "10%", "step 1"])
+}
+
+#[test]
+fn the_judges_verdict_rolls_back() {
+    let scene = at_ten_percent().when(seen().after(1).candidate(100, 6).stable(900, 1)).then([
+        "back: judge",
+        "0%",
+        "rolledBack",
+    ]);
+    let why = scene.fresh().iter().find_map(|event| {
+        if let Event::RollbackBegun { reason: RollbackReason::Judge(why) } = event { Some(why) } else { None }
+    });
+    let why = why.expect("the judge did it");
+    assert!(
+        why.contains("new release 6 errors in 100 requests (6.00%), old release 1 errors in 900"),
+        "{why}"
+    );
+    assert!(why.contains("against a threshold of 100"), "{why}");
+}
+
+#[test]
+fn a_verdict_is_written_down_with_the_counts_it_rests_on() {
+    let scene = at_ten_percent().when(seen().candidate(100, 50).stable(900, 0));
+    let names: Vec<&str> = scene.fresh().iter().map(Event::name).collect();
+    assert_eq!(names, ["measured", "rollbackBegun", "shifted", "rolledBack"]);
+}
+
+#[test]
+fn the_judge_rolls_back_while_the_rollout_is_paused() {
+    given(canary([to(10), hold()]).promptly())
+        .when(seen())
+        .is("paused")
+        .when(seen().after(1).candidate(100, 6).stable(900, 1))
+        .then(["back: judge", "0%", "rolledBack"]);
+}
+
+#[test]
+fn an_incident_that_both_share_does_not_roll_back() {
+    at_ten_percent()
+        .when(seen().after(1).candidate(100, 1).stable(900, 9))
+        .then([])
+        .when(seen().after(1).candidate(1_000, 300).stable(9_000, 2_700))
+        .then([])
+        .when(seen().after(1).candidate(1_000, 1_000).stable(9_000, 9_000))
+        .then([])
+        .is("progressing");
+}
+
+#[test]
+fn the_judge_watches_a_rolling_update() {
+    given(rolling(1, 0))
+        .when(seen())
+        .when(seen().confirmed().candidate_ready(1))
+        .then(["1 ready", "3 old, 2 new", "25%"])
+        .when(seen().after(1).candidate(100, 20).stable(300, 1))
+        .then(["back: judge", "4 old, 2 new"]);
+}
+
+#[test]
+fn evidence_adds_up_over_the_weights() {
+    let scene = given(canary([to(10), hold(), to(50), hold()]).promptly())
+        .when(seen())
+        .when(seen().after(100).candidate(100, 2).stable(900, 0))
+        .then([])
+        .operator(ship::Command::Promote { full: false })
+        .when(seen().after(100).candidate(500, 3).stable(500, 0));
+    let e = scene.report.evidence.against.expect("the judge is on").e;
+    let alone = ship::judge::ln_evidence_against(
+        &[ship::judge::Stretch {
+            weight: 0.5,
+            candidate: ship::Counts { requests: 500, errors: 3 },
+            stable: ship::Counts { requests: 500, errors: 0 },
+        }],
+        1.0,
+    );
+    assert!(e > 20.0 * alone.exp(), "{e} {}", alone.exp());
+    assert_eq!(scene.fresh().last().map(Event::name), Some("rolledBack"));
+}
+
+#[test]
+fn a_crash_loop_rolls_back_before_any_request() {
+    given(canary([to(10)]))
+        .when(seen())
+        .when(seen().confirmed().crash_loop("replica 0 exits with status 1"))
+        .then(["back: crash loop", "rolledBack"]);
+}
+
+#[test]
+fn a_crash_loop_rolls_back_while_the_rollout_is_paused() {
+    given(canary([to(10), hold()]).promptly())
+        .when(seen())
+        .when(seen().crash_loop("replica 0 exits with status 1"))
+        .then(["back: crash loop", "0%", "rolledBack"]);
+}
+
+#[test]
+fn the_progress_deadline_rolls_back() {
+    given(canary([to(10)]))
+        .when(seen())
+        .when(seen().confirmed().after(599))
+        .then([])
+        .waiting_for("0 of 1 replicas")
+        .when(seen().after(1))
+        .then(["back: progress deadline", "rolledBack"]);
+}
+
+#[test]
+fn progress_resets_the_progress_deadline() {
+    given(canary([to(50)]))
+        .when(seen())
+        .when(seen().confirmed().after(599).candidate_ready(1))
+        .then(["1 ready"])
+        .when(seen().after(599))
+        .then([])
+        .when(seen().after(1))
+        .then(["back: progress deadline", "rolledBack"]);
+}
+
+#[test]
+fn replicas_that_come_and_go_are_no_progress() {
+    given(canary([to(50)]))
+        .when(seen())
+        .when(seen().confirmed().after(300).candidate_ready(1))
+        .then(["1 ready"])
+        .when(seen().after(300).candidate_ready(0))
+        .then([])
+        .when(seen().after(299).candidate_ready(1))
+        .then([])
+        .when(seen().after(1))
+        .then(["back: progress deadline", "rolledBack"]);
+}
+
+#[test]
+fn a_rolling_update_has_a_progress_deadline_too() {
+    given(rolling(1, 0))
+        .when(seen())
+        .when(seen().confirmed().after(300).candidate_ready(1))
+        .then(["1 ready", "3 old, 2 new", "25%"])
+        .when(seen().after(600))
+        .then(["back: progress deadline", "4 old, 2 new"]);
+}
+
+#[test]
+fn a_pause_does_not_use_up_the_progress_deadline() {
+    given(canary([to(10)]))
+        .when(seen())
+        .operator(ship::Command::Pause)
+        .when(seen().after(100_000))
+        .operator(ship::Command::Promote { full: false })
+        .then(["resumed at step 0"])
+        .when(seen().after(599))
+        .then([]);
+}
+
+#[test]
+fn the_last_counts_of_a_dead_agent_are_not_judged_twice() {
+    at_ten_percent()
+        .when(seen().after(1).candidate(100, 2).stable(900, 0))
+        .then([])
+        .when(seen().unreachable().after(1_000))
+        .then([])
+        .is("progressing");
+}
