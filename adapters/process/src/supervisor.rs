@@ -186,6 +186,7 @@ impl Shared {
 struct Handle {
     standing: watch::Sender<Standing>,
     task: AbortHandle,
+    drain_timeout: Duration,
 }
 
 /// The replicas of this machine. Dropping it leaves every replica running, for the next one to adopt.
@@ -303,11 +304,12 @@ impl Supervisor {
         self.shared.state().views.insert(id.clone(), view);
         self.shared.changed();
         let (standing, watched) = watch::channel(Standing::Serve);
+        let drain_timeout = record.group.shutdown.drain_timeout;
         let actor = Actor::new(Arc::clone(&self.shared), id.clone(), record, watched);
         let task = tokio::spawn(actor.run(begin)).abort_handle();
         let mut handles = self.handles();
         handles.retain(|_, handle| !handle.task.is_finished());
-        handles.insert(id, Handle { standing, task });
+        handles.insert(id, Handle { standing, task, drain_timeout });
     }
 
     fn handles(&self) -> MutexGuard<'_, BTreeMap<ReplicaId, Handle>> {
@@ -360,7 +362,13 @@ impl Supervisor {
         groups
     }
 
-    /// What a replica was started as; for one that was adopted, by the earlier supervisor.
+    /// How long requests in flight to a replica may go on once it is out of service, as its group said when it was
+    /// started.
+    pub fn drain_timeout(&self, id: &ReplicaId) -> Option<Duration> {
+        self.handles().get(id).map(|handle| handle.drain_timeout)
+    }
+
+    /// The verdict on a group whose replicas keep failing soon after their start.
     pub fn crash_loop(&self, group: &GroupId) -> Option<String> {
         self.shared.state().loops.get(group)?.verdict().map(str::to_owned)
     }

@@ -1,0 +1,296 @@
+//! The executor: makes what is seen follow what is wanted. It acts on every change and once a second; each pass is
+//! idempotent. Does not live here: the choice of what to start and let go ([`crate::plan`]), the replicas' own lives
+//! ([`process`]), requests ([`proxy`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+use std::time::Duration;
+
+use model::Generation;
+use ports::fleet::{Error, Group, GroupId, GroupSeen, ReplicaPhase, ReplicaSeen, SecretValues, Seen, Wanted};
+use process::{ReplicaId, Supervisor};
+use routes::{Entry, Table};
+use tokio::sync::{Mutex, Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::gateway::Gateway;
+use crate::home::Home;
+use crate::plan;
+use crate::seen::Board;
+
+/// How often counters are looked at; every other change is seen at once.
+const LOOK: Duration = Duration::from_millis(100);
+/// Every so many looks it acts though nothing seems to have changed: what failed before may work now.
+const LOOKS_PER_PASS: u32 = 10;
+
+pub(crate) struct Executor<G> {
+    home: Home,
+    supervisor: Arc<Supervisor>,
+    gateway: Arc<G>,
+    state: Mutex<State>,
+    board: Board,
+    poke: Notify,
+    drains: SyncMutex<JoinSet<()>>,
+    stopping: watch::Sender<bool>,
+    closed: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct State {
+    /// `None` until there is one: nothing is started or stopped before.
+    wanted: Option<Wanted>,
+    /// Replicas that are out of the routing table for good and on their way out.
+    leaving: BTreeSet<ReplicaId>,
+    /// The routing table in force.
+    entries: Vec<Entry>,
+    /// Why the last pass could not do all it wanted.
+    trouble: Option<String>,
+}
+
+impl<G: Gateway> Executor<G> {
+    pub(crate) fn new(home: Home, supervisor: Supervisor, gateway: G) -> Self {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let instance = format!("{:x}-{:x}", since.as_micros(), std::process::id());
+        Self {
+            home,
+            supervisor: Arc::new(supervisor),
+            gateway: Arc::new(gateway),
+            state: Mutex::default(),
+            board: Board::new(instance),
+            poke: Notify::new(),
+            drains: SyncMutex::default(),
+            stopping: watch::Sender::new(false),
+            closed: watch::Sender::new(false),
+        }
+    }
+
+    pub(crate) fn gateway(&self) -> &G {
+        &self.gateway
+    }
+
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+
+    pub(crate) fn closed(&self) -> watch::Receiver<bool> {
+        self.closed.subscribe()
+    }
+
+    /// Takes up the wanted state that an earlier agent stored.
+    pub(crate) async fn resume(&self, wanted: Option<Wanted>) {
+        self.state.lock().await.wanted = wanted;
+        self.pass().await;
+    }
+
+    /// Puts a wanted state in force: see [`ports::Fleet::want`].
+    pub(crate) async fn want(&self, wanted: Wanted, secrets: SecretValues) -> Result<(), Error> {
+        if *self.stopping.borrow() {
+            return Err(Error::Refused("the agent is stopping: `shipshape up` starts it again".to_owned()));
+        }
+        let mut state = self.state.lock().await;
+        let has = state.wanted.as_ref().map_or(Generation(0), |wanted| wanted.generation);
+        if wanted.generation < has {
+            return Err(Error::Stale { has, offered: wanted.generation });
+        }
+        let replicas = self.supervisor.replicas();
+        let going = plan::surplus(&wanted, &replicas, &state.leaving);
+        let leaving: BTreeSet<ReplicaId> = state.leaving.union(&going).cloned().collect();
+        let entries = plan::entries(&wanted, &replicas, &leaving);
+        // A table that cannot be built is refused here, with nothing changed.
+        let table = Table::build(entries.clone()).map_err(|error| Error::Refused(error.to_string()))?;
+        // Control hears of success only when both the disk and the gateway have it. After a crash in between, the next
+        // agent takes up what is on disk, and control offers the same generation again.
+        self.home.store_wanted(&wanted).map_err(|error| Error::Refused(error.to_string()))?;
+        self.gateway.swap(table).await;
+        tracing::info!(generation = %wanted.generation, groups = wanted.groups.len(), "wanted state in force");
+        for secrets in secrets.0 {
+            self.supervisor.supply(&secrets.group, secrets.values);
+        }
+        let mut needed: BTreeSet<GroupId> = wanted.groups.iter().map(|group| group.id.clone()).collect();
+        needed.extend(replicas.into_keys());
+        self.supervisor.keep_secrets(&needed);
+        *state = State { wanted: Some(wanted), leaving, entries, trouble: None };
+        self.let_go(going);
+        self.show(&state);
+        drop(state);
+        self.poke.notify_one();
+        Ok(())
+    }
+
+    /// Acts until it is aborted.
+    pub(crate) async fn act(self: Arc<Self>) {
+        let mut changes = self.supervisor.changes();
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut count = 0u32;
+        loop {
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = self.poke.notified() => {}
+                _ = looks.tick() => {
+                    count = count.wrapping_add(1);
+                    if !count.is_multiple_of(LOOKS_PER_PASS) {
+                        self.show(&*self.state.lock().await);
+                        continue;
+                    }
+                }
+            }
+            self.pass().await;
+        }
+    }
+
+    /// Compares wanted with seen and acts on the difference.
+    async fn pass(&self) {
+        let mut state = self.state.lock().await;
+        let replicas = self.supervisor.replicas();
+        state.leaving.retain(|id| exists(&replicas, id));
+        let Some(wanted) = state.wanted.clone().filter(|_| !*self.stopping.borrow()) else {
+            self.show(&state);
+            return;
+        };
+        let going = plan::surplus(&wanted, &replicas, &state.leaving);
+        state.leaving.extend(going.iter().cloned());
+        let entries = plan::entries(&wanted, &replicas, &state.leaving);
+        state.trouble = None;
+        if entries != state.entries {
+            match Table::build(entries.clone()) {
+                Ok(table) => {
+                    self.gateway.swap(table).await;
+                    state.entries = entries;
+                }
+                Err(error) => {
+                    state.trouble = Some(format!("the routing table could not be put in force: {error}"))
+                }
+            }
+        }
+        self.let_go(going);
+        for (index, lacking) in plan::missing(&wanted, &replicas, &state.leaving) {
+            for _ in 0..lacking {
+                if let Err(error) = self.supervisor.start(&wanted.groups[index]) {
+                    state.trouble = Some(error.to_string());
+                    break;
+                }
+            }
+        }
+        self.show(&state);
+    }
+
+    /// Lets replicas go that have left the routing table: their requests in flight end, or their time is over, then
+    /// they are stopped.
+    fn let_go(&self, going: BTreeSet<ReplicaId>) {
+        let mut drains = self.drains.lock().unwrap_or_else(PoisonError::into_inner);
+        while drains.try_join_next().is_some() {}
+        for id in going {
+            let patience = self.supervisor.drain_timeout(&id).unwrap_or_default();
+            self.supervisor.retire(&id);
+            let (supervisor, gateway) = (Arc::clone(&self.supervisor), Arc::clone(&self.gateway));
+            drains.spawn(async move {
+                if tokio::time::timeout(patience, gateway.drained(&id)).await.is_err() {
+                    let left = gateway.in_flight(&id);
+                    tracing::warn!(replica = %id, requests = left, "drain timeout: stopping with requests in flight");
+                }
+                supervisor.stop(&id);
+            });
+        }
+    }
+
+    pub(crate) async fn seen(&self, instance: &str, after: u64, patience: Duration) -> Arc<Seen> {
+        let mut closed = self.closed();
+        tokio::select! {
+            seen = self.board.read(instance, after, patience) => seen,
+            () = async { drop(closed.wait_for(|closed| *closed).await) } => self.board.read("", 0, Duration::ZERO).await,
+        }
+    }
+
+    fn show(&self, state: &State) {
+        let mut groups: BTreeMap<GroupId, Vec<ReplicaSeen>> = self.supervisor.replicas();
+        let wanted: &[Group] = state.wanted.as_ref().map_or(&[], |wanted| &wanted.groups);
+        for group in wanted {
+            groups.entry(group.id.clone()).or_default();
+        }
+        let groups = groups.into_iter().map(|(id, mut replicas)| {
+            for replica in &mut replicas {
+                let id = ReplicaId { group: id.clone(), ordinal: replica.ordinal };
+                replica.in_flight = self.gateway.in_flight(&id);
+                if state.leaving.contains(&id) && replica.phase != ReplicaPhase::Stopping {
+                    replica.phase = ReplicaPhase::Draining;
+                }
+            }
+            GroupSeen { crash_loop: self.supervisor.crash_loop(&id), id, replicas }
+        });
+        let mut warnings = self.supervisor.warnings();
+        warnings.extend(state.trouble.clone());
+        for group in wanted {
+            let missing = self.supervisor.missing_secrets(group);
+            if group.replicas > 0 && !missing.is_empty() {
+                let (id, names) = (&group.id, missing.join(", "));
+                warnings.push(format!(
+                    "{id} starts no replica until control sends the values of its secrets: {names}"
+                ));
+            }
+        }
+        self.board.post(Seen {
+            instance: String::new(),
+            version: 0,
+            generation: state.wanted.as_ref().map_or(Generation(0), |wanted| wanted.generation),
+            groups: groups.collect(),
+            tallies: self.gateway.tallies(),
+            warnings,
+            gateway: self.gateway.listen_address(),
+        });
+    }
+
+    /// Takes the order to stop everything.
+    pub(crate) fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Finishes what is in flight, then ends every replica.
+    pub(crate) async fn stop_all(&self) {
+        let all: Vec<ReplicaId> = {
+            let groups = self.supervisor.replicas().into_iter();
+            groups
+                .flat_map(|(group, replicas)| {
+                    replicas
+                        .into_iter()
+                        .map(move |replica| ReplicaId { group: group.clone(), ordinal: replica.ordinal })
+                })
+                .collect()
+        };
+        let patience =
+            all.iter().filter_map(|id| self.supervisor.drain_timeout(id)).max().unwrap_or_default();
+        // A pass that was under way when the order came may still start something: it holds this lock.
+        let mut state = self.state.lock().await;
+        state.leaving.extend(all.iter().cloned());
+        self.show(&state);
+        drop(state);
+        self.gateway.shutdown(patience).await;
+        let mut changes = self.supervisor.changes();
+        loop {
+            changes.borrow_and_update();
+            let replicas = self.supervisor.replicas();
+            for (group, replicas) in &replicas {
+                for replica in replicas {
+                    self.supervisor.stop(&ReplicaId { group: group.clone(), ordinal: replica.ordinal });
+                }
+            }
+            if replicas.is_empty() || changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Ends the socket's requests and all waiting for drains; replicas that are still draining go on running.
+    pub(crate) fn close(&self) {
+        self.drains.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        self.closed.send_replace(true);
+    }
+}
+
+fn exists(replicas: &plan::Replicas, id: &ReplicaId) -> bool {
+    replicas.get(&id.group).is_some_and(|all| all.iter().any(|replica| replica.ordinal == id.ordinal))
+}

@@ -1,0 +1,159 @@
+//! The directory that an agent owns: its lock, its socket, and the last wanted state. Does not live here: the replicas'
+//! part of it, which is the supervisor's.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use ports::fleet::Wanted;
+use rustix::fs::{FlockOperation, flock};
+use tokio::net::UnixListener;
+
+use crate::Error;
+
+pub(crate) const SOCKET: &str = "agent.sock";
+const LOCK: &str = "agent.lock";
+const WANTED: &str = "wanted.json";
+/// The longest path that fits a socket's address on Linux, without the closing zero.
+const LONGEST_SOCKET_PATH: usize = 107;
+
+/// A home directory that is ours as long as this lives.
+pub(crate) struct Home {
+    path: PathBuf,
+    _lock: File,
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { action, path, source }
+}
+
+impl Home {
+    /// Takes the directory, creating it if need be.
+    pub(crate) fn take(path: &Path) -> Result<Self, Error> {
+        let socket = path.join(SOCKET);
+        let length = socket.as_os_str().len();
+        if length > LONGEST_SOCKET_PATH {
+            return Err(Error::SocketPath { path: socket, length, most: LONGEST_SOCKET_PATH });
+        }
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(failed("create the directory", path))?;
+        let lock_path = path.join(LOCK);
+        let mut lock = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(failed("open", &lock_path))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut pid = String::new();
+                let _ = lock.read_to_string(&mut pid);
+                return Err(Error::Busy { home: path.to_owned(), pid: pid.trim().to_owned() });
+            }
+            Err(error) => return Err(failed("lock", &lock_path)(error.into())),
+        }
+        let told = lock
+            .set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| writeln!(lock, "{}", std::process::id()));
+        told.map_err(failed("write", &lock_path))?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Opens the socket, for this user only. One that an agent left behind is replaced: the lock says that it is dead.
+    pub(crate) fn listen(&self) -> Result<UnixListener, Error> {
+        let path = self.path.join(SOCKET);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("replace", &path)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(&path).map_err(failed("listen on", &path))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed("protect", &path))?;
+        Ok(listener)
+    }
+
+    /// Removes the socket.
+    pub(crate) fn leave(&self) {
+        let _ = fs::remove_file(self.path.join(SOCKET));
+    }
+
+    /// The last wanted state. One that cannot be read is put aside: nothing is stopped on its account, and control
+    /// sends the state again.
+    pub(crate) fn load_wanted(&self) -> Result<Option<Wanted>, Error> {
+        let path = self.path.join(WANTED);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed("read", &path)(error)),
+        };
+        match serde_json::from_slice(&bytes) {
+            Ok(wanted) => Ok(Some(wanted)),
+            Err(error) => {
+                let aside = self.path.join("wanted.json.unreadable");
+                tracing::error!(path = %path.display(), %error, "the wanted state is unreadable: waiting for control");
+                fs::rename(&path, &aside).map_err(failed("put aside", &path))?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Stores a wanted state: after this returns it survives a power cut, and before, the former one does.
+    pub(crate) fn store_wanted(&self, wanted: &Wanted) -> Result<(), Error> {
+        let temporary = self.path.join("wanted.json.new");
+        let write = || -> io::Result<()> {
+            let mut file =
+                File::options().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+            file.write_all(&serde_json::to_vec_pretty(wanted)?)?;
+            file.sync_all()?;
+            fs::rename(&temporary, self.path.join(WANTED))?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(failed("store the wanted state in", &self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Generation;
+
+    #[test]
+    fn a_directory_has_one_agent_at_a_time() {
+        let place = tempfile::tempdir().unwrap();
+        let home = Home::take(place.path()).unwrap();
+        let why = Home::take(place.path()).err().unwrap().to_string();
+        assert!(why.starts_with(&format!("another agent (pid {}) is at work", std::process::id())), "{why}");
+        drop(home);
+        Home::take(place.path()).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_lies_too_deep_is_refused_in_words() {
+        let place = tempfile::tempdir().unwrap();
+        let why = Home::take(&place.path().join("x".repeat(100))).err().unwrap().to_string();
+        assert!(why.contains("the system allows 107: choose a shorter home directory"), "{why}");
+    }
+
+    #[test]
+    fn a_wanted_state_is_stored_whole_and_an_unreadable_one_put_aside() {
+        let place = tempfile::tempdir().unwrap();
+        let home = Home::take(place.path()).unwrap();
+        assert_eq!(home.load_wanted().unwrap(), None);
+        let wanted = Wanted { generation: Generation(7), ..Wanted::default() };
+        home.store_wanted(&wanted).unwrap();
+        assert_eq!(home.load_wanted().unwrap(), Some(wanted));
+        fs::write(place.path().join(WANTED), "{\"generation\": 8").unwrap();
+        assert_eq!(home.load_wanted().unwrap(), None);
+        assert!(place.path().join("wanted.json.unreadable").exists());
+    }
+}

@@ -1,0 +1,66 @@
+//! The board on which what is seen is written: each change gets a version, and whoever waits for one is woken.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ports::fleet::Seen;
+use tokio::sync::watch;
+
+pub(crate) struct Board {
+    latest: watch::Sender<Arc<Seen>>,
+}
+
+impl Board {
+    pub(crate) fn new(instance: String) -> Self {
+        Self { latest: watch::Sender::new(Arc::new(Seen { instance, ..Seen::default() })) }
+    }
+
+    /// Writes what is seen now; it gets a version of its own if it differs from what was seen before.
+    pub(crate) fn post(&self, mut seen: Seen) {
+        self.latest.send_if_modified(|latest| {
+            seen.instance.clone_from(&latest.instance);
+            seen.version = latest.version;
+            if seen == **latest {
+                return false;
+            }
+            seen.version += 1;
+            *latest = Arc::new(seen);
+            true
+        });
+    }
+
+    /// What is seen as soon as it differs from version `after` of `instance`, or unchanged when patience is over.
+    pub(crate) async fn read(&self, instance: &str, after: u64, patience: Duration) -> Arc<Seen> {
+        let mut latest = self.latest.subscribe();
+        let news = |seen: &Arc<Seen>| seen.instance != instance || seen.version != after;
+        let waited = tokio::time::timeout(patience, latest.wait_for(news)).await;
+        match waited {
+            Ok(Ok(seen)) => Arc::clone(&seen),
+            Ok(Err(_)) | Err(_) => Arc::clone(&self.latest.borrow()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_wakes_who_waits_and_no_change_keeps_the_version() {
+        let board = Arc::new(Board::new("a".to_owned()));
+        let first = Seen { warnings: vec!["first".to_owned()], ..Seen::default() };
+        board.post(first.clone());
+        let seen = board.read("other", 9, Duration::ZERO).await;
+        assert_eq!((seen.version, seen.instance.as_str()), (1, "a"));
+        board.post(first);
+        assert_eq!(board.read("a", 1, Duration::ZERO).await.version, 1);
+        let waiting = tokio::spawn({
+            let board = Arc::clone(&board);
+            async move { board.read("a", 1, Duration::from_secs(60)).await }
+        });
+        tokio::task::yield_now().await;
+        board.post(Seen { warnings: vec!["second".to_owned()], ..Seen::default() });
+        let seen = waiting.await.unwrap();
+        assert_eq!((seen.version, seen.warnings.as_slice()), (2, ["second".to_owned()].as_slice()));
+    }
+}

@@ -1,0 +1,389 @@
+//! The executor with real replicas and a gateway that only keeps its table and its counts.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use model::route::{Limits, Route, Timeouts};
+use model::spec::{Check, Health, Logs, Probe, Resources, Run, Shutdown};
+use model::{Epoch, Generation, Place, ReleaseNumber, Weight};
+use ports::fleet::{
+    Error as Refusal, Group, GroupId, GroupSecrets, ReplicaPhase, ReplicaSeen, SecretValues, Seen, Share,
+    Split, Tally, Wanted,
+};
+use ports::{Fleet as _, Secret};
+use process::{Pace, ReplicaId, ShimCommand};
+use routes::Table;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::gateway::Gateway;
+use crate::{Client, Error, Prepared};
+
+/// The helper program of this package; cargo builds it with the integration tests, next to this one.
+fn double() -> PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.join("agent-double")
+}
+
+fn place(service: &str) -> Place {
+    Place { service: service.parse().unwrap(), environment: "test".parse().unwrap() }
+}
+
+pub(crate) fn group(service: &str, release: u64) -> Group {
+    Group {
+        id: GroupId { place: place(service), release: ReleaseNumber(release) },
+        replicas: 1,
+        artifact: std::env::temp_dir(),
+        run: Run {
+            command: double().to_string_lossy().into_owned(),
+            args: vec!["serve".to_owned()],
+            working_directory: None,
+            port_variable: "PORT".to_owned(),
+        },
+        config: BTreeMap::new(),
+        secrets: Vec::new(),
+        health: Health {
+            startup: None,
+            live: None,
+            ready: Some(Probe {
+                check: Check::Http("/ready".to_owned()),
+                initial_delay: Duration::ZERO,
+                period: Duration::from_secs(1),
+                timeout: Duration::from_secs(1),
+                success_threshold: 1,
+                failure_threshold: 1,
+            }),
+        },
+        resources: Resources::default(),
+        shutdown: Shutdown { drain_timeout: Duration::from_secs(20), grace_period: Duration::from_secs(5) },
+        logs: Logs { file_bytes: 64 * 1024, files: 2 },
+    }
+}
+
+pub(crate) fn split(service: &str, release: u64) -> Split {
+    Split {
+        place: place(service),
+        route: Route {
+            hosts: vec!["*".to_owned()],
+            path_prefixes: vec!["/".to_owned()],
+            templates: Vec::new(),
+            timeouts: Timeouts {
+                connect: Duration::from_secs(1),
+                response: Duration::from_secs(30),
+                idle: Duration::from_secs(30),
+            },
+            limits: Limits { body_bytes: 1 << 20, in_flight: 1000 },
+        },
+        epoch: Epoch(1),
+        shares: vec![Share { release: ReleaseNumber(release), weight: Weight::ALL }],
+    }
+}
+
+fn wanted(generation: u64, groups: Vec<Group>, splits: Vec<Split>) -> Wanted {
+    Wanted { generation: Generation(generation), groups, splits }
+}
+
+#[derive(Clone, Default)]
+struct Fake(Arc<(Mutex<FakeState>, Notify)>);
+
+#[derive(Default)]
+struct FakeState {
+    table: Table,
+    in_flight: BTreeMap<ReplicaId, u32>,
+    tallies: Vec<Tally>,
+}
+
+impl Fake {
+    fn state(&self) -> MutexGuard<'_, FakeState> {
+        self.0.0.lock().unwrap()
+    }
+
+    fn set_in_flight(&self, id: &ReplicaId, count: u32) {
+        self.state().in_flight.insert(id.clone(), count);
+        self.0.1.notify_waiters();
+    }
+
+    /// The replicas that take requests.
+    fn routed(&self) -> Vec<(u64, u32)> {
+        let state = self.state();
+        let shares = state.table.entries().iter().flat_map(|entry| &entry.shares);
+        shares
+            .flat_map(|share| share.replicas.iter().map(|replica| (share.release.0, replica.ordinal)))
+            .collect()
+    }
+}
+
+impl Gateway for Fake {
+    async fn swap(&self, table: Table) {
+        self.state().table = table;
+    }
+
+    fn in_flight(&self, id: &ReplicaId) -> u32 {
+        self.state().in_flight.get(id).copied().unwrap_or(0)
+    }
+
+    async fn drained(&self, id: &ReplicaId) {
+        loop {
+            let changed = self.0.1.notified();
+            if self.in_flight(id) == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn tallies(&self) -> Vec<Tally> {
+        self.state().tallies.clone()
+    }
+
+    fn metrics_text(&self) -> String {
+        "up 1\n".to_owned()
+    }
+
+    fn listen_address(&self) -> Option<String> {
+        Some("127.0.0.1:1".to_owned())
+    }
+
+    async fn shutdown(&self, _patience: Duration) {
+        self.state().table = Table::default();
+    }
+}
+
+struct World {
+    home: Option<tempfile::TempDir>,
+    gateway: Fake,
+    client: Client,
+    leave: Option<oneshot::Sender<()>>,
+    agent: JoinHandle<Result<(), Error>>,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::at(tempfile::tempdir().unwrap()).await
+    }
+
+    async fn at(home: tempfile::TempDir) -> Self {
+        let shim = ShimCommand { program: double(), args: vec!["shim".into()] };
+        let prepared = Prepared::new(home.path(), shim, Pace::default()).await.unwrap();
+        let (gateway, client) = (Fake::default(), Client::new(home.path()));
+        let (leave, left) = oneshot::channel::<()>();
+        let serving = gateway.clone();
+        let agent = tokio::spawn(async move {
+            let left = async { drop(left.await) };
+            prepared.serve(serving, Duration::from_secs(1), left).await
+        });
+        let world = Self { home: Some(home), gateway, client, leave: Some(leave), agent };
+        while world.client.health().await.is_err() {
+            assert!(!world.agent.is_finished(), "the agent ended");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        world
+    }
+
+    async fn want(&self, wanted: Wanted) -> Result<(), Refusal> {
+        self.client.want(wanted, SecretValues::default()).await
+    }
+
+    async fn until(&self, what: &str, is: impl Fn(&Seen) -> bool) -> Seen {
+        let mut seen = Seen::default();
+        let deadline = std::time::Instant::now() + Duration::from_secs(20);
+        while std::time::Instant::now() < deadline {
+            seen = self.client.seen(seen.instance, seen.version, Duration::from_secs(1)).await.unwrap();
+            if is(&seen) {
+                return seen;
+            }
+        }
+        panic!("waited in vain for: {what}; {seen:#?}");
+    }
+
+    async fn until_ready(&self, release: u64, count: usize) -> Vec<ReplicaSeen> {
+        let ready =
+            |seen: &Seen| replicas(seen, release, |phase| phase == ReplicaPhase::Ready).len() == count;
+        replicas(&self.until("ready replicas", ready).await, release, |_| true)
+    }
+
+    /// As by SIGTERM.
+    async fn leave(mut self) -> tempfile::TempDir {
+        self.leave.take().unwrap().send(()).unwrap();
+        (&mut self.agent).await.unwrap().unwrap();
+        self.home.take().unwrap()
+    }
+
+    async fn stop(mut self) {
+        self.client.stop().await.unwrap();
+        (&mut self.agent).await.unwrap().unwrap();
+    }
+}
+
+fn replicas(seen: &Seen, release: u64, is: impl Fn(ReplicaPhase) -> bool) -> Vec<ReplicaSeen> {
+    let groups = seen.groups.iter().filter(|group| group.id.release.0 == release);
+    groups.flat_map(|group| group.replicas.clone()).filter(|replica| is(replica.phase)).collect()
+}
+
+fn alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
+}
+
+#[tokio::test]
+async fn a_surplus_replica_leaves_the_table_first_and_stops_when_it_is_drained() {
+    let world = World::new().await;
+    let (mut first, second) = (group("shop", 1), group("shop", 2));
+    first.replicas = 2;
+    world.want(wanted(1, vec![first.clone()], vec![split("shop", 1)])).await.unwrap();
+    world.until_ready(1, 2).await;
+    assert_eq!(world.gateway.routed(), [(1, 1), (1, 2)]);
+    let ids = [1, 2].map(|ordinal| ReplicaId { group: first.id.clone(), ordinal });
+    ids.iter().for_each(|id| world.gateway.set_in_flight(id, 3));
+    world.want(wanted(2, vec![first.clone(), second.clone()], vec![split("shop", 1)])).await.unwrap();
+    world.until_ready(2, 1).await;
+
+    world.want(wanted(3, vec![second.clone()], vec![split("shop", 2)])).await.unwrap();
+    assert_eq!(world.gateway.routed(), [(2, 1)], "in force when `want` returns");
+    let seen = world.client.seen(String::new(), 0, Duration::ZERO).await.unwrap();
+    let draining = replicas(&seen, 1, |phase| phase == ReplicaPhase::Draining);
+    assert_eq!(draining.iter().map(|replica| replica.in_flight).collect::<Vec<_>>(), [3, 3]);
+    world.gateway.set_in_flight(&ids[0], 0);
+    let seen = world.until("one is gone", |seen| replicas(seen, 1, |_| true).len() == 1).await;
+    assert!(alive(replicas(&seen, 1, |_| true)[0].pid.unwrap()), "the other one has requests in flight");
+    world.gateway.set_in_flight(&ids[1], 0);
+    world.until("both are gone", |seen| replicas(seen, 1, |_| true).is_empty()).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn requests_in_flight_are_given_up_after_the_drain_timeout() {
+    let world = World::new().await;
+    let mut first = group("shop", 1);
+    first.shutdown.drain_timeout = Duration::from_millis(50);
+    world.want(wanted(1, vec![first.clone()], vec![split("shop", 1)])).await.unwrap();
+    world.until_ready(1, 1).await;
+    world.gateway.set_in_flight(&ReplicaId { group: first.id.clone(), ordinal: 1 }, 1);
+    world.want(wanted(2, Vec::new(), Vec::new())).await.unwrap();
+    world.until("gone", |seen| seen.groups.is_empty()).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn it_never_moves_to_an_older_generation_across_restarts_either() {
+    let world = World::new().await;
+    world.want(wanted(5, vec![group("shop", 1)], vec![split("shop", 1)])).await.unwrap();
+    world.want(wanted(5, vec![group("shop", 1)], vec![split("shop", 1)])).await.unwrap();
+    let stale = world.want(wanted(4, Vec::new(), Vec::new())).await.unwrap_err();
+    assert!(matches!(stale, Refusal::Stale { has: Generation(5), offered: Generation(4) }), "{stale}");
+    world.until_ready(1, 1).await;
+    let world = World::at(world.leave().await).await;
+    let stale = world.want(wanted(4, Vec::new(), Vec::new())).await.unwrap_err();
+    assert!(matches!(stale, Refusal::Stale { has: Generation(5), .. }), "{stale}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn two_places_that_claim_the_same_requests_are_refused_and_nothing_changes() {
+    let world = World::new().await;
+    world.want(wanted(1, vec![group("shop", 1)], vec![split("shop", 1)])).await.unwrap();
+    world.until_ready(1, 1).await;
+    let both = wanted(2, vec![group("shop", 1), group("cart", 1)], vec![split("shop", 1), split("cart", 1)]);
+    let refused = world.want(both).await.unwrap_err().to_string();
+    assert!(refused.contains("shop/test") && refused.contains("cart/test"), "{refused}");
+    let seen = world.client.seen(String::new(), 0, Duration::ZERO).await.unwrap();
+    assert_eq!((seen.generation, seen.groups.len()), (Generation(1), 1));
+    assert_eq!(world.gateway.routed(), [(1, 1)]);
+    let home = world.leave().await;
+    let stored = std::fs::read_to_string(home.path().join("wanted.json")).unwrap();
+    assert!(!stored.contains("cart"));
+    World::at(home).await.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_leaves_hands_its_replicas_to_the_next_which_routes_to_them_at_once() {
+    let world = World::new().await;
+    world.want(wanted(1, vec![group("shop", 1)], vec![split("shop", 1)])).await.unwrap();
+    let before = world.until_ready(1, 1).await.remove(0);
+    let home = world.leave().await;
+    assert!(alive(before.pid.unwrap()));
+    assert!(!home.path().join("agent.sock").exists());
+    let world = World::at(home).await;
+    assert_eq!(world.gateway.routed(), [(1, 1)], "before the first request");
+    let after = world.until_ready(1, 1).await.remove(0);
+    assert_eq!((after.pid, after.port, after.restarts), (before.pid, before.port, 0));
+    world.stop().await;
+    assert!(!alive(before.pid.unwrap()));
+}
+
+#[tokio::test]
+async fn without_a_wanted_state_adopted_replicas_are_left_alone() {
+    let world = World::new().await;
+    world.want(wanted(1, vec![group("shop", 1)], vec![split("shop", 1)])).await.unwrap();
+    let before = world.until_ready(1, 1).await.remove(0);
+    let home = world.leave().await;
+    std::fs::write(home.path().join("wanted.json"), "half a sta").unwrap();
+    let world = World::at(home).await;
+    assert_eq!(world.until_ready(1, 1).await[0].pid, before.pid);
+    world.want(wanted(1, Vec::new(), Vec::new())).await.unwrap();
+    world.until("gone", |seen| seen.groups.is_empty()).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_without_secrets_keeps_what_runs_and_waits_for_control_before_it_starts_more() {
+    let world = World::new().await;
+    let mut secret = group("shop", 1);
+    secret.secrets = vec!["TOKEN".to_owned()];
+    let values = SecretValues(vec![GroupSecrets {
+        group: secret.id.clone(),
+        values: [("TOKEN".to_owned(), Secret::new("hunter2".to_owned()))].into(),
+    }]);
+    world.client.want(wanted(1, vec![secret.clone()], vec![split("shop", 1)]), values.clone()).await.unwrap();
+    let before = world.until_ready(1, 1).await.remove(0);
+    let world = World::at(world.leave().await).await;
+    secret.replicas = 2;
+    world.want(wanted(2, vec![secret.clone()], vec![split("shop", 1)])).await.unwrap();
+    let two = |seen: &Seen| replicas(seen, 1, |phase| phase == ReplicaPhase::Backoff).len() == 1;
+    let seen = world.until("a second replica that waits", two).await;
+    assert_eq!(replicas(&seen, 1, |phase| phase == ReplicaPhase::Ready)[0].pid, before.pid);
+    assert!(seen.warnings[0].contains("until control sends the values of its secrets: TOKEN"), "{seen:#?}");
+    world.client.want(wanted(2, vec![secret], vec![split("shop", 1)]), values).await.unwrap();
+    world.until_ready(1, 2).await;
+    let seen = world.until("no warning", |seen| seen.warnings.is_empty()).await;
+    assert!(!serde_json::to_string(&seen).unwrap().contains("hunter2"));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn counts_wake_who_waits() {
+    let world = World::new().await;
+    let seen = world.until("the first", |_| true).await;
+    let tally = Tally {
+        place: place("shop"),
+        epoch: Epoch(1),
+        release: ReleaseNumber(1),
+        requests: 7,
+        errors: 1,
+        latency: model::latency::Histogram::default(),
+    };
+    world.gateway.state().tallies.push(tally.clone());
+    let later = world.client.seen(seen.instance, seen.version, Duration::from_secs(20)).await.unwrap();
+    assert_eq!(later.tallies, [tally]);
+    assert_eq!(world.client.metrics().await.unwrap(), "up 1\n");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_not_there_is_said_to_be_not_running() {
+    let home = tempfile::tempdir().unwrap();
+    let client = Client::new(home.path());
+    let absent = "the agent is not running: `shipshape up` starts it";
+    assert_eq!(client.health().await.unwrap_err().to_string(), absent);
+    drop(std::os::unix::net::UnixListener::bind(home.path().join("agent.sock")).unwrap());
+    assert_eq!(client.health().await.unwrap_err().to_string(), absent, "a socket that an agent left behind");
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::at(home).await;
+    let socket = crate::socket(world.home.as_ref().unwrap().path());
+    assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    world.stop().await;
+}
