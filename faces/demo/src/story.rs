@@ -1,0 +1,111 @@
+//! The story, act by act.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use load::{Config, Load, ReceivedLine, Running};
+
+use crate::Options;
+use crate::figures::Figures;
+use crate::stage::Stage;
+
+/// Longer than the demo ever takes: the ledger's limit, not its length.
+const LOAD_LIMIT: Duration = Duration::from_secs(900);
+/// How long the demo waits for something that should happen within seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Tells the story and returns what it came to.
+pub(crate) async fn tell(stage: &Stage, options: &Options) -> anyhow::Result<Figures> {
+    let begun = Instant::now();
+    chapter(stage, 1, "A service goes live", "shipshape up; shipshape deploy ./shop-1");
+    success(stage, &["up", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).await?;
+    success(stage, &["deploy", "./shop-1"]).await?;
+
+    let gateway = stage.shipshape.status()?["gateway"].as_str().context("no gateway")?.parse()?;
+    let load = Load::start(Config::new(gateway, options.rate_per_second, LOAD_LIMIT))?;
+    stage.say(&format!(
+        "\nFrom now on {} requests a second arrive on an open-loop schedule: they wait for nobody.",
+        options.rate_per_second
+    ));
+
+    chapter(stage, 2, "A good release, and control is killed on the way", "shipshape deploy ./shop-2");
+    let answered_without_control = good_release(stage, &load).await?;
+
+    chapter(
+        stage,
+        3,
+        "A bad release: one request in twenty fails",
+        "shipshape deploy ./shop-3   # exits with 1 when it is taken back",
+    );
+    let status = stage.shipshape.show(&["deploy", "./shop-3"]).await?;
+    let acknowledged = Instant::now();
+    let taken_back = status.code() == Some(1) && serving(stage)? == Some(2);
+
+    more_requests(&load, options.rate_per_second).await?;
+    let report = load.stop().await?;
+    chapter(stage, 4, "What it came to", "shipshape journal verify");
+    let journal_is_whole = stage.shipshape.show(&["journal", "verify"]).await?.success();
+    let ledger = fs::read_to_string(stage.ledger()).context("the services kept no ledger")?;
+    let received = ledger.lines().map(str::parse::<ReceivedLine>).collect::<Result<Vec<_>, _>>()?;
+    let reconciled = load::reconcile(&report, received.into_iter());
+    let mut figures = Figures::new(&report, &reconciled, &stage.shipshape.journal()?)?;
+    figures.answered_without_control = answered_without_control;
+    figures.bad_release_taken_back = taken_back;
+    figures.started_on_bad_after_acknowledgement = report.started_after(acknowledged, "3").len();
+    figures.journal_is_whole = journal_is_whole;
+    figures.seconds_in_all = begun.elapsed().as_secs_f64();
+    Ok(figures)
+}
+
+fn chapter(stage: &Stage, number: u32, title: &str, command: &str) {
+    stage.say(&format!("\n== {number}. {title}\n   $ {command}\n"));
+}
+
+async fn success(stage: &Stage, arguments: &[&str]) -> anyhow::Result<()> {
+    let status = stage.shipshape.show(arguments).await?;
+    if !status.success() {
+        bail!("shipshape {} failed ({status})", arguments.join(" "));
+    }
+    Ok(())
+}
+
+fn serving(stage: &Stage) -> anyhow::Result<Option<u64>> {
+    Ok(stage.shipshape.status()?["places"][0]["serving"].as_u64())
+}
+
+/// Deploys the good release, kills control while the canary serves, starts it again. Returns how many requests were
+/// answered while there was no control.
+async fn good_release(stage: &Stage, load: &Running) -> anyhow::Result<u64> {
+    let mut deploy = stage.shipshape.start(&["deploy", "./shop-2"])?;
+    until("the canary serves", || load.snapshot().releases.contains_key("2")).await?;
+    stage.shipshape.kill_control()?;
+    stage.say("\n   $ kill -KILL (control)   # nobody decides now; the gateway and the replicas go on");
+    let before = load.snapshot().answered;
+    until("requests are answered without control", || load.snapshot().answered > before + 100).await?;
+    let answered = load.snapshot().answered - before;
+    stage.say("   $ shipshape up            # the next control goes on where the last one was\n");
+    success(stage, &["up"]).await?;
+    let status = deploy.wait().await?;
+    if !status.success() || serving(stage)? != Some(2) {
+        bail!("the good release was not promoted ({status})");
+    }
+    Ok(answered)
+}
+
+/// Lets the old release answer for a while after the rollback: a request that went astray would show now.
+async fn more_requests(load: &Running, rate_per_second: f64) -> anyhow::Result<()> {
+    let enough = load.snapshot().finished + (rate_per_second * 2.0) as u64;
+    until("more requests are answered", || load.snapshot().finished >= enough).await
+}
+
+async fn until(what: &str, mut condition: impl FnMut() -> bool) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        if Instant::now() > deadline {
+            bail!("waited {PATIENCE:?} in vain until {what}");
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
