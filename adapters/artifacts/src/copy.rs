@@ -285,3 +285,44 @@ fn check_link(listing: &Listing, shown: &Path, path: &Path, target: &Path) -> Re
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk<'a>(from: &'a Path, limits: &'a Limits) -> Walk<'a> {
+        let mut walk =
+            Walk { from, to: None, limits, listing: Listing::default(), seen: Vec::new(), bytes: 0 };
+        walk.directory(Path::new("")).unwrap();
+        walk
+    }
+
+    #[test]
+    fn a_name_that_comes_or_goes_meanwhile_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits::default();
+        let inner = dir.path().join("inner");
+        std::fs::create_dir(&inner).unwrap();
+        std::fs::write(inner.join("a"), "a").unwrap();
+        // An old time, so that the change below cannot fall into the same tick of the clock.
+        let old = std::time::SystemTime::UNIX_EPOCH;
+        File::open(&inner).unwrap().set_modified(old).unwrap();
+        walk(dir.path(), &limits).check_unchanged().unwrap();
+        let seen = walk(dir.path(), &limits);
+        std::fs::write(inner.join("b"), "b").unwrap();
+        let error = seen.check_unchanged().unwrap_err().to_string();
+        assert!(error.contains("inner changed while it was being copied"), "{error}");
+    }
+
+    #[test]
+    fn a_rewrite_of_the_same_size_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "good").unwrap();
+        File::open(&path).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        let before = std::fs::metadata(&path).unwrap();
+        assert!(!changed(&before, &std::fs::metadata(&path).unwrap()));
+        std::fs::write(&path, "evil").unwrap();
+        assert!(changed(&before, &std::fs::metadata(&path).unwrap()));
+    }
+}
