@@ -74,7 +74,9 @@ fn overlays<'a>(root: &'a Node, context: &Context<'_>) -> Vec<(EnvironmentName, 
     };
     let mut overlays = Vec::new();
     for entry in &map.entries {
-        check_overlay(&entry.value, context);
+        if !check_overlay(&entry.value, context) {
+            continue;
+        }
         match entry.key.parse::<EnvironmentName>() {
             Ok(name) => overlays.push((name, entry.key_span.clone(), &entry.value)),
             Err(error) => {
@@ -89,7 +91,8 @@ fn overlays<'a>(root: &'a Node, context: &Context<'_>) -> Vec<(EnvironmentName, 
 
 const DNS_LABEL: &str = "use 1 to 63 of a-z, 0-9 and `-`, starting and ending with a letter or digit";
 
-fn check_overlay(overlay: &Node, context: &Context<'_>) {
+/// Whether the overlay can be applied; says why not.
+fn check_overlay(overlay: &Node, context: &Context<'_>) -> bool {
     match &overlay.value {
         Value::Map(map) => {
             for name in fields::NOT_IN_OVERLAYS {
@@ -103,8 +106,12 @@ fn check_overlay(overlay: &Node, context: &Context<'_>) {
             }
         }
         Value::Null => {}
-        Value::Scalar(_) | Value::List(_) => mismatch(context, overlay, "a mapping of changes"),
+        Value::Scalar(_) | Value::List(_) => {
+            mismatch(context, overlay, "a mapping of changes");
+            return false;
+        }
     }
+    true
 }
 
 fn without_environments(root: &Node) -> Node {

@@ -36,7 +36,8 @@ fn probe(health: &Mapping<'_>, name: &'static str) -> Option<Probe> {
     let probe = Mapping::open(health.context, &fields::PROBE, &entry.value, &entry.key_span);
     let (http, tcp) = (probe.path("http"), probe.is_true("tcp"));
     let given = [probe.entry("http"), probe.entry("tcp")].iter().flatten().count();
-    if given != 1 && entry.value.map().is_some() {
+    let known = entry.value.map().is_some() && !(given == 0 && probe.has_unknown());
+    if given != 1 && known {
         let problem = Problem::new(format!("the `{name}` probe needs exactly one of `http` and `tcp`"));
         probe.error(&entry.key_span, problem.help("write `http: /healthz` or `tcp: true`"));
     }

@@ -6,7 +6,8 @@ use crate::service;
 
 /// The base with an environment's overlay applied.
 pub(crate) fn apply(base: &Node, overlay: &Node) -> Node {
-    merge(base, overlay, Place::Root)
+    // `staging:` with nothing below it changes nothing.
+    if overlay.is_null() { base.clone() } else { merge(base, overlay, Place::Root) }
 }
 
 /// Where two mappings are alternatives rather than parts of one.

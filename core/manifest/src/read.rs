@@ -89,6 +89,12 @@ impl<'a> Mapping<'a> {
         self.error(span, Problem::new(message).help(help));
     }
 
+    /// Whether it holds fields that are not in the table; they were reported when it was opened.
+    pub(crate) fn has_unknown(&self) -> bool {
+        let entries = self.map.map(|map| map.entries.as_slice()).unwrap_or_default();
+        entries.iter().any(|entry| self.object.field(&entry.key).is_none())
+    }
+
     /// Where a field stands; the mapping's place when it is absent.
     pub(crate) fn place(&self, name: &'static str) -> Span {
         self.entry(name).map_or_else(|| self.at.clone(), |entry| entry.value.span.clone())
@@ -306,7 +312,14 @@ fn unknown(object: &'static Object, key: &str) -> Problem {
     {
         return match elsewhere {
             Elsewhere::Use(instead) => problem.help(format!("did you mean `{instead}`?")),
-            Elsewhere::NotYet(help) => Problem::new(format!("`{word}` has no meaning{place}")).help(*help),
+            Elsewhere::NotYet(help) => {
+                let verdict = if help.contains("not supported yet") {
+                    "is not supported yet"
+                } else {
+                    "has no place here"
+                };
+                Problem::new(format!("`{word}` {verdict}")).help(*help)
+            }
         };
     }
     if let Some(close) = values::closest(key, object.fields.iter().map(|field| field.name)) {

@@ -29,6 +29,9 @@ pub(crate) fn rollout(root: &Mapping<'_>) -> Rollout {
     let canary = canary(&rollout);
     let is_canary = rollout.choice("strategy", &fields::STRATEGIES_NOT_YET) == Some("canary");
     let section = rollout.entry("canary").map(|entry| entry.key_span.clone());
+    let is_rolling = rollout
+        .entry("strategy")
+        .is_none_or(|entry| entry.value.scalar().is_some_and(|s| s.text == "rolling"));
     let strategy = Strategy {
         kind: if is_canary { canary } else { rolling },
         progress_deadline: rollout.duration("progressDeadline"),
@@ -36,7 +39,7 @@ pub(crate) fn rollout(root: &Mapping<'_>) -> Rollout {
         analysis: analysis::analysis(&rollout),
     };
     rollout.finish();
-    let (used_canary, unused_canary) = if is_canary { (section, None) } else { (None, section) };
+    let (used_canary, unused_canary) = if is_rolling { (None, section) } else { (section, None) };
     Rollout { strategy, unused_canary, used_canary }
 }
 
@@ -98,6 +101,15 @@ fn one_step(step: &Mapping<'_>, heaviest: &mut Weight) -> Option<Step> {
             *heaviest = weight;
             Some(Step::SetWeight(weight))
         }
+        (None, Some(entry)) if let Some(scalar) = entry.value.scalar() => {
+            let problem = Problem::new("a pause is a mapping");
+            let help = format!(
+                "write `pause: {{duration: {}}}`, or `pause: {{}}` to wait for a promotion",
+                scalar.text
+            );
+            step.error(&entry.value.span, problem.help(help));
+            None
+        }
         (None, Some(_)) => {
             let pause = step.child("pause", &fields::PAUSE);
             let duration = pause.optional_duration("duration");
@@ -109,6 +121,7 @@ fn one_step(step: &Mapping<'_>, heaviest: &mut Weight) -> Option<Step> {
             step.error(&entry.key_span, problem.help("make it two steps: start a new item with `- pause:`"));
             None
         }
+        (None, None) if step.has_unknown() => None,
         (None, None) => {
             let problem = Problem::new("a step needs `setWeight` or `pause`");
             step.error(

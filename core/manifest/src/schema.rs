@@ -145,3 +145,82 @@ fn map_of(key: Key, value: &'static Shape, max: usize, complete: bool) -> Value 
     }
     schema
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::Manifest;
+    use crate::render::effective;
+
+    const FULL: &str = include_str!("../tests/full.yaml");
+
+    /// The alternatives of a schema, itself included.
+    fn alternatives(schema: &Value) -> Vec<&Value> {
+        let more = schema["anyOf"].as_array().into_iter().flatten().flat_map(alternatives);
+        std::iter::once(schema).chain(more).collect()
+    }
+
+    /// The path of every field of the schema; names of one's own are `*`.
+    fn known(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
+        for schema in alternatives(schema) {
+            for (name, child) in schema["properties"].as_object().into_iter().flatten() {
+                found.insert(format!("{path}.{name}"));
+                known(child, &format!("{path}.{name}"), found);
+            }
+            if schema["additionalProperties"].is_object() {
+                known(&schema["additionalProperties"], &format!("{path}.*"), found);
+            }
+            if schema["items"].is_object() {
+                known(&schema["items"], &format!("{path}[]"), found);
+            }
+        }
+    }
+
+    /// The path of every field of a value, by the schema that describes it.
+    fn used(value: &Value, schema: &Value, path: &str, found: &mut BTreeSet<String>) {
+        let all = alternatives(schema);
+        if let Value::Object(map) = value {
+            let object = all.iter().find(|schema| schema["type"] == "object").expect(path);
+            for (key, value) in map {
+                let known = object["properties"].get(key);
+                let child = known.unwrap_or(&object["additionalProperties"]);
+                assert!(child.is_object(), "the schema does not know {path}.{key}");
+                let path = format!("{path}.{}", if known.is_some() { key } else { "*" });
+                used(value, child, &path, found);
+                found.insert(path);
+            }
+        }
+        if let Value::Array(items) = value {
+            let list = all.iter().find(|schema| schema["type"] == "array").expect(path);
+            items.iter().for_each(|item| used(item, &list["items"], &format!("{path}[]"), found));
+        }
+    }
+
+    #[test]
+    fn parser_and_schema_know_the_same_fields() {
+        let schema = schema();
+        let mut in_schema = BTreeSet::new();
+        known(&schema, "", &mut in_schema);
+        let mut in_specs = BTreeSet::new();
+        for spec in Manifest::parse(FULL).unwrap().specs().values() {
+            used(&effective(spec), &schema, "", &mut in_specs);
+        }
+        in_specs.retain(|path| !path.ends_with(".*"));
+        in_schema.remove(".environments");
+        assert_eq!(in_schema, in_specs);
+        assert!(in_schema.len() > 70);
+    }
+
+    #[test]
+    fn every_default_in_the_table_is_one_that_its_reader_accepts() {
+        // A malformed default would silently become zero or empty in the two-line manifest.
+        let manifest =
+            Manifest::parse("service: a\nrun: b\nrollout: {analysis: {judge: {promotion: evidence}}}")
+                .unwrap();
+        let text = crate::render(manifest.specs().values().next().unwrap());
+        let read = Manifest::parse(&text).unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
+        assert!(read.warnings().is_empty());
+    }
+}

@@ -182,13 +182,26 @@ pub(crate) fn config(root: &Mapping<'_>, port_variable: Option<&str>) -> BTreeMa
     config
 }
 
+/// `scheme://user:password@host` has one.
+fn password_in_url(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("://")?;
+    let (credentials, _) = rest.split('/').next()?.rsplit_once('@')?;
+    credentials.split_once(':').map(|(_, password)| password).filter(|password| !password.is_empty())
+}
+
 fn warn_of_secret(root: &Mapping<'_>, entry: &Entry) {
     let name = entry.key.to_uppercase();
     let has_value = entry.value.scalar().is_some_and(|scalar| !scalar.text.is_empty());
     // A file's name or an address that mentions a token is not the token.
     let points_elsewhere =
         ["_FILE", "_PATH", "_URL", "_TTL", "_SECONDS", "_LENGTH"].iter().any(|end| name.ends_with(end));
-    if has_value && !points_elsewhere && SECRET_WORDS.iter().any(|word| name.contains(word)) {
+    let in_address = entry.value.scalar().and_then(|scalar| password_in_url(&scalar.text)).is_some();
+    if in_address {
+        root.context.sink.mask(&entry.value.span);
+        let problem = Problem::new(format!("`{}` holds an address with a password in it", entry.key));
+        let help = format!("put it under `secrets`, as in `{0}: {{environment: {0}}}`", entry.key);
+        root.context.sink.warning(&entry.key_span, problem.help(help));
+    } else if has_value && !points_elsewhere && SECRET_WORDS.iter().any(|word| name.contains(word)) {
         root.context.sink.mask(&entry.value.span);
         let problem = Problem::new(format!("`{}` looks like a secret", entry.key));
         let help = format!("put it under `secrets`, as in `{0}: {{environment: {0}}}`", entry.key);

@@ -61,7 +61,11 @@ pub(crate) fn number(scalar: &Scalar, min: f64, max: f64, open: bool) -> Read<f6
 fn unquoted<'a>(scalar: &'a Scalar, expected: &str) -> Read<&'a str> {
     if scalar.quoted {
         let problem = Problem::new(format!("expected {expected}, found a string"));
-        return Err(problem.help("remove the quotes"));
+        return Err(if decimal(&scalar.text).is_some() {
+            problem.help("remove the quotes")
+        } else {
+            problem
+        });
     }
     Ok(&scalar.text)
 }

@@ -1,0 +1,306 @@
+//! What a sound manifest means: defaults, overlays, warnings, and the way back to text.
+
+use std::time::Duration;
+
+use manifest::{Manifest, Severity, diff, render, schema};
+use model::spec::{Check, SecretSource};
+use model::strategy::{Kind, Source, Step};
+use model::{EnvironmentName, Spec};
+use proptest::prelude::*;
+
+/// Every field of the vocabulary at least once.
+const FULL: &str = include_str!("full.yaml");
+
+fn parse(text: &str) -> Manifest {
+    Manifest::parse(text).unwrap_or_else(|wrong| panic!("{}", wrong.render("shipshape.yaml", text, false)))
+}
+
+fn spec(text: &str, environment: &str) -> Spec {
+    let name: EnvironmentName = environment.parse().expect("a name");
+    parse(text).spec(&name).unwrap_or_else(|| panic!("no environment {environment}")).clone()
+}
+
+fn wrong(text: &str) -> Vec<String> {
+    let diagnostics = Manifest::parse(text).expect_err("it is wrong");
+    diagnostics.iter().map(|d| format!("{}:{} {}", d.line, d.column, d.message)).collect()
+}
+
+fn with(more: &str) -> String {
+    format!("service: shop\nrun: ./shop\n{more}")
+}
+
+#[test]
+fn two_lines_are_a_manifest_with_every_default() {
+    let manifest = parse("service: shop\nrun: ./shop --fast 'two words'\n");
+    assert!(manifest.warnings().is_empty());
+    assert_eq!(manifest.environments().map(EnvironmentName::as_str).collect::<Vec<_>>(), ["production"]);
+    insta::assert_snapshot!(
+        "two_lines",
+        render(&spec("service: shop\nrun: ./shop --fast 'two words'\n", "production"))
+    );
+}
+
+#[test]
+fn config_values_are_kept_as_written() {
+    let text = with(
+        "config: {VERSION: 1.10, A: yes, B: on, C: 0o17, D: 'null', E: \"\", F: True, G: 1_000, H: !!str 5}",
+    );
+    let config = spec(&text, "production").config;
+    let values: Vec<&str> = config.values().map(String::as_str).collect();
+    assert_eq!(values, ["yes", "on", "0o17", "null", "", "True", "1_000", "5", "1.10"]);
+}
+
+#[test]
+fn hosts_default_by_environment() {
+    let text = with("environments: {production: , staging: }");
+    assert_eq!(spec(&text, "production").route.hosts, ["*"]);
+    assert_eq!(spec(&text, "staging").route.hosts, ["shop.staging.localhost"]);
+}
+
+#[test]
+fn overlays_merge_mappings_and_replace_the_rest() {
+    let text = with(
+        "config: {A: base, B: base, C: base}\nroute: {pathPrefixes: [/a, /b], timeouts: {connect: 2s}}\n\
+         environments:\n  staging:\n    config: {B: staging, C: null, D: new}\n    \
+         route: {pathPrefixes: [/c], timeouts: {idle: 9s}}\n  production: {}\n",
+    );
+    let staging = spec(&text, "staging");
+    let config: Vec<_> = staging.config.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(config, [("A", "base"), ("B", "staging"), ("D", "new")]);
+    assert_eq!(staging.route.path_prefixes, ["/c"]);
+    assert_eq!(staging.route.timeouts.connect, Duration::from_secs(2));
+    assert_eq!(staging.route.timeouts.idle, Duration::from_secs(9));
+    assert_eq!(spec(&text, "production").config.len(), 3);
+}
+
+#[test]
+fn alternatives_in_an_overlay_replace_each_other() {
+    let text = with(
+        "secrets: {KEY: {environment: KEY}}\nhealth: {ready: {http: /up, period: 3s}, live: {tcp: true}}\n\
+         environments:\n  staging:\n    secrets: {KEY: {file: /key}}\n    \
+         health: {ready: {tcp: true}, live: null}\n    run: {portVariable: LISTEN}\n",
+    );
+    let staging = spec(&text, "staging");
+    assert_eq!(staging.secrets["KEY"], SecretSource::File("/key".to_owned()));
+    let ready = staging.health.ready.unwrap();
+    assert_eq!((ready.check, ready.period), (Check::Tcp, Duration::from_secs(3)));
+    assert_eq!(staging.health.live, None);
+    assert_eq!((staging.run.command.as_str(), staging.run.port_variable.as_str()), ("./shop", "LISTEN"));
+}
+
+#[test]
+fn a_base_may_leave_to_environments_what_each_supplies() {
+    let text = "service: shop\nenvironments:\n  staging: {run: ./a}\n  production: {run: ./b}\n";
+    assert_eq!(spec(text, "staging").run.command, "./a");
+    let half = "service: shop\nenvironments:\n  staging: {run: ./a}\n  production: {}\n";
+    assert_eq!(wrong(half), ["1:1 `run` is missing"]);
+}
+
+#[test]
+fn an_error_of_the_base_is_reported_once_and_even_when_overridden() {
+    let text = with("replicas: 0\nenvironments: {a: {}, b: {}, c: {replicas: 3}}\n");
+    assert_eq!(wrong(&text), ["3:11 `replicas`: 0 is out of range"]);
+    let text = with("replicas: 0\nenvironments: {c: {replicas: 3}}\n");
+    assert_eq!(wrong(&text), ["3:11 `replicas`: 0 is out of range"]);
+}
+
+#[test]
+fn an_error_of_an_overlay_points_into_it() {
+    let text = with("environments:\n  staging:\n    replicas: many\n    shutdwn: {}\n");
+    assert_eq!(
+        wrong(&text),
+        ["5:15 `replicas`: expected a whole number, found `many`", "6:5 unknown field `shutdwn`"]
+    );
+}
+
+#[test]
+fn two_environments_cannot_claim_the_same_requests() {
+    let text = with("environments:\n  a: {route: {hosts: [X.org, y.org]}}\n  b: {route: {hosts: [x.org]}}\n");
+    let diagnostics = Manifest::parse(&text).unwrap_err();
+    let clash = diagnostics.iter().next().unwrap();
+    assert_eq!(clash.message, "environments `a` and `b` both answer x.org/");
+    assert_eq!((clash.line, clash.related.as_ref().unwrap().line), (5, 4));
+    parse(&with(
+        "environments:\n  a: {route: {hosts: [x.org], pathPrefixes: [/a]}}\n  b: {route: {hosts: [x.org]}}\n",
+    ));
+}
+
+#[test]
+fn a_canary_without_steps_has_the_default_ones() {
+    let Kind::Canary { steps } = spec(&with("rollout: {strategy: canary}"), "production").rollout.kind else {
+        panic!("it is a canary");
+    };
+    let weights: Vec<String> = steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::SetWeight(weight) => Some(weight.to_string()),
+            Step::Pause { duration } => {
+                assert_eq!(*duration, Some(Duration::from_secs(60)));
+                None
+            }
+        })
+        .collect();
+    assert_eq!((weights, steps.len()), (vec!["5%".to_owned(), "25%".to_owned(), "50%".to_owned()], 6));
+}
+
+#[test]
+fn count_and_interval_mean_what_argo_means() {
+    let metric = |fields: &str| {
+        let text = with(&format!(
+            "rollout: {{analysis: {{metrics: [{{name: a, source: latency, failureCondition: 'result > 1'{fields}}}]}}}}"
+        ));
+        spec(&text, "production").rollout.analysis.metrics.remove(0)
+    };
+    assert_eq!(metric("").count, Some(1));
+    assert_eq!(metric(", interval: 5s").count, None);
+    assert_eq!(
+        (metric(", count: 4").count, metric(", count: 4").interval),
+        (Some(4), Duration::from_secs(10))
+    );
+    assert_eq!(metric(", failureLimit: -1").failure_limit, None);
+    let default = metric("");
+    assert_eq!(default.source, Source::Latency(0.99));
+    assert_eq!(
+        (default.failure_limit, default.inconclusive_limit, default.consecutive_error_limit),
+        (Some(0), Some(0), Some(4))
+    );
+}
+
+#[test]
+fn anchors_and_merge_keys_work() {
+    let text = with(
+        "health:\n  live: &probe {http: /up, period: 2s}\n  ready: {<<: *probe, period: 1s}\n  startup: *probe\n",
+    );
+    let health = spec(&text, "production").health;
+    assert_eq!(health.startup, health.live);
+    let ready = health.ready.unwrap();
+    assert_eq!((ready.check, ready.period), (Check::Http("/up".to_owned()), Duration::from_secs(1)));
+}
+
+#[test]
+fn what_was_probably_not_meant_is_a_warning() {
+    let text = "service: shop\nrun: ./shop --port $PORT\nconfig: {DB_PASSWORD: x, TOKEN_TTL: 5, TOKEN_FILE: /t}\n\
+                rollout: {canary: {steps: [setWeight: 50, setWeight: 20]}}\n";
+    let manifest = parse(text);
+    let warnings: Vec<_> = manifest.warnings().iter().map(|w| (w.line, w.message.as_str())).collect();
+    assert_eq!(
+        warnings,
+        [
+            (2, "`$PORT` would be given to the program as it stands"),
+            (3, "`DB_PASSWORD` looks like a secret"),
+            (4, "the canary's settings are not used: the strategy is `rolling`"),
+            (4, "the weight goes down, from 50% to 20%"),
+        ]
+    );
+    assert!(manifest.warnings().iter().all(|w| w.severity == Severity::Warning));
+}
+
+#[test]
+fn columns_count_characters_and_spans_count_bytes() {
+    let text = "service: shop\nrun: ./shop\nlinks: {\"Läden 🛒\": 5}\n";
+    let diagnostics = Manifest::parse(text).unwrap_err();
+    let found = diagnostics.iter().next().unwrap();
+    assert_eq!((found.line, found.column), (3, 20));
+    assert_eq!(&text[found.span.clone()], "5");
+    let json = serde_json::to_value(&diagnostics).unwrap();
+    assert_eq!(json[0]["span"]["start"], text.find("5}").unwrap());
+    assert_eq!(json[0]["severity"], "error");
+}
+
+#[test]
+fn a_manifest_that_is_too_large_or_too_deep_is_refused() {
+    assert_eq!(
+        wrong(&"#".repeat((1 << 20) + 1)),
+        ["1:1 the manifest is 1048577 bytes long; the most is 1048576"]
+    );
+    let deep = with(&format!("links: {}{}", "[".repeat(60), "]".repeat(60)));
+    assert!(wrong(&deep)[0].contains("nested more than 32 levels deep"), "{:?}", wrong(&deep));
+    wrong(&"[".repeat(100_000));
+    wrong(&"- ".repeat(100_000));
+}
+
+#[test]
+fn no_secret_value_is_ever_shown() {
+    let text = with("config: {API_KEY: hunter2}\nsecrets: {A: hunter2, B: {value: hunter2}}\n");
+    let diagnostics = Manifest::parse(&text).unwrap_err();
+    assert!(diagnostics.len() >= 3);
+    assert!(!diagnostics.render("x", &text, true).contains("hunter2"));
+    assert!(!serde_json::to_string(&diagnostics).unwrap().contains("hunter2"));
+    assert!(!diagnostics.to_string().contains("hunter2"));
+}
+
+#[test]
+fn differences_are_told_field_by_field() {
+    let (staging, production) = (spec(FULL, "staging"), spec(FULL, "production"));
+    assert_eq!(diff::diff(&staging, &staging), []);
+    let lines: Vec<String> = diff::diff(&staging, &production)
+        .into_iter()
+        .map(|d| format!("{}: {} -> {}", d.path, d.left.unwrap_or("-".into()), d.right.unwrap_or("-".into())))
+        .collect();
+    insta::assert_snapshot!("differences", lines.join("\n"));
+}
+
+fn reads_back(spec: &Spec) {
+    let text = render(spec);
+    let manifest = parse(&text);
+    let mut back = manifest.specs().values().next().expect("one environment").clone();
+    back.environment = spec.environment.clone();
+    assert_eq!(&back, spec, "{text}");
+}
+
+#[test]
+fn the_effective_configuration_reads_back_as_itself() {
+    for spec in parse(FULL).specs().values() {
+        reads_back(spec);
+    }
+    insta::assert_snapshot!("effective", render(&spec(FULL, "production")));
+}
+
+#[test]
+fn the_schema_is_published_as_it_is() {
+    let schema = schema();
+    assert_eq!(schema["additionalProperties"], false);
+    assert_eq!(schema["required"], serde_json::json!(["service", "run"]));
+    assert_eq!(schema["properties"]["replicas"]["default"], 2);
+    assert_eq!(schema["$defs"]["overlay"]["properties"].get("service"), None);
+    insta::assert_snapshot!("schema", serde_json::to_string_pretty(&schema).unwrap());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_is_read_or_refused_without_panic(text in "(\\PC|\n|\t|  |: |- |&a |\\*a |\\{|\\[|'|\"){0,80}") {
+        if let Err(wrong) = Manifest::parse(&text) {
+            prop_assert!(wrong.has_errors());
+            wrong.render("shipshape.yaml", &text, true);
+        }
+    }
+
+    #[test]
+    fn a_broken_manifest_never_panics(at in 0usize..4000, cut in 0usize..40, insert in "(\\PC|\n|\t| |:|~|-|\\*a|0){0,5}") {
+        let start = FULL.floor_char_boundary(at.min(FULL.len()));
+        let end = FULL.ceil_char_boundary((start + cut).min(FULL.len()));
+        let text = format!("{}{insert}{}", &FULL[..start], &FULL[end..]);
+        match Manifest::parse(&text) {
+            Ok(manifest) => manifest.specs().values().for_each(reads_back),
+            Err(wrong) => {
+                prop_assert!(wrong.has_errors());
+                wrong.render("shipshape.yaml", &text, false);
+            }
+        }
+    }
+
+    #[test]
+    fn any_words_and_values_read_back(
+        args in prop::collection::vec("(\\PC|\n|\t){0,12}", 0..5),
+        value in "(\\PC|\n|\t|\u{7f}|\u{85}|\u{2028}){0,20}",
+        description in "\\PC{1,20}",
+    ) {
+        let mut spec = spec("service: shop\nrun: ./shop\n", "production");
+        spec.run.args = args;
+        spec.config.insert("VALUE".to_owned(), value);
+        spec.about.description = Some(description).filter(|text| !text.trim().is_empty());
+        reads_back(&spec);
+    }
+}
