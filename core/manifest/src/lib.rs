@@ -47,7 +47,8 @@ impl Manifest {
     /// Parses and checks a manifest.
     ///
     /// # Errors
-    /// Everything that is wrong, warnings included; never only the first.
+    /// Everything that is wrong, warnings included; never only the first (but at most 100: more help nobody). A text
+    /// that is not YAML has one error, at the place where reading stopped.
     pub fn parse(text: &str) -> Result<Self, Diagnostics> {
         environments::read(text)
     }

@@ -267,11 +267,12 @@ fn write_value(yaml: &mut String, value: &Value, indent: usize) {
 fn scalar(value: &Value) -> String {
     let Value::String(text) = value else { return value.to_string() };
     let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/');
-    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '_');
+    let unmarked = text.strip_prefix("--").or(text.strip_prefix("./")).unwrap_or(text);
+    let starts = unmarked.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '_');
     let reserved = ["true", "false", "yes", "no", "on", "off", "null", "y", "n"];
     let timely = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'%')
         && text.starts_with(|c: char| c.is_ascii_digit())
-        && text.ends_with(['h', 's', 'i', '%'])
+        && text.ends_with(['h', 'm', 's', 'i', '%'])
         && !text.starts_with("0x");
     if (starts && text.bytes().all(word) && !reserved.contains(&text.to_lowercase().as_str())) || timely {
         return text.clone();

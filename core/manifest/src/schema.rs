@@ -13,6 +13,9 @@ pub fn schema() -> Value {
     if let Value::Object(root) = object(&ROOT, |_| true, true) {
         schema.extend(root);
     }
+    // `run` may be left to the environments, when each of them supplies it.
+    schema.insert("required".to_owned(), json!(["service"]));
+    schema.insert("anyOf".to_owned(), json!([{"required": ["run"]}, {"required": ["environments"]}]));
     let overlay = object(&ROOT, |field| !NOT_IN_OVERLAYS.contains(&field.name), false);
     schema.insert("$defs".to_owned(), json!({"overlay": overlay}));
     Value::Object(schema)

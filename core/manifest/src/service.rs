@@ -44,6 +44,7 @@ pub(crate) fn run(root: &Mapping<'_>) -> Option<Run> {
     let entry = root.entry("run")?;
     match &entry.value.value {
         Value::Scalar(scalar) => {
+            scalar_in(root.context, &entry.value, "a string", values::text)?;
             let (command, args) = command_line(root, &entry.value, scalar)?;
             Some(Run { command, args, working_directory: None, port_variable: "PORT".to_owned() })
         }
@@ -154,12 +155,13 @@ pub(crate) fn config(root: &Mapping<'_>, port_variable: Option<&str>) -> BTreeMa
     let secrets = root.entry("secrets").and_then(|entry| entry.value.map());
     for entry in root.entries("config") {
         let name = &entry.key;
-        if port_variable == Some(name.as_str()) {
+        if port_variable == Some(name.as_str()) && !root.context.partial {
             let problem = Problem::new(format!("`{name}` tells the program its port and cannot be set"));
             let help = "remove it, or name another variable in `run.portVariable`";
             root.error(&entry.key_span, problem.help(help));
         }
-        if let Some(secret) = secrets.and_then(|secrets| secrets.get(name)) {
+        if let Some(secret) = secrets.and_then(|secrets| secrets.get(name)).filter(|_| !root.context.partial)
+        {
             let problem = Problem::new(format!("`{name}` stands under both `config` and `secrets`"));
             root.context.sink.error_with(
                 &entry.key_span,
@@ -212,7 +214,7 @@ fn warn_of_secret(root: &Mapping<'_>, entry: &Entry) {
 pub(crate) fn secrets(root: &Mapping<'_>, port_variable: Option<&str>) -> BTreeMap<String, SecretSource> {
     let mut secrets = BTreeMap::new();
     for entry in root.entries("secrets") {
-        if port_variable == Some(entry.key.as_str()) {
+        if port_variable == Some(entry.key.as_str()) && !root.context.partial {
             let problem =
                 Problem::new(format!("`{}` tells the program its port and cannot be set", entry.key));
             let help = "remove it, or name another variable in `run.portVariable`";

@@ -14,6 +14,8 @@ use crate::node::{Entry, Map, Node, Scalar, Span, Value};
 pub(crate) const MAX_BYTES: usize = 1 << 20;
 /// The deepest nesting.
 const MAX_DEPTH: usize = 32;
+/// The most keys in one mapping.
+const MAX_KEYS: usize = 1000;
 /// The most values, those behind aliases counted each time they are used.
 const MAX_NODES: usize = 50_000;
 
@@ -174,6 +176,11 @@ impl<'a> Composer<'a, '_> {
             let value = self.node(event, span, depth + 1)?;
             if merge {
                 self.merge(value, &mut merged);
+            } else if map.entries.len() >= MAX_KEYS {
+                let message = format!("this mapping has more than {MAX_KEYS} keys");
+                self.sink
+                    .error(&key.span, Problem::new(message).help("move data into files of the artifact"));
+                return Err(Reported);
             } else {
                 self.entry(&mut map, key, value);
             }

@@ -178,6 +178,30 @@ fn anchors_and_merge_keys_work() {
 }
 
 #[test]
+fn line_ends_and_byte_order_marks_of_other_systems_are_read() {
+    let text = "\u{feff}service: shop\r\nrun: ./shop\r\nreplicas: 0\r\n";
+    assert_eq!(wrong(text), ["3:11 `replicas`: 0 is out of range"]);
+    let found = Manifest::parse(text).unwrap_err();
+    assert_eq!(&text[found.iter().next().unwrap().span.clone()], "0");
+}
+
+#[test]
+fn conflicts_that_an_overlay_resolves_are_none() {
+    let text = with(
+        "config: {PORT: 1}\nenvironments: {a: {run: {portVariable: LISTEN}}, b: {config: {PORT: null}}}\n",
+    );
+    assert_eq!(spec(&text, "a").config["PORT"], "1");
+    let text = with("config: {PORT: 1}\nenvironments: {a: {run: {portVariable: LISTEN}}, b: {}}\n");
+    assert_eq!(wrong(&text), ["3:10 `PORT` tells the program its port and cannot be set"]);
+}
+
+#[test]
+fn a_mapping_with_too_many_keys_is_refused() {
+    let keys: Vec<String> = (0..5000).map(|n| format!("K{n}: 1")).collect();
+    assert!(wrong(&with(&format!("config: {{{}}}", keys.join(", "))))[0].ends_with("more than 1000 keys"));
+}
+
+#[test]
 fn what_was_probably_not_meant_is_a_warning() {
     let text = "service: shop\nrun: ./shop --port $PORT\nconfig: {DB_PASSWORD: x, TOKEN_TTL: 5, TOKEN_FILE: /t}\n\
                 rollout: {canary: {steps: [setWeight: 50, setWeight: 20]}}\n";
@@ -260,7 +284,7 @@ fn the_effective_configuration_reads_back_as_itself() {
 fn the_schema_is_published_as_it_is() {
     let schema = schema();
     assert_eq!(schema["additionalProperties"], false);
-    assert_eq!(schema["required"], serde_json::json!(["service", "run"]));
+    assert_eq!(schema["required"], serde_json::json!(["service"]));
     assert_eq!(schema["properties"]["replicas"]["default"], 2);
     assert_eq!(schema["$defs"]["overlay"]["properties"].get("service"), None);
     insta::assert_snapshot!("schema", serde_json::to_string_pretty(&schema).unwrap());
