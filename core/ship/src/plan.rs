@@ -11,7 +11,7 @@ use model::strategy::Kind;
 
 use crate::decide::Command;
 use crate::event::RollbackReason;
-use crate::observation::Observation;
+use crate::observation::{GroupState, Observation};
 use crate::report::{Report, Wait};
 use crate::rollout::{Phase, Rollout};
 
@@ -70,22 +70,35 @@ fn next(rollout: &Rollout, seen: &Observation, watched: &watch::Watched, at: Tim
             "`shipshape promote` goes on, `shipshape abort` goes back",
             None,
         ),
-        Phase::Promoted => keep_warm(rollout, at),
+        Phase::Promoted => keep_warm(rollout, seen, at),
         Phase::RollingBack(reason) => back::next(rollout, seen, reason),
         Phase::Completed => Next::done(format!("release {} serves", rollout.to)),
         Phase::RolledBack(reason) => Next::done(format!("rolled back ({reason})")),
     }
 }
 
-fn keep_warm(rollout: &Rollout, at: Timestamp) -> Next {
+fn keep_warm(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Next {
     let until = rollout.phase_since.after(rollout.strategy.scale_down_delay);
     let doing = format!("release {} takes all requests", rollout.to);
-    if rollout.wanted_stable == 0 || rollout.from.is_none() || at >= until {
+    let Some(from) = rollout.from.filter(|_| rollout.wanted_stable > 0) else {
         return Next::act(doing, Command::Complete);
+    };
+    if at < until {
+        return Next::wait(doing, format!("release {from} stays warm for a rollback"), Some(until));
     }
-    let from =
-        rollout.from.map_or_else(String::new, |from| format!("release {from} stays warm for a rollback"));
-    Next::wait(doing, from, Some(until))
+    // Whoever stands ready to help is not let go while the new release limps.
+    let (ready, full) = (seen.candidate.ready, rollout.candidate_replicas);
+    if ready < full {
+        let trouble = trouble(&seen.candidate);
+        let what = format!("{ready} of {full} replicas of release {} are ready{trouble}", rollout.to);
+        return Next::wait(doing, format!("{what}; release {from} stays warm until all are"), None);
+    }
+    Next::act(doing, Command::Complete)
+}
+
+/// Why a replica is not ready, in brackets, when somebody knows.
+fn trouble(group: &GroupState) -> String {
+    group.trouble.as_ref().map_or_else(String::new, |trouble| format!(" ({trouble})"))
 }
 
 /// Waits until `needed` replicas of the new release are ready, or gives up at the progress deadline.
@@ -95,7 +108,7 @@ fn wait_for_ready(rollout: &Rollout, seen: &Observation, needed: u32, at: Timest
         return Next::act("replicas are becoming ready", Command::NoteReady(ready));
     }
     let until = rollout.progressed_at.after(rollout.strategy.progress_deadline);
-    let trouble = seen.candidate.trouble.as_ref().map_or_else(String::new, |trouble| format!(" ({trouble})"));
+    let trouble = trouble(&seen.candidate);
     let what = format!("{ready} of {needed} replicas of release {} are ready{trouble}", rollout.to);
     if at >= until {
         let limit = model::time::format_duration(rollout.strategy.progress_deadline);

@@ -2,8 +2,9 @@
 //! ready replicas can take.
 
 use model::Weight;
+use model::strategy::Kind;
 
-use super::Next;
+use super::{Next, trouble};
 use crate::decide::Command;
 use crate::event::RollbackReason;
 use crate::observation::Observation;
@@ -16,13 +17,17 @@ pub(super) fn next(rollout: &Rollout, seen: &Observation, reason: &RollbackReaso
     if rollout.wanted_stable < full {
         return Next::act(doing, Command::Move { stable: full, candidate, weight: rollout.weight });
     }
+    let scaled = matches!(rollout.strategy.kind, Kind::Rolling { .. });
+    if scaled && !seen.in_force {
+        // What is seen may be older than the last scaling: a replica that counts as ready may be on its way out.
+        return Next::wait(doing, "the agent has not taken the replicas that are wanted", None);
+    }
     let weight = bearable(rollout, seen);
     if weight != rollout.weight {
         return Next::act(doing, Command::Move { stable: full, candidate, weight });
     }
     if weight != Weight::NONE {
-        let trouble =
-            seen.stable.trouble.as_ref().map_or_else(String::new, |trouble| format!(" ({trouble})"));
+        let trouble = trouble(&seen.stable);
         let what = format!(
             "{} of {full} replicas of release {} are ready to take the traffic back{trouble}",
             seen.stable.ready,

@@ -43,7 +43,8 @@ pub(super) fn watch(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Wat
         commands.extend(measure_rules(rollout, seen, &book, &mut states, at));
     }
     let evidence = evidence(rollout, &book, &states);
-    let verdict = if watching { verdict(rollout, seen, &evidence, &states) } else { None };
+    let verdict =
+        if watching { verdict(rollout, seen, &evidence, &states) } else { warm_verdict(rollout, seen) };
     if watching && (verdict.is_some() || counts_are_due(rollout, at)) {
         let tallies = rollout.book.news(&seen.instance, &seen.tallies);
         if !tallies.is_empty() {
@@ -125,6 +126,13 @@ fn evidence(rollout: &Rollout, book: &Book, states: &[rules::State]) -> Evidence
         })
         .collect();
     Evidence { candidate, stable, against, for_it, rules }
+}
+
+/// While the old release is still warm, a promoted one that keeps dying goes back.
+fn warm_verdict(rollout: &Rollout, seen: &Observation) -> Option<Command> {
+    let warm = rollout.phase == Phase::Promoted && rollout.from.is_some() && rollout.wanted_stable > 0;
+    let why = seen.candidate.crash_loop.as_ref().filter(|_| warm)?;
+    Some(Command::RollBack(RollbackReason::CrashLoop(why.clone())))
 }
 
 /// At most one verdict: what rolls back goes before what pauses.

@@ -208,3 +208,24 @@ fn the_old_release_stays_warm_while_the_agent_cannot_be_reached() {
         .when(seen().reachable_again())
         .then(["0 old, 4 new", "completed"]);
 }
+
+#[test]
+fn the_old_release_is_not_let_go_before_every_new_replica_is_ready() {
+    given(canary([]).promptly())
+        .when(seen())
+        .is("promoted")
+        .when(seen().after(1_000).candidate_ready(3))
+        .then([])
+        .waiting_for("3 of 4 replicas of release 2 are ready; release 1 stays warm until all are")
+        .when(seen().candidate_ready(4))
+        .then(["0 old, 4 new", "completed"]);
+}
+
+#[test]
+fn even_no_share_gets_one_replica() {
+    given(canary([to(0), hold()]))
+        .when(seen())
+        .then(["4 old, 1 new"])
+        .when(seen().confirmed())
+        .then(["step 1", "paused: step"]);
+}

@@ -170,3 +170,31 @@ fn the_last_counts_of_a_dead_agent_are_not_judged_twice() {
         .then([])
         .is("progressing");
 }
+
+#[test]
+fn a_promoted_release_that_keeps_dying_goes_back_while_the_old_one_is_warm() {
+    given(canary([]).promptly())
+        .when(seen())
+        .is("promoted")
+        .when(seen().after(29).crash_loop("replica 0 exits with status 1"))
+        .then(["back: crash loop", "0%", "rolledBack"]);
+}
+
+#[test]
+fn a_completed_release_that_keeps_dying_has_nowhere_to_go() {
+    given(canary([]).promptly())
+        .when(seen())
+        .when(seen().after(30))
+        .is("completed")
+        .when(seen().crash_loop("replica 0 exits with status 1"))
+        .then([]);
+}
+
+#[test]
+fn only_more_ready_replicas_than_ever_are_noted() {
+    let scene = given(canary([to(75)])).when(seen()).when(seen().candidate_ready(2)).then(["2 ready"]);
+    for ready in 0..=2 {
+        let noted = ship::decide(&scene.rollout, ship::Command::NoteReady(ready), scene.now);
+        assert_eq!(noted, Ok(vec![]), "{ready}");
+    }
+}
