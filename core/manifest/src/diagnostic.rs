@@ -4,13 +4,15 @@ use std::cell::RefCell;
 use std::fmt;
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::{Serialize, Serializer};
 
 use crate::node::Span;
 
 /// More than so many diagnostics help nobody.
 const MAX_DIAGNOSTICS: usize = 100;
+/// Longer excerpts, in bytes, are not shown: a line of a megabyte says nothing.
+const MAX_SHOWN: usize = 16 * 1024;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -111,14 +113,14 @@ impl Diagnostics {
                 Severity::Error => Level::ERROR,
                 Severity::Warning => Level::WARNING,
             };
-            let primary = AnnotationKind::Primary.span(first_line(&text, &diagnostic.span));
-            let mut snippet = Snippet::source(text.as_str()).path(file_name).annotation(primary);
-            if let Some(related) = &diagnostic.related {
-                let span = first_line(&text, &related.span);
-                snippet =
-                    snippet.annotation(AnnotationKind::Context.span(span).label(related.label.as_str()));
-            }
-            let mut group: Group<'_> = level.primary_title(diagnostic.message.as_str()).element(snippet);
+            let title = level.primary_title(diagnostic.message.as_str());
+            let mut group: Group<'_> = match snippet(&text, diagnostic) {
+                Some(snippet) => title.element(snippet.path(file_name)),
+                None => {
+                    let origin = Origin::path(file_name).line(diagnostic.line).char_column(diagnostic.column);
+                    title.element(origin)
+                }
+            };
             if let Some(help) = &diagnostic.help {
                 group = group.element(Level::HELP.message(help.as_str()));
             }
@@ -241,6 +243,32 @@ impl<'a> Sink<'a> {
 fn clip(text: &str, span: &Span) -> Span {
     let start = text.floor_char_boundary(span.start);
     start..text.ceil_char_boundary(span.end).max(start)
+}
+
+/// The lines that a diagnostic is about, underlined; `None` when they are too long to be read.
+fn snippet<'a>(text: &'a str, diagnostic: &'a Diagnostic) -> Option<Snippet<'a, Annotation<'a>>> {
+    let primary = first_line(text, &diagnostic.span);
+    let related = diagnostic.related.as_ref().map(|related| (first_line(text, &related.span), related));
+    let other = related.as_ref().map_or_else(|| primary.clone(), |(span, _)| span.clone());
+    let first = primary.start.min(other.start);
+    let start = text[..first].rfind('\n').map_or(0, |newline| newline + 1);
+    let last = primary.end.max(other.end);
+    let end = text[last..].find('\n').map_or(text.len(), |length| last + length);
+    if end - start > MAX_SHOWN {
+        return None;
+    }
+    let inside = |span: Span| span.start - start..span.end - start;
+    let line =
+        diagnostic.related.as_ref().map_or(diagnostic.line, |related| related.line.min(diagnostic.line));
+    let snippet = Snippet::source(&text[start..end])
+        .line_start(line)
+        .annotation(AnnotationKind::Primary.span(inside(primary)));
+    Some(match related {
+        Some((span, related)) => {
+            snippet.annotation(AnnotationKind::Context.span(inside(span)).label(related.label.as_str()))
+        }
+        None => snippet,
+    })
 }
 
 /// The part of a span on its first line that is worth underlining: a block is shown by its beginning.

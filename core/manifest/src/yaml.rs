@@ -272,6 +272,8 @@ impl<'a> Composer<'a, '_> {
             span = line_start + tab..line_start + tab + 1;
             problem =
                 Problem::new("this is not YAML: a tab stands in the indentation").help("indent with spaces");
+        } else if let Some(mark) = self.text[at..].chars().next().filter(|c| "*&@`%!".contains(*c)) {
+            problem = problem.help(format!("put a value that starts with `{mark}` in quotes"));
         } else if line.contains(": ") && line.matches(": ").count() > 1 {
             problem = problem.help("put a value that holds `: ` in quotes");
         } else {
