@@ -274,7 +274,13 @@ async fn a_disk_that_takes_no_output_does_not_hold_the_replica_up() {
 #[tokio::test]
 async fn a_process_that_left_its_group_does_not_keep_the_shim() {
     let world = World::new().await;
-    let mut group = shell("setsid sleep 300 & echo $! ; exit 5");
+    let mark = world.home.path().join("mark");
+    let mark = mark.display();
+    let script = format!(
+        "rm -f {mark}; setsid sh -c 'echo $$ > {mark}; exec sleep 300' & while [ ! -s {mark} ]; do sleep 0.01; done; \
+         cat {mark}; exit 5"
+    );
+    let mut group = shell(&script);
     group.health.ready = None;
     let id = world.start(&group);
     let seen = world.until_replica(&id, "a second start", |r| r.restarts >= 1 && r.pid.is_some()).await;
