@@ -1,1 +1,33 @@
-//! The gateway: serves a watched routing table.
+//! The gateway: takes HTTP/1.1 and HTTP/2 (without TLS), and gives each request to a ready replica over HTTP/1.1.
+//!
+//! Lives here: listeners, connections, forwarding, retries where safe, counters, and the atomic swap of the routing
+//! table. Does not live here: which release gets which share (the table says), who is ready (the table lists nobody
+//! else), and the table's own decisions (`routes`).
+//!
+//! A request's way: `worker` accepts its connection, `sniff` watches the socket, `forward` admits it, `live` claims a
+//! replica, `upstream` tries it, `body` carries what follows, `record` books how it ended.
+
+mod admin;
+mod body;
+mod config;
+mod counts;
+mod error;
+mod forward;
+mod gateway;
+mod head;
+mod listen;
+mod live;
+mod metrics;
+mod record;
+mod registry;
+mod replica;
+mod sniff;
+mod tunnel;
+mod upstream;
+mod worker;
+
+pub use config::{Config, Limits};
+pub use error::Error;
+pub use gateway::Gateway;
+pub use live::{Backend, PlaceRouting, Routing};
+pub use registry::Tally;

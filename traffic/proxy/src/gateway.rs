@@ -1,0 +1,191 @@
+//! The gateway's face: start, swap, ask, stop.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use model::{Place, ReleaseNumber};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::admin::{self, Admin};
+use crate::config::Config;
+use crate::counts::WorkerCounts;
+use crate::error::Error;
+use crate::listen;
+use crate::live::{Live, Routing};
+use crate::metrics;
+use crate::registry::{Registry, Tally};
+use crate::replica::lock;
+use crate::worker::{self, Doors, Phase, Worker};
+
+/// A running gateway. Dropping it closes everything at once; [`Gateway::shutdown`] finishes what is in flight.
+pub struct Gateway {
+    workers: Vec<Arc<Worker>>,
+    registry: Arc<Registry>,
+    phase: watch::Sender<Phase>,
+    /// Closed when all worker threads are through.
+    running: watch::Receiver<()>,
+    listen: SocketAddr,
+    admin: Option<SocketAddr>,
+    /// Two swaps at once would take the workers' locks in turn, and neither would be atomic.
+    swapping: Mutex<()>,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway")
+            .field("listen", &self.listen)
+            .field("admin", &self.admin)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// Listens and serves, with an empty table: every request is answered 404 until the first [`Gateway::swap`].
+    ///
+    /// # Errors
+    /// When the configuration makes no sense, an address is not to be had, or threads are not.
+    pub fn start(config: Config) -> Result<Self, Error> {
+        if !(1..=256).contains(&config.workers) {
+            return Err(Error::Config("workers must be 1 to 256"));
+        }
+        let listeners = listen::shared(config.listen, config.workers)?;
+        let address = |listener: &std::net::TcpListener, wanted| {
+            listener.local_addr().map_err(|source| Error::Listen { address: wanted, source })
+        };
+        let listen = address(&listeners[0], config.listen)?;
+        let admin_listener = config.admin.map(listen::alone).transpose()?;
+        let admin = match (&admin_listener, config.admin) {
+            (Some(listener), Some(wanted)) => Some(address(listener, wanted)?),
+            (Some(_) | None, _) => None,
+        };
+        let registry = Arc::new(Registry::new(config.workers, config.limits.series));
+        let (live, open) = (Arc::new(Live::default()), Doors::default());
+        let worker = |index| {
+            Arc::new(Worker {
+                index,
+                limits: config.limits.clone(),
+                shard: Mutex::new(live.clone()),
+                counts: WorkerCounts::default(),
+                open: open.clone(),
+            })
+        };
+        let workers: Vec<Arc<Worker>> = (0..config.workers).map(worker).collect();
+        let (phase, seen) = watch::channel(Phase::Serving);
+        let (alive, running) = watch::channel(());
+        let alive = Arc::new(alive);
+        let gateway = Self { workers, registry, phase, running, listen, admin, swapping: Mutex::default() };
+        for (worker, listener) in gateway.workers.iter().zip(listeners) {
+            let (worker, seen, alive) = (worker.clone(), seen.clone(), alive.clone());
+            thread(format!("gateway-{}", worker.index), move || async move {
+                if let Some(listener) = register(listener) {
+                    worker::run(worker, listener, seen).await;
+                }
+                drop(alive);
+            })?;
+        }
+        let keeper = Arc::new(Admin {
+            registry: gateway.registry.clone(),
+            workers: gateway.workers.clone(),
+            limits: config.limits,
+        });
+        thread("gateway-admin".to_owned(), move || async move {
+            admin::run(keeper, admin_listener.and_then(register), seen).await;
+        })?;
+        Ok(gateway)
+    }
+
+    /// Where requests come in, with the real port.
+    pub fn listen_address(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Where `/metrics` and `/healthz` are served, with the real port.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Puts a table in force for all workers at once: when this returns, no request starts on the old one, and retries
+    /// of old requests use the new one. Never waits for a request, so it may be called from async code.
+    ///
+    /// # Errors
+    /// When the table contradicts itself; the old one then stays in force.
+    pub fn swap(&self, routing: Routing) -> Result<(), Error> {
+        let _one_at_a_time = lock(&self.swapping);
+        let live = Arc::new(self.registry.bind(&routing)?);
+        let mut shards: Vec<_> = self.workers.iter().map(|worker| lock(&worker.shard)).collect();
+        let old: Vec<Arc<Live>> =
+            shards.iter_mut().map(|shard| std::mem::replace(&mut **shard, live.clone())).collect();
+        drop(shards);
+        drop(old);
+        self.registry.settle(&live);
+        Ok(())
+    }
+
+    /// How many requests a replica has in flight, upgraded connections included; zero for one that is not known.
+    pub fn in_flight(&self, place: &Place, release: ReleaseNumber, ordinal: u32) -> u32 {
+        self.registry.replicas(place, release, ordinal).iter().map(|replica| replica.in_flight()).sum()
+    }
+
+    /// Resolves when a replica has nothing in flight. For one that is out of the table this is final.
+    pub fn drained(
+        &self,
+        place: &Place,
+        release: ReleaseNumber,
+        ordinal: u32,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let replicas = self.registry.replicas(place, release, ordinal);
+        async move {
+            for replica in replicas {
+                replica.drained().await;
+            }
+        }
+    }
+
+    /// The counts of each place, epoch and release: the current epoch and those before it (80 in all for each place).
+    pub fn tallies(&self) -> Vec<Tally> {
+        self.registry.tallies()
+    }
+
+    /// All metrics in Prometheus' text format 0.0.4.
+    pub fn metrics_text(&self) -> String {
+        metrics::text(&self.registry, &self.workers)
+    }
+
+    /// Accepts no more connections, tells clients to go (`Connection: close`, GOAWAY), lets requests in flight finish for
+    /// as long as `patience`, then closes what is left.
+    pub async fn shutdown(mut self, patience: Duration) {
+        self.phase.send_replace(Phase::Draining);
+        // The channel is never written: this waits until the last worker drops its end.
+        let drained = async { while self.running.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(patience, drained).await;
+        self.phase.send_replace(Phase::Closed);
+        while self.running.changed().await.is_ok() {}
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.phase.send_replace(Phase::Closed);
+    }
+}
+
+/// A thread with an event loop of its own.
+fn thread<F: Future<Output = ()>>(
+    name: String,
+    main: impl FnOnce() -> F + Send + 'static,
+) -> Result<(), Error> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Worker)?;
+    let body = move || runtime.block_on(main());
+    std::thread::Builder::new().name(name).spawn(body).map_err(Error::Worker)?;
+    Ok(())
+}
+
+fn register(listener: std::net::TcpListener) -> Option<TcpListener> {
+    TcpListener::from_std(listener)
+        .inspect_err(|error| tracing::error!(%error, "a listener cannot join its event loop"))
+        .ok()
+}

@@ -1,0 +1,259 @@
+//! Heads of messages: what is taken out, what is put in, and what is refused. No bodies, no connections.
+//!
+//! Trust: the gateway is the edge. `X-Forwarded-Proto` and `X-Forwarded-Host` are replaced, because nothing before us
+//! may speak for us; the client's address is appended to `X-Forwarded-For` and `Forwarded`, so that the last element is
+//! ours and whoever wants the client's claim about earlier hops can still read it. A claim that is no plain list, or is
+//! longer than 1 KiB, is dropped. Hop-by-hop headers go, both ways, those that `Connection` names included; `TE:
+//! trailers` and `Trailer` stay. `Expect` goes: the gateway says `100 Continue` itself once a replica takes the body.
+
+use std::net::IpAddr;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery};
+use http::{Method, Request, Uri, Version};
+
+use crate::error::Code;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// The id of a request, taken from the client or made here, given to the replica and back to the client.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The code of an answer that the gateway gave itself.
+pub(crate) const ERROR: HeaderName = HeaderName::from_static("shipshape-error");
+/// The longest list of earlier hops that is passed on, in bytes.
+const HOPS_BYTES: usize = 1024;
+
+/// The host a request is for, checked: exactly one of HTTP/1.1 and above, none or one of HTTP/1.0.
+pub(crate) fn host<B>(request: &Request<B>) -> Result<String, Code> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (named, second) = (hosts.next(), hosts.next());
+    if second.is_some() {
+        return Err(Code::BadRequest);
+    }
+    let named = match named {
+        Some(value) => Some(value.to_str().map_err(|_| Code::BadRequest)?),
+        None => None,
+    };
+    let host = match (request.uri().authority(), named) {
+        (Some(authority), Some(named)) if request.version() == Version::HTTP_2 => {
+            if !authority.as_str().eq_ignore_ascii_case(named) {
+                return Err(Code::BadRequest);
+            }
+            named
+        }
+        // Absolute-form: the target's authority overrules the Host header (RFC 9112, 3.2.2).
+        (Some(authority), _) => authority.as_str(),
+        (None, Some(named)) => named,
+        (None, None) if request.version() == Version::HTTP_10 => return Ok(String::new()),
+        (None, None) => return Err(Code::BadRequest),
+    };
+    if host.contains('@') || (!host.is_empty() && host.parse::<Authority>().is_err()) {
+        return Err(Code::BadRequest);
+    }
+    Ok(host.to_owned())
+}
+
+/// The target in origin-form (or `*`), as the replica will see it.
+pub(crate) fn target(uri: &Uri) -> PathAndQuery {
+    uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+}
+
+/// Whether a body sent with this method may be sent twice without harm.
+pub(crate) fn is_idempotent(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE].contains(method)
+}
+
+/// The protocol that an HTTP/1.1 message asks, or agrees, to change to. `h2c` is not passed on.
+pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let asked = headers.get_all(header::CONNECTION).iter().any(|value| has_token(value, "upgrade"));
+    let protocol = headers.get(header::UPGRADE)?;
+    (asked && !has_token(protocol, "h2c")).then(|| protocol.clone())
+}
+
+fn has_token(value: &HeaderValue, token: &str) -> bool {
+    let text = value.to_str().unwrap_or("");
+    text.split(',').any(|part| part.trim().eq_ignore_ascii_case(token))
+}
+
+/// Takes out what concerns one connection only.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|text| text.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .filter(|name| !is_framing(name))
+            .collect();
+        named.iter().for_each(|name| _ = headers.remove(name));
+        headers.remove(header::CONNECTION);
+    }
+    for name in [
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        HTTP2_SETTINGS,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        header::TE,
+    ] {
+        headers.remove(name);
+    }
+}
+
+/// Headers that no `Connection` header may talk us out of.
+fn is_framing(name: &HeaderName) -> bool {
+    [header::CONTENT_LENGTH, header::HOST, REQUEST_ID].contains(name)
+}
+
+/// Makes a client's head fit for a replica. `host` is what [`host`] returned.
+pub(crate) fn for_replica(headers: &mut HeaderMap, host: &str, client: IpAddr, id: &HeaderValue) {
+    let trailers = headers.get_all(header::TE).iter().any(|value| has_token(value, "trailers"));
+    let upgrade = upgrade(headers);
+    strip_hop_by_hop(headers);
+    headers.remove(header::EXPECT);
+    headers.remove(ERROR);
+    if let Some(protocol) = upgrade {
+        headers.insert(header::UPGRADE, protocol);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    } else if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    headers.insert(REQUEST_ID, id.clone());
+    forward(headers, host, client);
+    trace(headers);
+}
+
+/// Makes a replica's head fit for a client.
+pub(crate) fn for_client(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    headers.remove(ERROR);
+}
+
+fn forward(headers: &mut HeaderMap, host: &str, client: IpAddr) {
+    append(headers, FORWARDED_FOR, &client.to_string());
+    let node = match client {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("\"[{v6}]\""),
+    };
+    let element = if host.is_empty() {
+        format!("for={node};proto=http")
+    } else {
+        format!("for={node};host=\"{host}\";proto=http")
+    };
+    append(headers, header::FORWARDED, &element);
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    headers.remove(FORWARDED_HOST);
+    if let Ok(value) = HeaderValue::from_str(host)
+        && !host.is_empty()
+    {
+        headers.insert(FORWARDED_HOST, value.clone());
+        headers.insert(header::HOST, value);
+    }
+}
+
+fn append(headers: &mut HeaderMap, name: HeaderName, element: &str) {
+    let mut list = String::new();
+    for value in headers.get_all(&name) {
+        match value.to_str() {
+            Ok(text) if !text.trim().is_empty() => {
+                list.push_str(text.trim());
+                list.push_str(", ");
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    if list.len() > HOPS_BYTES {
+        list.clear();
+    }
+    list.push_str(element);
+    match HeaderValue::from_str(&list) {
+        Ok(value) => _ = headers.insert(name, value),
+        Err(_) => _ = headers.remove(name),
+    }
+}
+
+/// Continues the client's trace with a span of our own, or starts one. A started trace is marked sampled, which is what
+/// services do that see no trace at all.
+fn trace(headers: &mut HeaderMap) {
+    let mut given = headers.get_all(TRACEPARENT).iter();
+    let known = match (given.next().map(HeaderValue::to_str), given.next()) {
+        (Some(Ok(text)), None) => read_trace(text).map(|(id, flags)| (id.to_owned(), flags.to_owned())),
+        (Some(_) | None, _) => None,
+    };
+    let (id, flags) = known.unwrap_or_else(|| {
+        headers.remove(TRACESTATE);
+        (format!("{:032x}", fastrand::u128(1..)), "01".to_owned())
+    });
+    let text = format!("00-{id}-{:016x}-{flags}", fastrand::u64(1..));
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.insert(TRACEPARENT, value);
+    }
+}
+
+/// The trace id and flags of a valid `traceparent` (W3C Trace Context; unknown versions are read as version 00).
+fn read_trace(text: &str) -> Option<(&str, &str)> {
+    let hex = |text: &str, len: usize| {
+        text.len() == len && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    let mut parts = text.trim().split('-');
+    let (version, id, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let extra = parts.next().is_some();
+    let valid = hex(version, 2) && version != "ff" && hex(id, 32) && hex(span, 16) && hex(flags, 2);
+    let zero = id.bytes().all(|b| b == b'0') || span.bytes().all(|b| b == b'0');
+    (valid && !zero && !(version == "00" && extra)).then_some((id, flags))
+}
+
+/// The client's request id if it is sane (1 to 128 of letters, digits and `-_.:/+=@`), else a new one.
+pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let sane = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        (1..=128).contains(&bytes.len())
+            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=@".contains(b))
+    };
+    headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(|| {
+        let made = format!("{:032x}", fastrand::u128(..));
+        HeaderValue::from_str(&made).unwrap_or_else(|_| HeaderValue::from_static("none"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_valid_traces_are_continued() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(read_trace(good), Some(("0af7651916cd43dd8448eb211c80319c", "01")));
+        for bad in [
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
+            "",
+        ] {
+            assert_eq!(read_trace(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_connection_header_cannot_remove_the_framing() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("content-length, x-private, close"));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("3"));
+        headers.insert("x-private", HeaderValue::from_static("1"));
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(headers.len(), 1);
+        assert!(headers.contains_key(header::CONTENT_LENGTH));
+    }
+}

@@ -1,0 +1,154 @@
+//! The routing table in force: bound to replicas and counters, and the claim of a request on it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use model::route::Route;
+use model::{Epoch, Place, ReleaseNumber, Weight};
+
+use crate::counts::{Label, TallyCell};
+use crate::error::{Code, Error};
+use crate::replica::{Crowd, InFlight, Replica};
+
+/// All that a gateway routes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Routing {
+    /// Each place once.
+    pub places: Vec<PlaceRouting>,
+}
+
+/// The requests of one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaceRouting {
+    /// Where.
+    pub place: Place,
+    /// Which requests, and within which bounds.
+    pub route: Route,
+    /// The stretch of time that these weights open; tallies are kept for each apart.
+    pub epoch: Epoch,
+    /// Each release's share; they add up to all traffic.
+    pub shares: Vec<(ReleaseNumber, Weight)>,
+    /// The ready replicas, in any order. Who is not ready is not listed.
+    pub backends: Vec<Backend>,
+}
+
+/// A ready replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backend {
+    /// Of which release; it must have a share, if only of zero.
+    pub release: ReleaseNumber,
+    /// Unique within its release and place.
+    pub ordinal: u32,
+    /// Where it listens.
+    pub addr: SocketAddr,
+}
+
+/// The table with everything a request needs at hand.
+#[derive(Default)]
+pub(crate) struct Live {
+    pub(crate) table: routes::Table,
+    pub(crate) places: Vec<LivePlace>,
+}
+
+pub(crate) struct LivePlace {
+    pub(crate) crowd: Arc<Crowd>,
+    pub(crate) shares: Vec<LiveShare>,
+    /// Where requests are counted that no release took.
+    pub(crate) unserved: Vec<Arc<Label>>,
+}
+
+pub(crate) struct LiveShare {
+    pub(crate) replicas: Vec<Arc<Replica>>,
+    pub(crate) labels: Vec<Arc<Label>>,
+    pub(crate) tally: Arc<TallyCell>,
+}
+
+/// A request's place in the table, and its hold on a replica.
+pub(crate) struct Claim {
+    pub(crate) live: Arc<Live>,
+    pub(crate) found: routes::Match,
+    pub(crate) share: usize,
+    pub(crate) fallback: bool,
+    pub(crate) in_flight: Arc<InFlight>,
+}
+
+/// Why a request was not claimed, and where it belongs as far as that is known.
+pub(crate) struct Unclaimed {
+    pub(crate) code: Code,
+    pub(crate) label: Option<Arc<Label>>,
+}
+
+/// What a claim is made with. The draw stays the same when a request is claimed again, so that its release does.
+pub(crate) struct Ask<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) draw: u16,
+    pub(crate) luck: u64,
+    pub(crate) excluded: &'a [Arc<Replica>],
+}
+
+impl Live {
+    /// Routes, draws and counts in one go. The caller holds the worker's lock on the table.
+    pub(crate) fn claim(self: &Arc<Self>, ask: &Ask<'_>) -> Result<Claim, Unclaimed> {
+        let Some(found) = self.table.find(ask.host, ask.path) else {
+            return Err(Unclaimed { code: Code::NoRoute, label: None });
+        };
+        let (entry, place) = (&self.table.entries()[found.entry], &self.places[found.entry]);
+        let unserved = |code| Unclaimed { code, label: Some(place.unserved[found.label].clone()) };
+        let replica = |share: usize, replica: usize| &place.shares[share].replicas[replica];
+        let usable =
+            |share, index| !ask.excluded.iter().any(|excluded| Arc::ptr_eq(excluded, replica(share, index)));
+        let load = |share, index| replica(share, index).in_flight();
+        let choice =
+            entry.choose(ask.draw, ask.luck, usable, load).ok_or_else(|| unserved(Code::NoReplica))?;
+        let chosen = replica(choice.share, choice.replica).clone();
+        let in_flight = InFlight::enter(chosen, place.crowd.clone(), entry.route.limits.in_flight)
+            .ok_or_else(|| unserved(Code::InFlightLimit))?;
+        Ok(Claim {
+            live: self.clone(),
+            found,
+            share: choice.share,
+            fallback: choice.fallback,
+            in_flight: Arc::new(in_flight),
+        })
+    }
+}
+
+impl Claim {
+    pub(crate) fn route(&self) -> &Route {
+        &self.live.table.entries()[self.found.entry].route
+    }
+
+    pub(crate) fn share(&self) -> &LiveShare {
+        &self.live.places[self.found.entry].shares[self.share]
+    }
+
+    pub(crate) fn replica(&self) -> &Arc<Replica> {
+        self.in_flight.replica()
+    }
+}
+
+/// The pure table's entries for a routing.
+pub(crate) fn entries(routing: &Routing) -> Result<Vec<routes::Entry>, Error> {
+    routing.places.iter().map(entry).collect()
+}
+
+fn entry(routing: &PlaceRouting) -> Result<routes::Entry, Error> {
+    let mut shares: Vec<routes::Share> = routing
+        .shares
+        .iter()
+        .map(|(release, weight)| routes::Share { release: *release, weight: *weight, replicas: Vec::new() })
+        .collect();
+    for backend in &routing.backends {
+        let Some(share) = shares.iter_mut().find(|share| share.release == backend.release) else {
+            return Err(Error::Backend { place: routing.place.clone(), release: backend.release });
+        };
+        share.replicas.push(routes::Replica { ordinal: backend.ordinal, addr: backend.addr });
+    }
+    Ok(routes::Entry {
+        place: routing.place.clone(),
+        route: routing.route.clone(),
+        epoch: routing.epoch,
+        shares,
+    })
+}

@@ -1,0 +1,80 @@
+//! The books of one request: opened when it is claimed, closed exactly once. Dropped unclosed means that the client went
+//! away, which is in neither column of the tally.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use hyper::client::conn::http1::SendRequest;
+
+use crate::body::RequestBody;
+use crate::error::{Code, Fault};
+use crate::live::Claim;
+use crate::worker::Worker;
+
+pub(crate) struct Record {
+    worker: Arc<Worker>,
+    claim: Arc<Claim>,
+    method: usize,
+    start: Instant,
+    /// The answer's status and how long its head took.
+    head: Option<(u16, Duration)>,
+    closed: bool,
+}
+
+impl Record {
+    pub(crate) fn open(worker: Arc<Worker>, claim: Arc<Claim>, method: usize, start: Instant) -> Self {
+        Self { worker, claim, method, start, head: None, closed: false }
+    }
+
+    /// The head of the replica's answer has come.
+    pub(crate) fn head(&mut self, status: u16) {
+        self.head = Some((status, self.start.elapsed()));
+    }
+
+    /// The answer is complete; its connection may serve again.
+    pub(crate) fn complete(mut self, sender: Option<SendRequest<RequestBody>>) {
+        if let Some(sender) = sender {
+            self.claim.replica().keep(self.worker.index, sender, &self.worker.limits);
+        }
+        let (status, latency) = self.head.unwrap_or((200, Duration::ZERO));
+        self.close(status, latency, true);
+    }
+
+    /// The gateway answers instead of the replica.
+    pub(crate) fn failed(mut self, code: Code) {
+        let latency = self.start.elapsed();
+        self.close(code.status().as_u16(), latency, code.fault() == Fault::Backend);
+    }
+
+    /// The answer broke off after its head.
+    pub(crate) fn broken(mut self, code: Code) {
+        self.worker.counts.error(code);
+        let latency = self.head.map_or_else(|| self.start.elapsed(), |(_, latency)| latency);
+        self.close(code.status().as_u16(), latency, code.fault() == Fault::Backend);
+    }
+
+    /// Another replica gets the request: nothing to book here.
+    pub(crate) fn discard(mut self) {
+        self.closed = true;
+    }
+
+    fn close(&mut self, status: u16, latency: Duration, judged: bool) {
+        self.closed = true;
+        let share = self.claim.share();
+        share.labels[self.claim.found.label].observe(self.worker.index, self.method, status, latency);
+        if self.claim.fallback {
+            self.worker.counts.fallbacks.fetch_add(1, Ordering::Relaxed);
+        } else if judged {
+            share.tally.observe(self.worker.index, status, latency);
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.worker.counts.aborts.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! A replica as the gateway knows it: its identity, its requests in flight, its resting connections. All three outlive
+//! the routing table that named it first.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::client::conn::http1::SendRequest;
+use model::{Place, ReleaseNumber};
+use tokio::sync::Notify;
+
+use crate::body::RequestBody;
+use crate::config::Limits;
+
+/// Who a replica is. A replica that comes back at another address is another one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Identity {
+    pub(crate) place: Place,
+    pub(crate) release: ReleaseNumber,
+    pub(crate) ordinal: u32,
+    pub(crate) addr: SocketAddr,
+}
+
+pub(crate) struct Replica {
+    pub(crate) identity: Identity,
+    in_flight: AtomicU32,
+    idle: Notify,
+    retired: AtomicBool,
+    /// One for each worker, so that its lock is never waited for.
+    pools: Box<[Mutex<Vec<Resting>>]>,
+}
+
+struct Resting {
+    sender: SendRequest<RequestBody>,
+    since: Instant,
+}
+
+/// The requests of one place that are in flight, over all its replicas.
+#[derive(Default)]
+pub(crate) struct Crowd(AtomicU32);
+
+impl Replica {
+    pub(crate) fn new(identity: Identity, workers: usize) -> Self {
+        Self {
+            identity,
+            in_flight: AtomicU32::new(0),
+            idle: Notify::new(),
+            retired: AtomicBool::new(false),
+            pools: (0..workers).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Resolves when nothing is in flight.
+    pub(crate) async fn drained(&self) {
+        loop {
+            let mut idle = std::pin::pin!(self.idle.notified());
+            idle.as_mut().enable();
+            if self.in_flight() == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// In the table or out of it; out of it, no connection is kept.
+    pub(crate) fn set_retired(&self, retired: bool) {
+        self.retired.store(retired, Ordering::Release);
+        if retired {
+            for pool in &self.pools {
+                lock(pool).clear();
+            }
+        }
+    }
+
+    /// The connection that rested last, if it rested no longer than `rest` and is open.
+    pub(crate) fn take(&self, worker: usize, rest: Duration) -> Option<SendRequest<RequestBody>> {
+        let mut pool = lock(&self.pools[worker]);
+        while let Some(resting) = pool.pop() {
+            if resting.since.elapsed() > rest {
+                pool.push(resting);
+                return None;
+            }
+            if resting.sender.is_ready() {
+                return Some(resting.sender);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose response is complete; closes it when it is of no more use.
+    pub(crate) fn keep(&self, worker: usize, sender: SendRequest<RequestBody>, limits: &Limits) {
+        if !sender.is_ready() || self.retired.load(Ordering::Acquire) {
+            return;
+        }
+        let mut pool = lock(&self.pools[worker]);
+        if pool.len() < limits.pooled {
+            pool.push(Resting { sender, since: Instant::now() });
+        }
+    }
+
+    /// Closes the connections that rested too long or were closed by the replica.
+    pub(crate) fn sweep(&self, limits: &Limits) {
+        let retired = self.retired.load(Ordering::Acquire);
+        for pool in &self.pools {
+            lock(pool).retain(|resting| {
+                !retired && !resting.sender.is_closed() && resting.since.elapsed() <= limits.pool_idle
+            });
+        }
+    }
+}
+
+/// A request in flight, counted until this is dropped: to its replica, and to its place.
+pub(crate) struct InFlight {
+    replica: Arc<Replica>,
+    crowd: Arc<Crowd>,
+}
+
+impl InFlight {
+    /// Counts one more, unless the place has `limit` already.
+    pub(crate) fn enter(replica: Arc<Replica>, crowd: Arc<Crowd>, limit: u32) -> Option<Self> {
+        if crowd.0.fetch_add(1, Ordering::AcqRel) >= limit {
+            crowd.0.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        replica.in_flight.fetch_add(1, Ordering::AcqRel);
+        Some(Self { replica, crowd })
+    }
+
+    pub(crate) fn replica(&self) -> &Arc<Replica> {
+        &self.replica
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.crowd.0.fetch_sub(1, Ordering::AcqRel);
+        if self.replica.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.replica.idle.notify_waiters();
+        }
+    }
+}
+
+impl Crowd {
+    pub(crate) fn size(&self) -> u32 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Locks; a panic elsewhere leaves these structures whole, so poison is no reason to stop serving.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

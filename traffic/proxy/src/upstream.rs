@@ -1,0 +1,127 @@
+//! One attempt to have a replica answer: find or open a connection, send, wait for the head. Whether to try again is
+//! not decided here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use crate::body::{Phase, Progress, RequestBody};
+use crate::config::Limits;
+use crate::error::Code;
+use crate::head;
+use crate::live::Claim;
+use crate::worker::Worker;
+
+/// How an attempt ended.
+pub(crate) enum Attempt {
+    /// The head of an answer came; the connection is in use until its body is complete.
+    Answered(Box<Response<Incoming>>, SendRequest<RequestBody>),
+    /// No byte of the request has left: any replica may have it.
+    Unsent(Box<Request<RequestBody>>, Code),
+    /// A pooled connection turned out closed before anything came back; the request has no body and may be sent twice.
+    Stale(Box<Request<RequestBody>>),
+    /// The request was sent, and is lost.
+    Lost(Code),
+}
+
+pub(crate) async fn attempt(
+    worker: &Worker,
+    claim: &Claim,
+    mut request: Request<RequestBody>,
+    fresh: bool,
+) -> Attempt {
+    let route = claim.route();
+    request.body_mut().hold(&claim.in_flight, route.limits.body_bytes);
+    let replayable = request.body().is_empty() && head::is_idempotent(request.method());
+    let rest = if replayable { worker.limits.pool_idle } else { worker.limits.pool_fresh };
+    let pooled = if fresh { None } else { claim.replica().take(worker.index, rest) };
+    let again = (pooled.is_some() && replayable).then(|| Box::new(copy(&request)));
+    let mut sender = match pooled {
+        Some(sender) => sender,
+        None => match timeout(route.timeouts.connect, connect(claim, &worker.limits)).await {
+            Ok(Ok(sender)) => sender,
+            Ok(Err(_)) => return Attempt::Unsent(Box::new(request), Code::ConnectFailed),
+            Err(_) => return Attempt::Unsent(Box::new(request), Code::ConnectTimeout),
+        },
+    };
+    if !request.headers().contains_key(header::HOST)
+        && let Ok(host) = HeaderValue::from_str(&claim.replica().identity.addr.to_string())
+    {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    let progress = request.body().progress();
+    let sent = sender.try_send_request(request);
+    let answered = tokio::select! {
+        biased;
+        answered = sent => answered,
+        code = too_late(progress.as_deref(), route.timeouts.response, route.timeouts.idle) => {
+            return Attempt::Lost(code);
+        }
+    };
+    match answered {
+        Ok(response) => Attempt::Answered(Box::new(response), sender),
+        Err(mut error) => match (error.take_message(), again) {
+            (Some(request), _) => Attempt::Unsent(Box::new(request), Code::BackendClosed),
+            (None, Some(again)) if !error.error().is_parse() => Attempt::Stale(again),
+            (None, _) => Attempt::Lost(explain(error.error(), progress.as_deref())),
+        },
+    }
+}
+
+fn explain(error: &hyper::Error, progress: Option<&Progress>) -> Code {
+    if let Some(code) = progress.and_then(Progress::failure) {
+        return code;
+    }
+    if error.is_parse() { Code::BackendInvalid } else { Code::BackendClosed }
+}
+
+fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+async fn connect(claim: &Claim, limits: &Limits) -> Result<SendRequest<RequestBody>, ()> {
+    let socket = TcpStream::connect(claim.replica().identity.addr).await.map_err(|_| ())?;
+    // Best effort: without it small answers are late, not wrong.
+    let _ = socket.set_nodelay(true);
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(limits.buffer()).max_headers(limits.headers);
+    let (sender, connection) = builder.handshake(TokioIo::new(socket)).await.map_err(|_| ())?;
+    // The connection's errors reach whoever has a request on it.
+    tokio::spawn(async move { _ = connection.with_upgrades().await });
+    Ok(sender)
+}
+
+/// Resolves when the wait for a head has lasted too long: `response` after the last byte of the request, or `idle` after
+/// the last piece of its body that moved.
+async fn too_late(progress: Option<&Progress>, response: Duration, idle: Duration) -> Code {
+    let Some(progress) = progress else {
+        tokio::time::sleep(response).await;
+        return Code::ResponseTimeout;
+    };
+    loop {
+        let (patience, code) = match progress.phase() {
+            Phase::Sent => (response, Code::ResponseTimeout),
+            Phase::ClientBusy => (idle, Code::ClientStalled),
+            Phase::ReplicaBusy => (idle, Code::UploadStalled),
+        };
+        let deadline = progress.moved_at() + patience;
+        if Instant::now() >= deadline {
+            return code;
+        }
+        // The phase may change while we sleep, so never sleep longer than either patience.
+        tokio::time::sleep_until(deadline.min(Instant::now() + response.min(idle))).await;
+    }
+}
+
+/// A claim shared by the books, the body and the tunnel of one request.
+pub(crate) type SharedClaim = Arc<Claim>;
