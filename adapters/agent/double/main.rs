@@ -1,18 +1,41 @@
-//! The program behind this crate's tests: shim and replica.
+//! The program behind this crate's tests: agent, shim and replica.
 
 #[path = "../../process/double/server.rs"]
 mod server;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    match args.next().as_ref().and_then(|verb| verb.to_str()) {
-        Some("shim") => process::shim::main(args),
-        Some("serve") => match server::serve() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        },
-        Some(_) | None => ExitCode::from(2),
+    let done = match args.next().as_ref().and_then(|verb| verb.to_str()) {
+        Some("shim") => return process::shim::main(args),
+        Some("serve") => server::serve(),
+        Some("agent") => {
+            let home = PathBuf::from(args.next().unwrap_or_default());
+            let listen = args.next().and_then(|listen| listen.to_str()?.parse().ok());
+            run(home, listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into()))
+        }
+        Some(_) | None => Err(std::io::Error::other("agent, shim or serve?")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = std::fs::write("/dev/stderr", format!("{error}\n"));
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn run(home: PathBuf, listen: std::net::SocketAddr) -> std::io::Result<()> {
+    let config = agent::Config {
+        home,
+        gateway: proxy::Config::new(listen),
+        shim: process::ShimCommand { program: std::env::current_exe()?, args: vec!["shim".into()] },
+        pace: process::Pace::default(),
+        patience: Duration::from_secs(10),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(agent::run(config)).map_err(std::io::Error::other)
 }

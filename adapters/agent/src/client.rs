@@ -41,6 +41,8 @@ pub struct HealthReport {
     pub generation: Generation,
     /// Where the gateway listens.
     pub gateway: Option<String>,
+    /// Where it serves `/metrics` and `/healthz`, if anywhere but on this socket.
+    pub admin: Option<String>,
 }
 
 impl Client {
@@ -82,7 +84,7 @@ impl Client {
                 Err(Error::Unreachable(format!("the agent did not answer within {waited}")))
             }
         }
-        .or_else(|error| if self.is_absent(&error) { Err(absent()) } else { Err(error) })
+        .map_err(|error| if self.is_absent(&error) { absent() } else { error })
     }
 
     fn is_absent(&self, error: &Error) -> bool {

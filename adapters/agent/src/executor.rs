@@ -105,7 +105,13 @@ impl<G: Gateway> Executor<G> {
         // Control hears of success only when both the disk and the gateway have it. After a crash in between, the next
         // agent takes up what is on disk, and control offers the same generation again.
         self.home.store_wanted(&wanted).map_err(|error| Error::Refused(error.to_string()))?;
-        self.gateway.swap(table).await;
+        if let Err(error) = self.gateway.swap(&table).await {
+            let former = state.wanted.clone().unwrap_or_default();
+            if let Err(error) = self.home.store_wanted(&former) {
+                tracing::error!(%error, "the former wanted state could not be put back");
+            }
+            return Err(Error::Refused(error));
+        }
         tracing::info!(generation = %wanted.generation, groups = wanted.groups.len(), "wanted state in force");
         for secrets in secrets.0 {
             self.supervisor.supply(&secrets.group, secrets.values);
@@ -157,11 +163,12 @@ impl<G: Gateway> Executor<G> {
         let entries = plan::entries(&wanted, &replicas, &state.leaving);
         state.trouble = None;
         if entries != state.entries {
-            match Table::build(entries.clone()) {
-                Ok(table) => {
-                    self.gateway.swap(table).await;
-                    state.entries = entries;
-                }
+            let swapped = match Table::build(entries.clone()) {
+                Ok(table) => self.gateway.swap(&table).await,
+                Err(error) => Err(error.to_string()),
+            };
+            match swapped {
+                Ok(()) => state.entries = entries,
                 Err(error) => {
                     state.trouble = Some(format!("the routing table could not be put in force: {error}"))
                 }

@@ -31,7 +31,7 @@ use ports::fleet::ReplicaPhase;
 use process::{Pace, Settings, ShimCommand, Supervisor};
 
 use crate::executor::Executor;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Real};
 use crate::home::Home;
 
 pub use client::{Client, HealthReport};
@@ -45,7 +45,7 @@ pub struct Config {
     /// The directory that holds everything it writes; only one agent may use it at a time.
     pub home: PathBuf,
     /// Where and how the gateway listens.
-    pub gateway: (),
+    pub gateway: proxy::Config,
     /// How a replica's shim is started; it ends up in [`process::shim::main`].
     pub shim: ShimCommand,
     /// How failing replicas are treated.
@@ -126,8 +126,8 @@ pub async fn run(config: Config) -> Result<(), Error> {
 /// Those of [`run`].
 pub async fn run_until(config: Config, leave: impl Future<Output = ()> + Send) -> Result<(), Error> {
     let prepared = Prepared::new(&config.home, config.shim, config.pace).await?;
-    let _ = (prepared, leave, config.gateway, config.patience);
-    Ok(())
+    let gateway = Real::start(config.gateway).map_err(Error::Gateway)?;
+    prepared.serve(gateway, config.patience, leave).await
 }
 
 /// All but the gateway, which opens last.
@@ -163,6 +163,8 @@ impl Prepared {
         tokio::select! {
             () = leave => {
                 tracing::info!("leaving the replicas to the next agent");
+                // Nothing is started or let go any more; what is on its way out may still finish.
+                acting.abort();
                 executor.gateway().shutdown(patience).await;
             }
             () = async { drop(stopping.wait_for(|stopping| *stopping).await) } => {

@@ -77,6 +77,7 @@ async fn health<G: Gateway>(State(executor): Shared<G>) -> Json<HealthReport> {
         instance: seen.instance.clone(),
         generation: seen.generation,
         gateway: seen.gateway.clone(),
+        admin: executor.gateway().admin_address(),
     })
 }
 

@@ -1,16 +1,16 @@
 //! The executor with real replicas and a gateway that only keeps its table and its counts.
 
+#[path = "../tests/fixtures/mod.rs"]
+mod fixtures;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use model::route::{Limits, Route, Timeouts};
-use model::spec::{Check, Health, Logs, Probe, Resources, Run, Shutdown};
-use model::{Epoch, Generation, Place, ReleaseNumber, Weight};
+use model::{Epoch, Generation, ReleaseNumber};
 use ports::fleet::{
-    Error as Refusal, Group, GroupId, GroupSecrets, ReplicaPhase, ReplicaSeen, SecretValues, Seen, Share,
-    Split, Tally, Wanted,
+    Error as Refusal, Group, GroupSecrets, ReplicaPhase, ReplicaSeen, SecretValues, Seen, Tally, Wanted,
 };
 use ports::{Fleet as _, Secret};
 use process::{Pace, ReplicaId, ShimCommand};
@@ -18,6 +18,8 @@ use routes::Table;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
+pub(crate) use self::fixtures::split;
+use self::fixtures::{place, wanted};
 use crate::gateway::Gateway;
 use crate::{Client, Error, Prepared};
 
@@ -29,62 +31,8 @@ fn double() -> PathBuf {
     path.join("agent-double")
 }
 
-fn place(service: &str) -> Place {
-    Place { service: service.parse().unwrap(), environment: "test".parse().unwrap() }
-}
-
 pub(crate) fn group(service: &str, release: u64) -> Group {
-    Group {
-        id: GroupId { place: place(service), release: ReleaseNumber(release) },
-        replicas: 1,
-        artifact: std::env::temp_dir(),
-        run: Run {
-            command: double().to_string_lossy().into_owned(),
-            args: vec!["serve".to_owned()],
-            working_directory: None,
-            port_variable: "PORT".to_owned(),
-        },
-        config: BTreeMap::new(),
-        secrets: Vec::new(),
-        health: Health {
-            startup: None,
-            live: None,
-            ready: Some(Probe {
-                check: Check::Http("/ready".to_owned()),
-                initial_delay: Duration::ZERO,
-                period: Duration::from_secs(1),
-                timeout: Duration::from_secs(1),
-                success_threshold: 1,
-                failure_threshold: 1,
-            }),
-        },
-        resources: Resources::default(),
-        shutdown: Shutdown { drain_timeout: Duration::from_secs(20), grace_period: Duration::from_secs(5) },
-        logs: Logs { file_bytes: 64 * 1024, files: 2 },
-    }
-}
-
-pub(crate) fn split(service: &str, release: u64) -> Split {
-    Split {
-        place: place(service),
-        route: Route {
-            hosts: vec!["*".to_owned()],
-            path_prefixes: vec!["/".to_owned()],
-            templates: Vec::new(),
-            timeouts: Timeouts {
-                connect: Duration::from_secs(1),
-                response: Duration::from_secs(30),
-                idle: Duration::from_secs(30),
-            },
-            limits: Limits { body_bytes: 1 << 20, in_flight: 1000 },
-        },
-        epoch: Epoch(1),
-        shares: vec![Share { release: ReleaseNumber(release), weight: Weight::ALL }],
-    }
-}
-
-fn wanted(generation: u64, groups: Vec<Group>, splits: Vec<Split>) -> Wanted {
-    Wanted { generation: Generation(generation), groups, splits }
+    fixtures::group(&double(), service, release)
 }
 
 #[derive(Clone, Default)]
@@ -118,8 +66,9 @@ impl Fake {
 }
 
 impl Gateway for Fake {
-    async fn swap(&self, table: Table) {
-        self.state().table = table;
+    async fn swap(&self, table: &Table) -> Result<(), String> {
+        self.state().table = table.clone();
+        Ok(())
     }
 
     fn in_flight(&self, id: &ReplicaId) -> u32 {
@@ -146,6 +95,10 @@ impl Gateway for Fake {
 
     fn listen_address(&self) -> Option<String> {
         Some("127.0.0.1:1".to_owned())
+    }
+
+    fn admin_address(&self) -> Option<String> {
+        None
     }
 
     async fn shutdown(&self, _patience: Duration) {

@@ -1,1 +1,252 @@
-//! The whole agent, gateway included.
+//! The whole agent as a process, gateway included.
+
+mod fixtures;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use agent::Client;
+use fixtures::{group, split, wanted};
+use ports::Fleet as _;
+use ports::fleet::{Group, ReplicaPhase, ReplicaSeen, SecretValues, Seen, Split};
+use rustix::process::{Pid, Signal, kill_process};
+
+const DOUBLE: &str = env!("CARGO_BIN_EXE_agent-double");
+const DEADLINE: Duration = Duration::from_secs(20);
+
+struct World {
+    home: tempfile::TempDir,
+    agent: Child,
+    client: Client,
+    address: String,
+}
+
+#[allow(clippy::unwrap_used, reason = "part of tests")]
+impl World {
+    async fn new() -> Self {
+        Self::at(tempfile::tempdir().unwrap(), "127.0.0.1:0").await
+    }
+
+    async fn at(home: tempfile::TempDir, listen: &str) -> Self {
+        let mut agent = Command::new(DOUBLE)
+            .arg("agent")
+            .arg(home.path())
+            .arg(listen)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let client = Client::new(home.path());
+        let deadline = Instant::now() + DEADLINE;
+        let address = loop {
+            match client.health().await {
+                Ok(health) if health.pid == agent.id() => break health.gateway.unwrap(),
+                Ok(_) | Err(_) => {}
+            }
+            assert!(
+                agent.try_wait().unwrap().is_none() && Instant::now() < deadline,
+                "the agent does not come"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        Self { home, agent, client, address }
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        kill_process(Pid::from_child(&self.agent), signal).unwrap();
+        self.agent.wait().unwrap();
+    }
+
+    async fn want(&self, generation: u64, groups: Vec<Group>, splits: Vec<Split>) {
+        self.client.want(wanted(generation, groups, splits), SecretValues::default()).await.unwrap();
+    }
+
+    async fn until(&self, what: &str, is: impl Fn(&Seen) -> bool) -> Seen {
+        let deadline = Instant::now() + DEADLINE;
+        let mut seen = Seen::default();
+        while Instant::now() < deadline {
+            seen = self.client.seen(seen.instance, seen.version, Duration::from_secs(1)).await.unwrap();
+            if is(&seen) {
+                return seen;
+            }
+        }
+        panic!("waited in vain for: {what}; {seen:#?}");
+    }
+
+    async fn ready(&self, release: u64, count: usize) -> Vec<ReplicaSeen> {
+        let ready = |replica: &ReplicaSeen| replica.phase == ReplicaPhase::Ready;
+        let is = |seen: &Seen| of(seen, release).iter().filter(|replica| ready(replica)).count() == count;
+        of(&self.until("ready replicas", is).await, release)
+    }
+
+    async fn stop(mut self) {
+        self.client.stop().await.unwrap();
+        assert!(self.agent.wait().unwrap().success());
+        assert!(!self.home.path().join("agent.sock").exists());
+    }
+}
+
+fn of(seen: &Seen, release: u64) -> Vec<ReplicaSeen> {
+    let groups = seen.groups.iter().filter(|group| group.id.release.0 == release);
+    groups.flat_map(|group| group.replicas.clone()).collect()
+}
+
+fn server(release: u64) -> Group {
+    group(Path::new(DOUBLE), "shop", release)
+}
+
+fn alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
+}
+
+/// One connection that is kept alive.
+struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    fn open(address: &str) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    fn get(&mut self, path: &str) -> std::io::Result<(u16, String)> {
+        write!(self.0.get_mut(), "GET {path} HTTP/1.1\r\nhost: shop.test\r\n\r\n")?;
+        let (mut status, mut length, mut line) = (0, 0, String::new());
+        while line != "\r\n" {
+            line.clear();
+            if self.0.read_line(&mut line)? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
+                status = rest.get(..3).and_then(|text| text.parse().ok()).unwrap_or(0);
+            }
+            if let Some(rest) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = rest.trim().parse().unwrap_or(0);
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body)?;
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+}
+
+fn get(address: &str, path: &str) -> std::io::Result<(u16, String)> {
+    Connection::open(address)?.get(path)
+}
+
+/// Sends requests one after the other on one connection until it is told to end; keeps each answer's body.
+fn load(
+    address: &str,
+    path: &'static str,
+    over: &Arc<AtomicBool>,
+) -> JoinHandle<Result<Vec<String>, String>> {
+    let (address, over) = (address.to_owned(), Arc::clone(over));
+    std::thread::spawn(move || {
+        let mut connection = Connection::open(&address).map_err(|error| error.to_string())?;
+        let mut bodies = Vec::new();
+        while !over.load(Ordering::SeqCst) {
+            match connection.get(path) {
+                Ok((200, body)) => bodies.push(body),
+                other => return Err(format!("after {} answers: {other:?}", bodies.len())),
+            }
+        }
+        Ok(bodies)
+    })
+}
+
+#[tokio::test]
+async fn a_release_is_replaced_under_load_and_no_request_is_lost() {
+    let world = World::new().await;
+    let mut first = server(1);
+    first.replicas = 2;
+    let mut second = server(2);
+    second.replicas = 2;
+    world.want(1, vec![first.clone()], vec![split("shop", 1)]).await;
+    world.ready(1, 2).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..4).map(|_| load(&world.address, "/slow/1", &over)).collect();
+    world.want(2, vec![first, second.clone()], vec![split("shop", 1)]).await;
+    let new: Vec<String> =
+        world.ready(2, 2).await.iter().map(|replica| replica.pid.unwrap().to_string()).collect();
+    let mut connection = Connection::open(&world.address).unwrap();
+    assert!(!new.contains(&connection.get("/").unwrap().1));
+    world.want(3, vec![second], vec![split("shop", 2)]).await;
+    for _ in 0..20 {
+        assert!(new.contains(&connection.get("/").unwrap().1), "the old table was still in use");
+    }
+    world.until("the old release is gone", |seen| of(seen, 1).is_empty()).await;
+    over.store(true, Ordering::SeqCst);
+    for client in clients {
+        let bodies = client.join().unwrap().unwrap();
+        assert!(!new.contains(bodies.first().unwrap()) && new.contains(bodies.last().unwrap()));
+    }
+    let seen = world.until("counts", |seen| !seen.tallies.is_empty()).await;
+    assert_eq!(seen.tallies.iter().map(|tally| tally.errors).sum::<u64>(), 0);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_answered_before_its_replica_stops() {
+    let world = World::new().await;
+    world.want(1, vec![server(1)], vec![split("shop", 1)]).await;
+    world.ready(1, 1).await;
+    let address = world.address.clone();
+    let slow = std::thread::spawn(move || get(&address, "/slow/700"));
+    world.until("it is in flight", |seen| of(seen, 1).iter().any(|replica| replica.in_flight == 1)).await;
+    world.want(2, Vec::new(), Vec::new()).await;
+    let seen = world.client.seen(String::new(), 0, Duration::ZERO).await.unwrap();
+    assert_eq!(of(&seen, 1)[0].phase, ReplicaPhase::Draining);
+    assert_eq!(slow.join().unwrap().unwrap().0, 200);
+    world.until("gone", |seen| seen.groups.is_empty()).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_loses_no_replica_and_the_next_serves_with_them() {
+    let mut world = World::new().await;
+    world.want(1, vec![server(1)], vec![split("shop", 1)]).await;
+    let before = world.ready(1, 1).await.remove(0);
+    let pid = before.pid.unwrap();
+    assert_eq!(get(&world.address, "/").unwrap(), (200, pid.to_string()));
+    world.signal(Signal::KILL);
+    assert!(alive(pid));
+    let world = World::at(world.home, &world.address).await;
+    assert_eq!(get(&world.address, "/").unwrap(), (200, pid.to_string()), "the first request is served");
+    let after = world.ready(1, 1).await.remove(0);
+    assert_eq!((after.pid, after.restarts, after.ordinal), (Some(pid), 0, 1));
+    world.stop().await;
+    assert!(!alive(pid));
+}
+
+#[tokio::test]
+async fn sigterm_leaves_the_replicas_and_finishes_what_is_in_flight() {
+    let mut world = World::new().await;
+    world.want(1, vec![server(1)], vec![split("shop", 1)]).await;
+    let pid = world.ready(1, 1).await[0].pid.unwrap();
+    let address = world.address.clone();
+    let slow = std::thread::spawn(move || get(&address, "/slow/500"));
+    world.until("it is in flight", |seen| of(seen, 1).iter().any(|replica| replica.in_flight == 1)).await;
+    world.signal(Signal::TERM);
+    assert_eq!(slow.join().unwrap().unwrap().0, 200);
+    assert!(alive(pid));
+    let world = World::at(world.home, &world.address).await;
+    world.stop().await;
+    assert!(!alive(pid));
+}
+
+#[tokio::test]
+async fn a_second_agent_is_refused_and_the_first_is_not_disturbed() {
+    let world = World::new().await;
+    let second = Command::new(DOUBLE).arg("agent").arg(world.home.path()).output().unwrap();
+    assert!(!second.status.success());
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains(&format!("another agent (pid {}) is at work in", world.agent.id())), "{said}");
+    assert!(world.client.health().await.is_ok());
+    world.stop().await;
+}
