@@ -292,11 +292,11 @@ mod tests {
 
     #[test]
     fn two_lengths_are_noticed_in_the_right_head_however_the_bytes_arrive() {
-        let decoy = "POST / HTTP/1.1\r\nContent-Length: 45\r\n\r\nContent-Length: 1\r\nTransfer-Encoding: x\r\n\r\n123";
+        let decoy = "POST / HTTP/1.1\r\nContent-Length: 46\r\n\r\nContent-Length: 1\r\nTransfer-Encoding: x\r\n\r\n123";
         let chunks = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nab\r\n\n\r\n0\r\nContent-Length: 3\r\n\r\n";
         let bad = "\r\nPOST / HTTP/1.1\r\nTRANSFER-ENCODING: chunked\r\nhost: x\r\ncontent-length: 3\r\n\r\n0\r\n\r\n";
         let body = decoy.find("\r\n\r\n").unwrap() + 4;
-        assert_eq!(decoy.len() - body, 45);
+        assert_eq!(decoy.len() - body, 46);
         let stream = format!("{decoy}{chunks}GET / HTTP/1.1\r\n\r\n{bad}");
         for piece in [1, 2, 7, 4096] {
             assert_eq!(first_ambiguous(stream.as_bytes(), piece), 3, "{piece}");

@@ -16,7 +16,7 @@ use crate::config::Limits;
 use crate::error::Code;
 use crate::head;
 use crate::live::Claim;
-use crate::worker::Worker;
+use crate::worker::{HYPERS_HEADERS, Worker};
 
 /// How an attempt ended.
 pub(crate) enum Attempt {
@@ -94,7 +94,10 @@ async fn connect(claim: &Claim, limits: &Limits) -> Result<SendRequest<RequestBo
     // Best effort: without it small answers are late, not wrong.
     let _ = socket.set_nodelay(true);
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(limits.buffer()).max_headers(limits.headers);
+    builder.max_buf_size(limits.buffer());
+    if limits.headers != HYPERS_HEADERS {
+        builder.max_headers(limits.headers);
+    }
     let (sender, connection) = builder.handshake(TokioIo::new(socket)).await.map_err(|_| ())?;
     // The connection's errors reach whoever has a request on it.
     tokio::spawn(async move { _ = connection.with_upgrades().await });

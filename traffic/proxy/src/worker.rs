@@ -25,6 +25,8 @@ use crate::live::{Ask, Claim, Live, Unclaimed};
 use crate::replica::lock;
 use crate::sniff::{Signs, Sniffed};
 
+/// hyper's own limit on header lines.
+pub(crate) const HYPERS_HEADERS: usize = 100;
 const PREFACE: &[u8] = b"PRI ";
 /// How long a worker that got no connection for want of file descriptors leaves those it has to finish.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -217,9 +219,12 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(None)
-        .max_headers(limits.headers)
         .max_header_size(limits.header_bytes)
         .max_buf_size(limits.buffer());
+    // hyper keeps the headers of its default limit on the stack without touching them; any other costs a pass over them.
+    if limits.headers != HYPERS_HEADERS {
+        builder.max_headers(limits.headers);
+    }
     builder
 }
 
