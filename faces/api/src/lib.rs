@@ -1,1 +1,92 @@
-//! REST on the control socket.
+//! REST on control's Unix socket, and the client for it.
+//!
+//! Lives here: the routes, their limits, the form of an error, the socket itself, and [`Client`], which the command
+//! line uses. Does not live here: any decision (that is `runtime`), and how an answer is shown (`cli`).
+//!
+//! Whoever can open the socket may do everything that control can; its file mode, 0600 in a directory of 0700, is the
+//! guard.
+//!
+//! | route | body or query | answer |
+//! |---|---|---|
+//! | `GET /v1/health` | | [`Health`] |
+//! | `GET /v1/status` | `service`, `environment` | [`views::Status`] |
+//! | `GET /v1/logs` | [`logs::Ask`] | lines of JSON ([`logs::Line`]), or text |
+//! | `POST /v1/deploy` | [`runtime::Deploy`] | [`runtime::Answer`] |
+//! | `POST /v1/ship` | [`runtime::Ship`] | [`runtime::Answer`] |
+//! | `POST /v1/rollback` | [`runtime::Rollback`] | [`runtime::Answer`] |
+//! | `POST /v1/operate` | [`runtime::Operate`] | [`runtime::Answer`] |
+//! | `POST /v1/stop` | [`Stop`] | nothing |
+//!
+//! Every error is a [`Problem`].
+
+pub mod client;
+pub mod logs;
+
+mod connection;
+mod problem;
+mod routes;
+mod server;
+mod socket;
+
+use serde::{Deserialize, Serialize};
+
+pub use client::Client;
+pub use problem::Problem;
+pub use server::{Config, serve};
+pub use socket::{SOCKET, Socket, socket};
+
+/// Why the socket could not be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The home directory lies too deep for a Unix socket.
+    #[error(
+        "the socket path {} has {length} bytes, the system allows {most}: choose a shorter home directory with --home",
+        path.display()
+    )]
+    TooLong {
+        /// The path.
+        path: std::path::PathBuf,
+        /// Its length.
+        length: usize,
+        /// The longest that works.
+        most: usize,
+    },
+    /// Somebody answers there already.
+    #[error("another control answers on {}: `shipshape down` stops it", path.display())]
+    Busy {
+        /// The path.
+        path: std::path::PathBuf,
+    },
+    /// The file system said no.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried, as in "listen on".
+        action: &'static str,
+        /// On which path.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Who control is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// Its version.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Whether the agent answers it.
+    pub agent_reachable: bool,
+}
+
+/// Drain and stop everything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Stop {
+    /// Who asks.
+    pub actor: String,
+    /// Why, in their words.
+    pub reason: Option<String>,
+}

@@ -1,0 +1,85 @@
+//! The form of every error: what is wrong, the way out, and a code to look up. Does not live here: who decides that
+//! something is wrong.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+/// The request cannot be understood.
+pub(crate) const MALFORMED: &str = "SHP-A400";
+/// There is no such thing.
+pub(crate) const UNKNOWN: &str = "SHP-A404";
+/// It makes no sense now.
+pub(crate) const REFUSED: &str = "SHP-A409";
+/// The request is larger than anything sensible.
+pub(crate) const TOO_LARGE: &str = "SHP-A413";
+/// The manifest has errors.
+pub(crate) const MANIFEST: &str = "SHP-A422";
+/// The artifact cannot be stored.
+pub(crate) const ARTIFACT: &str = "SHP-A424";
+/// Something inside failed that the request is not to blame for.
+pub(crate) const INTERNAL: &str = "SHP-A500";
+/// The journal did not take it, or control is stopping.
+pub(crate) const UNAVAILABLE: &str = "SHP-A503";
+
+/// The body of every answer that is no success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{error}")]
+pub struct Problem {
+    /// What is wrong, in words.
+    pub error: String,
+    /// What to do next, in words.
+    pub instead: Option<String>,
+    /// Stable; `docs/errors/` has a page for each.
+    pub code: String,
+    /// The HTTP status it came with; not part of the body.
+    #[serde(skip)]
+    pub status: u16,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &str, error: impl Into<String>) -> Self {
+        Self { error: error.into(), instead: None, code: code.to_owned(), status: status.as_u16() }
+    }
+
+    pub(crate) fn instead(mut self, instead: impl Into<String>) -> Self {
+        self.instead = Some(instead.into());
+        self
+    }
+
+    pub(crate) fn malformed(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, MALFORMED, error)
+    }
+}
+
+impl From<runtime::Error> for Problem {
+    fn from(error: runtime::Error) -> Self {
+        match error {
+            runtime::Error::Refused(refusal) => {
+                Self::new(StatusCode::CONFLICT, REFUSED, refusal.what).instead(refusal.instead)
+            }
+            runtime::Error::Manifest(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, MANIFEST, error.to_string().trim_end())
+                    .instead("`shipshape check` shows the same errors without deploying")
+            }
+            runtime::Error::Artifact(error) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, ARTIFACT, error.to_string())
+            }
+            runtime::Error::Journal(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, error.to_string())
+                    .instead("what runs goes on as it was; see to the journal's disk, then try again")
+            }
+            runtime::Error::Stopped(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, error.to_string())
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, Json(self)).into_response()
+    }
+}

@@ -1,0 +1,66 @@
+//! Where progress is shown: redrawn on a terminal, a line for each change in a file, an object for each in JSON. Does
+//! not live here: the words.
+
+use std::cell::Cell;
+
+use model::Timestamp;
+use serde_json::json;
+use views::{PlaceStatus, RolloutStatus};
+
+use super::view::{self, Key};
+use crate::printer::Printer;
+
+/// Shows a rollout's progress.
+pub(super) struct Screen<'a> {
+    printer: &'a Printer,
+    drawn: Cell<usize>,
+    last: Option<Key>,
+}
+
+impl<'a> Screen<'a> {
+    pub(super) fn new(printer: &'a Printer) -> Self {
+        Self { printer, drawn: Cell::new(0), last: None }
+    }
+
+    pub(super) fn show(&mut self, place: &PlaceStatus, rollout: &RolloutStatus, at: Timestamp) {
+        if self.printer.is_terminal() {
+            self.redraw(&view::lines(place, rollout, at));
+            return;
+        }
+        let key = view::key(place, rollout);
+        if self.last.as_ref() == Some(&key) {
+            return;
+        }
+        self.last = Some(key);
+        if self.printer.is_json() {
+            let releases: Vec<_> = place.releases.iter().map(|r| {
+                json!({"release": r.release, "weight": r.weight, "wanted": r.wanted, "ready": r.ready})
+            }).collect();
+            self.printer.json(&json!({
+                "at": at,
+                "service": place.place.service,
+                "environment": place.place.environment,
+                "rollout": rollout,
+                "releases": releases,
+            }));
+        } else {
+            self.printer.talk(&view::line(place, rollout));
+        }
+    }
+
+    /// A line among the progress.
+    pub(super) fn say(&self, line: &str) {
+        self.printer.talk(line);
+        self.drawn.set(0);
+    }
+
+    /// Lines are cut at the terminal's edge while they are drawn: one that wraps would be two to go back over.
+    fn redraw(&self, lines: &[String]) {
+        let back = match self.drawn.get() {
+            0 => String::new(),
+            drawn => format!("\x1b[{drawn}A"),
+        };
+        self.printer.draw(&format!("\x1b[?7l{back}\x1b[J{}\n\x1b[?7h", lines.join("\n")));
+        self.drawn.set(lines.len());
+    }
+}

@@ -1,0 +1,44 @@
+//! The verbs, a module each.
+
+pub(crate) mod abort;
+pub(crate) mod check;
+pub(crate) mod deploy;
+pub(crate) mod down;
+pub(crate) mod env;
+pub(crate) mod hidden;
+pub(crate) mod journal;
+pub(crate) mod logs;
+pub(crate) mod pause;
+pub(crate) mod promote;
+pub(crate) mod rollback;
+pub(crate) mod schema;
+pub(crate) mod status;
+pub(crate) mod up;
+
+mod outcome;
+mod overview;
+
+use crate::Done;
+use crate::args::Verb;
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// Does what a verb says.
+pub(crate) async fn run(verb: Verb, context: &Context<'_>) -> Result<Done, Failure> {
+    match verb {
+        Verb::Up(args) => up::run(args, context).await,
+        Verb::Down(args) => down::run(args, context).await,
+        Verb::Check(_) => check::run(context),
+        Verb::Env(args) => env::run(args, context),
+        Verb::Schema(_) => schema::run(context),
+        Verb::Deploy(args) => deploy::run(args, context).await,
+        Verb::Promote(args) => promote::run(args, context).await,
+        Verb::Pause(args) => pause::run(args, context).await,
+        Verb::Abort(args) => abort::run(args, context).await,
+        Verb::Rollback(args) => rollback::run(args, context).await,
+        Verb::Status(args) => status::run(args, context).await,
+        Verb::Logs(args) => logs::run(args, context).await,
+        Verb::Journal(args) => journal::run(args, context),
+        Verb::Agent(_) | Verb::Control(_) => Err(Failure::new("this verb is a process of its own")),
+    }
+}

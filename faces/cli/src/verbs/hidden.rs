@@ -1,0 +1,25 @@
+//! The two processes that `up` starts, as hidden verbs. Does not live here: what they do; the binary brings that.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::Process;
+
+/// The agent.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Agent {
+    #[arg(long)]
+    listen: SocketAddr,
+    #[arg(long)]
+    admin: SocketAddr,
+}
+
+impl Agent {
+    pub(crate) fn process(&self, home: PathBuf) -> Process {
+        Process::Agent { home, listen: self.listen, admin: self.admin }
+    }
+}
+
+/// Control.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Control {}

@@ -1,0 +1,154 @@
+//! How a rollout that somebody asked for ended: in words, in JSON, and as an exit status. Does not live here: following
+//! it there.
+
+use std::time::{Duration, Instant};
+
+use model::Place;
+use runtime::Answer;
+use serde_json::{Value, json};
+
+use crate::Done;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::printer::Paint;
+use crate::progress::{self, End};
+use crate::words;
+
+/// What was asked for, as far as the exit status is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// The new release serves; being taken back is a failure.
+    Forward,
+    /// The old release serves.
+    Back,
+}
+
+/// What the answer came to: follows the rollout, if there is one, and tells its end.
+pub(super) async fn see(
+    context: &Context<'_>,
+    answer: &Answer,
+    wish: Wish,
+    since: Instant,
+    detach: bool,
+) -> Result<Done, Failure> {
+    let Some(number) = answer.rollout else {
+        tell(
+            context,
+            &json!({"outcome": "unchanged", "place": answer.place, "release": answer.release}),
+            &format!(
+                "release {} serves all requests at {} already: nothing to do",
+                answer.release, answer.place
+            ),
+        );
+        return Ok(Done::Well);
+    };
+    if detach {
+        tell(
+            context,
+            &json!({
+                "outcome": "started", "place": answer.place, "release": answer.release, "rollout": number,
+            }),
+            &format!("rollout {number} of release {} at {} goes on by itself", answer.release, answer.place),
+        );
+        context.printer.talk("`shipshape status` shows how far it is");
+        return Ok(Done::Well);
+    }
+    let end = progress::follow(context, &answer.place, number).await?;
+    let took = since.elapsed();
+    ended(context, &answer.place, end, wish, took)
+}
+
+fn ended(
+    context: &Context<'_>,
+    place: &Place,
+    end: End,
+    wish: Wish,
+    took: Duration,
+) -> Result<Done, Failure> {
+    let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
+    let time = words::duration(took);
+    match end {
+        End::Serves(release) => {
+            let again = if wish == Wish::Back { " again" } else { "" };
+            tell(
+                context,
+                &json!({"outcome": "serves", "place": place, "release": release, "seconds": seconds}),
+                &format!("release {release} serves all requests{again} at {place}, after {time}"),
+            );
+            Ok(Done::Well)
+        }
+        End::Back { from, to, reason, last } => {
+            let data = json!({
+                "outcome": "rolledBack", "place": place, "from": from, "to": to, "reason": reason,
+                "evidence": last.as_ref().and_then(|last| Some(&last.report.as_ref()?.evidence)),
+                "seconds": seconds,
+            });
+            let serves = to.map_or_else(
+                || "nothing serves there now".to_owned(),
+                |to| format!("release {to} serves all requests again"),
+            );
+            if wish == Wish::Back {
+                tell(context, &data, &format!("{serves} at {place}, after {time}"));
+                return Ok(Done::Well);
+            }
+            let evidence: Vec<String> = last.iter().flat_map(|last| progress::evidence(last)).collect();
+            let evidence = evidence.iter().map(|line| format!("\n  evidence {line}")).collect::<String>();
+            let what =
+                format!("release {from} was rolled back at {place}: {}{evidence}", words::plain(&reason));
+            let instead = format!(
+                "{serves}; `shipshape logs --service {} -e {} --release {from}` shows what release {from} said",
+                place.service, place.environment
+            );
+            badly(context, &data, Failure::new(what).instead(instead))
+        }
+        End::Paused { rollout, inconclusive } => {
+            let reason = rollout.reason.clone().unwrap_or_default();
+            let data = json!({
+                "outcome": "paused", "place": place, "release": rollout.to, "weight": rollout.weight,
+                "reason": reason, "inconclusive": inconclusive, "seconds": seconds,
+            });
+            let what = format!(
+                "release {} stands at {} of the requests at {place}: {}",
+                rollout.to,
+                rollout.weight,
+                words::plain(&reason)
+            );
+            let at = format!("--service {} -e {}", place.service, place.environment);
+            let next = format!("`shipshape promote {at}` goes on, `shipshape abort {at}` goes back");
+            if inconclusive {
+                return badly(context, &data, Failure::new(what).instead(next));
+            }
+            tell(context, &data, &what);
+            context.printer.talk(&next);
+            Ok(Done::Well)
+        }
+        End::Overtaken(by) => {
+            let data = json!({"outcome": "overtaken", "place": place, "by": by, "seconds": seconds});
+            let what = format!("rollout {by} has begun at {place} meanwhile");
+            let next = "`shipshape status` shows it, `shipshape journal list` tells what happened";
+            badly(context, &data, Failure::new(what).instead(next))
+        }
+        End::Left => {
+            let data = json!({"outcome": "left", "place": place, "seconds": seconds});
+            let what = format!("you stopped watching; the rollout at {place} goes on");
+            let next = "`shipshape status --watch` shows it, `shipshape abort` takes it back";
+            badly(context, &data, Failure::new(what).instead(next))
+        }
+    }
+}
+
+fn tell(context: &Context<'_>, data: &Value, text: &str) {
+    if context.printer.is_json() {
+        context.printer.json(data);
+    } else {
+        context.printer.data(&context.printer.paint(Paint::Good, text));
+    }
+}
+
+fn badly(context: &Context<'_>, data: &Value, failure: Failure) -> Result<Done, Failure> {
+    if context.printer.is_json() {
+        context.printer.json(data);
+        return Ok(Done::Badly);
+    }
+    Err(failure)
+}

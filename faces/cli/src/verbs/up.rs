@@ -1,0 +1,217 @@
+//! `shipshape up`: the agent and control, started when they are missing. Does not live here: what they do.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{down, overview};
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::processes::{self, Started};
+use crate::{Done, Process, home};
+
+const LISTEN: &str = "127.0.0.1:8080";
+const ADMIN: &str = "127.0.0.1:9464";
+/// How long both may take to answer: a long journal is replayed first.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// After this long it is said what is waited for.
+const SILENCE: Duration = Duration::from_secs(2);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(25);
+
+/// Start the gateway, and control that decides about releases.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  shipshape up --listen 0.0.0.0:80
+
+Both run in the background until `shipshape down`. What runs already is left alone.")]
+pub(crate) struct Args {
+    /// Where the gateway takes requests; as the last time by default, and 127.0.0.1:8080 the first time
+    #[arg(long, env = "SHIPSHAPE_LISTEN", value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where metrics are served; as the last time by default, and 127.0.0.1:9464 the first time
+    #[arg(long, env = "SHIPSHAPE_ADMIN", value_name = "ADDRESS")]
+    admin: Option<SocketAddr>,
+    /// Stay until Ctrl-C or SIGTERM, then do what `down` does
+    #[arg(long)]
+    foreground: bool,
+}
+
+/// What is remembered for the next time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Addresses {
+    listen: SocketAddr,
+    admin: SocketAddr,
+}
+
+pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failure> {
+    let home = &context.home;
+    make_home(home)?;
+    let before = remembered(home);
+    let addresses = addresses(&args, before)?;
+    let agent = agent::Client::new(home);
+    let mut started = Vec::new();
+    match agent.health().await {
+        Ok(_) => say_if_moved(context, &args, before),
+        Err(_) => {
+            let Addresses { listen, admin } = addresses;
+            started.push(processes::start(&Process::Agent { home: home.clone(), listen, admin })?);
+        }
+    }
+    if context.client.health().await.is_err() {
+        started.push(processes::start(&Process::Control { home: home.clone() })?);
+    }
+    let fresh = !started.is_empty();
+    ready(context, &agent, &mut started).await?;
+    if fresh {
+        remember(home, addresses, &agent).await?;
+    }
+    tell(context, &agent, fresh).await?;
+    if args.foreground {
+        return stay(context, started).await;
+    }
+    Ok(Done::Well)
+}
+
+fn make_home(home: &Path) -> Result<(), Failure> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(home).map_err(|error| {
+        Failure::new(format!("cannot make the home directory {}: {error}", home.display()))
+            .instead("name another with --home DIR, or the environment variable SHIPSHAPE_HOME")
+    })
+}
+
+fn remembered(home: &Path) -> Option<Addresses> {
+    serde_json::from_slice(&fs::read(home::addresses(home)).ok()?).ok()
+}
+
+fn addresses(args: &Args, before: Option<Addresses>) -> Result<Addresses, Failure> {
+    let parsed = |text: &str| -> Result<SocketAddr, Failure> {
+        text.parse().map_err(|error| Failure::new(format!("{text}: {error}")))
+    };
+    let first = Addresses { listen: parsed(LISTEN)?, admin: parsed(ADMIN)? };
+    let before = before.unwrap_or(first);
+    Ok(Addresses { listen: args.listen.unwrap_or(before.listen), admin: args.admin.unwrap_or(before.admin) })
+}
+
+fn say_if_moved(context: &Context<'_>, args: &Args, before: Option<Addresses>) {
+    let Some(before) = before else { return };
+    // Port 0 means any.
+    let moved = |asked: Option<SocketAddr>, is: SocketAddr| {
+        asked.is_some_and(|asked| asked.port() != 0 && asked != is)
+    };
+    if moved(args.listen, before.listen) || moved(args.admin, before.admin) {
+        context.printer.warning(
+            "the agent runs already and keeps its addresses; `shipshape down` first, then `up` with the new ones",
+        );
+    }
+}
+
+/// Waits until both answer. One that dies meanwhile is told with the end of its log.
+async fn ready(context: &Context<'_>, agent: &agent::Client, started: &mut [Started]) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let mut quiet = true;
+    loop {
+        let agent_is_there = agent.health().await.is_ok();
+        let control = context.client.health().await;
+        if agent_is_there && control.as_ref().is_ok_and(|control| control.agent_reachable) {
+            return Ok(());
+        }
+        for one in started.iter_mut() {
+            one.check(&context.home)?;
+        }
+        let missing = match (agent_is_there, &control) {
+            (false, _) => "the agent to answer",
+            (true, Err(_)) => "control to answer",
+            (true, Ok(_)) => "control to find the agent",
+        };
+        if begun.elapsed() > PATIENCE {
+            let seconds = PATIENCE.as_secs();
+            return Err(Failure::new(format!("waited {seconds} s in vain for {missing}")).instead(format!(
+                "{} and control.log there say why",
+                home::log(&context.home, "agent").display()
+            )));
+        }
+        if quiet && begun.elapsed() > SILENCE {
+            quiet = false;
+            context.printer.talk(&format!("waiting for {missing} ..."));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Keeps the port that the system chose, so that the gateway comes back on the same one.
+async fn remember(home: &Path, asked: Addresses, agent: &agent::Client) -> Result<(), Failure> {
+    let health = agent.health().await.map_err(|error| Failure::new(error.to_string()))?;
+    let listen = health.gateway.and_then(|at| at.parse().ok()).unwrap_or(asked.listen);
+    let path = home::addresses(home);
+    let written = serde_json::to_vec(&Addresses { listen, ..asked })
+        .map_err(std::io::Error::other)
+        .and_then(|bytes| fs::write(&path, bytes));
+    written.map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
+}
+
+async fn tell(context: &Context<'_>, agent: &agent::Client, fresh: bool) -> Result<(), Failure> {
+    let printer = context.printer;
+    let health = agent.health().await.map_err(|error| Failure::new(error.to_string()))?;
+    let control = context.client.health().await?;
+    let status = context.client.status(None, None).await?;
+    let admin = remembered(&context.home).map(|addresses| addresses.admin).filter(|admin| admin.port() != 0);
+    if printer.is_json() {
+        printer.json(&json!({
+            "home": context.home,
+            "gateway": health.gateway,
+            "admin": admin,
+            "agentPid": health.pid,
+            "controlPid": control.pid,
+            "version": control.version,
+        }));
+        return Ok(());
+    }
+    let state = if fresh { "Shipshape is up" } else { "Shipshape was up already" };
+    let gateway = health.gateway.unwrap_or_else(|| "an unknown address".to_owned());
+    printer.data(&format!("{state}: the gateway takes requests at http://{gateway}"));
+    if let Some(admin) = admin {
+        printer.data(&format!("metrics are at http://{admin}/metrics"));
+    }
+    if control.version != env!("CARGO_PKG_VERSION") {
+        printer.warning(&format!(
+            "control is of version {}, this is {}; `shipshape down` and `shipshape up` renew it",
+            control.version,
+            env!("CARGO_PKG_VERSION")
+        ));
+    }
+    let request = status.places.first().and_then(|place| overview::request(&status, place));
+    printer.talk(&match request {
+        Some(request) => format!("next: {request}, or `shipshape status`"),
+        None if context.common.file.exists() => "next: shipshape deploy PATH".to_owned(),
+        None => "next: write a shipshape.yaml (two lines: `service: NAME` and `run: COMMAND`), then \
+                 `shipshape deploy PATH`"
+            .to_owned(),
+    });
+    Ok(())
+}
+
+async fn stay(context: &Context<'_>, mut started: Vec<Started>) -> Result<Done, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate())
+        .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
+    context.printer.talk("Ctrl-C drains and stops everything");
+    let mut look = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => break,
+            _ = term.recv() => break,
+            _ = look.tick() => {
+                for one in &mut started {
+                    one.check(&context.home)?;
+                }
+            }
+        }
+    }
+    down::stop(context, None).await
+}

@@ -1,0 +1,28 @@
+//! The agent's wiring. Does not live here: what it does (`agent`).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use process::{Pace, ShimCommand};
+
+/// How long requests in flight may go on when the agent is asked to end by a signal.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The gateway has threads of its own; these supervise.
+const THREADS: usize = 2;
+
+pub(crate) fn run(home: PathBuf, listen: SocketAddr, admin: SocketAddr) -> Result<(), String> {
+    let config = agent::Config {
+        home,
+        gateway: proxy::Config { admin: Some(admin), ..proxy::Config::new(listen) },
+        // The very program that runs, even when an upgrade has put another in its place.
+        shim: ShimCommand { program: "/proc/self/exe".into(), args: vec!["shim".into()] },
+        pace: Pace::default(),
+        patience: PATIENCE,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
+    let runtime = runtime.map_err(|error| format!("the agent cannot start its threads: {error}"))?;
+    let ended = runtime.block_on(agent::run(config)).map_err(|error| error.to_string());
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}

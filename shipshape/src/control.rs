@@ -1,0 +1,88 @@
+//! Control's wiring: journal, artifacts, fleet, secrets and clock around the runtime, and the API in front of it. Does
+//! not live here: what control does (`runtime`), and what it is asked (`api`).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::Ports;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::clock::SystemClock;
+use crate::output::Output;
+use crate::secrets::FromHere;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// How long the journal may take to close.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// One decides, the other answers.
+const THREADS: usize = 2;
+
+/// Runs control until it is told to end: by SIGTERM or SIGINT, which leave the fleet as it is, or by its socket, which
+/// stops the fleet first.
+pub(crate) fn run(home: &Path) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
+    let runtime = runtime.map_err(|error| format!("control cannot start its threads: {error}"))?;
+    let ended = runtime.block_on(serve(home));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+async fn serve(home: &Path) -> Result<(), String> {
+    let mut term = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+    private(home)?;
+    let journal = sqlite::Store::open(&cli::home::journal(home), sqlite::Config::default())
+        .map_err(|error| error.to_string())?;
+    let store = artifacts::Store::open(&cli::home::artifacts(home), artifacts::Limits::default())
+        .map_err(|error| error.to_string())?;
+    let ports = Ports {
+        journal,
+        fleet: Arc::new(::agent::Client::new(home)),
+        artifacts: Arc::new(store),
+        secrets: Arc::new(FromHere),
+        clock: Arc::new(SystemClock),
+    };
+    let config = runtime::Config { version: VERSION.to_owned(), ..runtime::Config::default() };
+    let (handle, mut deciding) = runtime::start(ports, config).await?;
+    // The journal's lock says that no other control lives: what is left of its socket may go.
+    let socket = api::Socket::open(home).await.map_err(|error| error.to_string())?;
+    tracing::info!(home = %home.display(), version = VERSION, "control started");
+    let faces = api::Config {
+        control: handle,
+        logs: Arc::new(Output::new(home.to_owned())),
+        version: VERSION.to_owned(),
+    };
+    let mut ended = None;
+    api::serve(socket, faces, async {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+            result = &mut deciding => ended = Some(result),
+        }
+    })
+    .await;
+    tracing::info!("control ends");
+    let ended = match ended {
+        Some(ended) => ended,
+        // Nobody can ask any more, so it ends, and the journal is closed with it.
+        None => match tokio::time::timeout(PATIENCE, deciding).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                return Err(
+                    "the journal did not close in time; nothing that was acknowledged is lost".to_owned()
+                );
+            }
+        },
+    };
+    ended.map_err(|error| format!("control broke down: {error}; `shipshape up` starts it again"))
+}
+
+fn private(home: &Path) -> Result<(), String> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(home)
+        .map_err(|error| format!("cannot make the home directory {}: {error}", home.display()))
+}
