@@ -19,7 +19,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 pub(crate) use self::fixtures::split;
-use self::fixtures::{place, wanted};
+use self::fixtures::{Home, place, wanted};
 use crate::gateway::Gateway;
 use crate::{Client, Error, Prepared};
 
@@ -41,6 +41,7 @@ struct Fake(Arc<(Mutex<FakeState>, Notify)>);
 #[derive(Default)]
 struct FakeState {
     table: Table,
+    swaps: Vec<Vec<(u64, u32)>>,
     in_flight: BTreeMap<ReplicaId, u32>,
     tallies: Vec<Tally>,
 }
@@ -57,17 +58,22 @@ impl Fake {
 
     /// The replicas that take requests.
     fn routed(&self) -> Vec<(u64, u32)> {
-        let state = self.state();
-        let shares = state.table.entries().iter().flat_map(|entry| &entry.shares);
-        shares
-            .flat_map(|share| share.replicas.iter().map(|replica| (share.release.0, replica.ordinal)))
-            .collect()
+        routed(&self.state().table)
     }
+}
+
+fn routed(table: &Table) -> Vec<(u64, u32)> {
+    let shares = table.entries().iter().flat_map(|entry| &entry.shares);
+    let pairs =
+        shares.flat_map(|share| share.replicas.iter().map(|replica| (share.release.0, replica.ordinal)));
+    pairs.collect()
 }
 
 impl Gateway for Fake {
     async fn swap(&self, table: &Table) -> Result<(), String> {
-        self.state().table = table.clone();
+        let mut state = self.state();
+        state.table = table.clone();
+        state.swaps.push(routed(table));
         Ok(())
     }
 
@@ -107,7 +113,7 @@ impl Gateway for Fake {
 }
 
 struct World {
-    home: Option<tempfile::TempDir>,
+    home: Option<Home>,
     gateway: Fake,
     client: Client,
     leave: Option<oneshot::Sender<()>>,
@@ -116,10 +122,10 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        Self::at(tempfile::tempdir().unwrap()).await
+        Self::at(Home::new()).await
     }
 
-    async fn at(home: tempfile::TempDir) -> Self {
+    async fn at(home: Home) -> Self {
         let shim = ShimCommand { program: double(), args: vec!["shim".into()] };
         let prepared = Prepared::new(home.path(), shim, Pace::default()).await.unwrap();
         let (gateway, client) = (Fake::default(), Client::new(home.path()));
@@ -160,7 +166,7 @@ impl World {
     }
 
     /// As by SIGTERM.
-    async fn leave(mut self) -> tempfile::TempDir {
+    async fn leave(mut self) -> Home {
         self.leave.take().unwrap().send(()).unwrap();
         (&mut self.agent).await.unwrap().unwrap();
         self.home.take().unwrap()
@@ -205,6 +211,29 @@ async fn a_surplus_replica_leaves_the_table_first_and_stops_when_it_is_drained()
     assert!(alive(replicas(&seen, 1, |_| true)[0].pid.unwrap()), "the other one has requests in flight");
     world.gateway.set_in_flight(&ids[1], 0);
     world.until("both are gone", |seen| replicas(seen, 1, |_| true).is_empty()).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_group_that_shrinks_routes_only_to_those_that_stay_when_want_returns() {
+    let world = World::new().await;
+    let mut first = group("shop", 1);
+    first.replicas = 3;
+    world.want(wanted(1, vec![first.clone()], vec![split("shop", 1)])).await.unwrap();
+    world.until_ready(1, 3).await;
+    let last = ReplicaId { group: first.id.clone(), ordinal: 3 };
+    world.gateway.set_in_flight(&last, 1);
+    let before = world.gateway.state().swaps.len();
+    first.replicas = 1;
+    world.want(wanted(2, vec![first.clone()], vec![split("shop", 1)])).await.unwrap();
+    assert_eq!(world.gateway.state().swaps[before], [(1, 1)]);
+    world.until("one of two is gone", |seen| replicas(seen, 1, |_| true).len() == 2).await;
+    first.replicas = 2;
+    world.want(wanted(3, vec![first], vec![split("shop", 1)])).await.unwrap();
+    let seen = world.until_ready(1, 2).await;
+    assert_eq!(seen.iter().map(|replica| replica.ordinal).collect::<Vec<_>>(), [1, 3, 4], "none comes back");
+    assert_eq!(world.gateway.routed(), [(1, 1), (1, 4)]);
+    world.gateway.set_in_flight(&last, 0);
     world.stop().await;
 }
 
@@ -261,7 +290,7 @@ async fn an_agent_that_leaves_hands_its_replicas_to_the_next_which_routes_to_the
     assert!(alive(before.pid.unwrap()));
     assert!(!home.path().join("agent.sock").exists());
     let world = World::at(home).await;
-    assert_eq!(world.gateway.routed(), [(1, 1)], "before the first request");
+    assert_eq!(world.gateway.state().swaps[0], [(1, 1)], "the gateway never had a table without it");
     let after = world.until_ready(1, 1).await.remove(0);
     assert_eq!((after.pid, after.port, after.restarts), (before.pid, before.port, 0));
     world.stop().await;
@@ -328,7 +357,7 @@ async fn counts_wake_who_waits() {
 
 #[tokio::test]
 async fn an_agent_that_is_not_there_is_said_to_be_not_running() {
-    let home = tempfile::tempdir().unwrap();
+    let home = Home::new();
     let client = Client::new(home.path());
     let absent = "the agent is not running: `shipshape up` starts it";
     assert_eq!(client.health().await.unwrap_err().to_string(), absent);

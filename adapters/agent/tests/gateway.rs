@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use agent::Client;
-use fixtures::{group, split, wanted};
+use fixtures::{Home, group, split, wanted};
 use ports::Fleet as _;
 use ports::fleet::{Group, ReplicaPhase, ReplicaSeen, SecretValues, Seen, Split};
 use rustix::process::{Pid, Signal, kill_process};
@@ -21,7 +21,7 @@ const DOUBLE: &str = env!("CARGO_BIN_EXE_agent-double");
 const DEADLINE: Duration = Duration::from_secs(20);
 
 struct World {
-    home: tempfile::TempDir,
+    home: Home,
     agent: Child,
     client: Client,
     address: String,
@@ -30,10 +30,10 @@ struct World {
 #[allow(clippy::unwrap_used, reason = "part of tests")]
 impl World {
     async fn new() -> Self {
-        Self::at(tempfile::tempdir().unwrap(), "127.0.0.1:0").await
+        Self::at(Home::new(), "127.0.0.1:0").await
     }
 
-    async fn at(home: tempfile::TempDir, listen: &str) -> Self {
+    async fn at(home: Home, listen: &str) -> Self {
         let mut agent = Command::new(DOUBLE)
             .arg("agent")
             .arg(home.path())

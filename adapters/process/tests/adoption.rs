@@ -9,7 +9,7 @@ use world::{DOUBLE, World, alive, eventually, get, kill, server, settings, shell
 
 #[tokio::test]
 async fn a_killed_supervisor_leaves_its_replicas_to_the_next() {
-    let home = tempfile::tempdir().unwrap();
+    let home = world::Home::new();
     let group = server();
     let file = home.path().join("group");
     std::fs::write(&file, serde_json::to_vec(&group).unwrap()).unwrap();
@@ -103,7 +103,7 @@ async fn a_replica_whose_shim_was_killed_is_still_supervised() {
 
 #[tokio::test]
 async fn a_directory_of_a_supervisor_that_died_too_early_is_cleared() {
-    let home = tempfile::tempdir().unwrap();
+    let home = world::Home::new();
     let stray = home.path().join("run/shop.test.1.7");
     std::fs::create_dir_all(&stray).unwrap();
     std::fs::write(stray.join("replica.json.new"), "{").unwrap();

@@ -74,13 +74,47 @@ pub fn settings(home: &Path) -> Settings {
 }
 
 pub struct World {
-    pub home: tempfile::TempDir,
     pub supervisor: Supervisor,
+    pub home: Home,
+}
+
+/// A directory that is left as empty of processes as of files.
+pub struct Home(pub tempfile::TempDir);
+
+impl Home {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        reap(self.path());
+    }
+}
+
+/// Ends whatever a failed test left running in its home directory, so that it outlives no test.
+pub fn reap(home: &Path) {
+    for entry in std::fs::read_dir(home.join("run")).into_iter().flatten().flatten() {
+        let started = std::fs::read(entry.path().join("started.json")).unwrap_or_default();
+        let Ok(started) = serde_json::from_slice::<serde_json::Value>(&started) else { continue };
+        for pid in [&started["shimPid"], &started["replica"]["pid"]] {
+            let pid = pid.as_i64().and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?));
+            let own = |pid: &rustix::process::Pid| rustix::process::getpgid(Some(*pid)) == Ok(*pid);
+            if let Some(pid) = pid.filter(own) {
+                let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
 }
 
 impl World {
     pub async fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
+        let home = Home::new();
         let supervisor = Supervisor::open(settings(home.path())).await.unwrap();
         Self { home, supervisor }
     }
