@@ -96,6 +96,14 @@ pub(crate) fn read<T: DeserializeOwned>(directory: &Path, name: &str) -> io::Res
     }
 }
 
+/// Reads a file that may have been damaged by a power cut: such a one counts as absent.
+pub(crate) fn read_if_sound<T: DeserializeOwned>(directory: &Path, name: &str) -> Option<T> {
+    read(directory, name).unwrap_or_else(|error| {
+        tracing::warn!(directory = %directory.display(), name, %error, "unreadable, taken as absent");
+        None
+    })
+}
+
 /// Removes a file that may not be there.
 pub(crate) fn remove(directory: &Path, name: &str) -> io::Result<()> {
     match fs::remove_file(directory.join(name)) {

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use model::{Place, ReleaseNumber};
+use ports::fleet::GroupId;
 
 use crate::ReplicaId;
 
@@ -84,6 +85,34 @@ pub fn sources(home: &Path, place: &Place, release: Option<ReleaseNumber>) -> io
         for (ordinal, directory) in numbers(&path)? {
             let Ok(ordinal) = u32::try_from(ordinal) else { continue };
             found.push(Source { release: ReleaseNumber(number), ordinal, directory });
+        }
+    }
+    Ok(found)
+}
+
+/// The highest ordinal of each group whose output is on disk.
+pub(crate) fn ordinals(home: &Path) -> io::Result<BTreeMap<GroupId, u32>> {
+    let mut highest: BTreeMap<GroupId, u32> = BTreeMap::new();
+    for (service, directory) in names(&home.join("logs"))? {
+        for (environment, _) in names(&directory)? {
+            let (Ok(service), Ok(environment)) = (service.parse(), environment.parse()) else { continue };
+            let place = Place { service, environment };
+            for source in sources(home, &place, None)? {
+                let group = GroupId { place: place.clone(), release: source.release };
+                let highest = highest.entry(group).or_default();
+                *highest = source.ordinal.max(*highest);
+            }
+        }
+    }
+    Ok(highest)
+}
+
+fn names(directory: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if let (Ok(name), true) = (entry.file_name().into_string(), entry.path().is_dir()) {
+            found.push((name, entry.path()));
         }
     }
     Ok(found)
@@ -309,7 +338,6 @@ pub(crate) fn prune(home: &Path, place: &Place, alive: &BTreeSet<ReplicaId>) -> 
 mod tests {
     use super::*;
     use crate::capture::Log;
-    use ports::fleet::GroupId;
 
     fn id(release: u64, ordinal: u32) -> ReplicaId {
         let place = Place { service: "shop".parse().unwrap(), environment: "dev".parse().unwrap() };

@@ -108,9 +108,8 @@ pub(crate) async fn adopt(directory: &Path, log_directory: &Path) -> Result<Foun
         })
         .await;
     }
-    let started: Option<Started> =
-        files::read(directory, files::STARTED).map_err(Error::file("read", directory))?;
-    let ended: Option<Ended> = files::read(directory, files::EXIT).map_err(Error::file("read", directory))?;
+    let started: Option<Started> = files::read_if_sound(directory, files::STARTED);
+    let ended: Option<Ended> = files::read_if_sound(directory, files::EXIT);
     match (started, ended) {
         (_, Some(ended)) => Ok(Found::Dead(ended.exit)),
         (Some(started), None) => {

@@ -216,8 +216,12 @@ impl Supervisor {
         files::make_private(&settings.home)?;
         files::make_private(&root)?;
         files::make_private(&settings.home.join("logs"))?;
-        let ordinals: Option<Vec<(GroupId, u32)>> =
-            files::read(&root, ORDINALS).map_err(Error::file("read the ordinals in", &root))?;
+        let mut ordinals = logs::ordinals(&settings.home).map_err(Error::file("list", &settings.home))?;
+        let told: Option<Vec<(GroupId, u32)>> = files::read_if_sound(&root, ORDINALS);
+        for (group, told) in told.unwrap_or_default() {
+            let last = ordinals.entry(group).or_default();
+            *last = told.max(*last);
+        }
         let shared = Arc::new(Shared {
             settings,
             secrets: watch::Sender::new(BTreeMap::new()),
@@ -225,8 +229,7 @@ impl Supervisor {
             changes: watch::Sender::new(0),
             cgroups: OnceLock::new(),
         });
-        let ordinals = Mutex::new(ordinals.unwrap_or_default().into_iter().collect());
-        let this = Self { shared, handles: Mutex::default(), ordinals };
+        let this = Self { shared, handles: Mutex::default(), ordinals: Mutex::new(ordinals) };
         for entry in std::fs::read_dir(&root).map_err(Error::file("list", &root))? {
             let directory = entry.map_err(Error::file("list", &root))?.path();
             if directory.is_dir() {

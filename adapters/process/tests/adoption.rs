@@ -111,3 +111,32 @@ async fn a_directory_of_a_supervisor_that_died_too_early_is_cleared() {
     assert!(supervisor.replicas().is_empty());
     assert!(!stray.exists());
 }
+
+#[tokio::test]
+async fn files_that_a_power_cut_emptied_stop_nothing() {
+    let world = World::new().await;
+    let group = server();
+    let (one, two) = (world.start(&group), world.start(&group));
+    let pid = world.ready(&one).await.pid.unwrap();
+    world.ready(&two).await;
+    let World { supervisor, home } = world;
+    drop(supervisor);
+    kill(pid);
+    eventually("its end", || (!alive(pid)).then_some(())).await;
+    let run = home.path().join("run");
+    eventually("its exit", || std::fs::read(run.join("shop.test.1.1/exit.json")).ok()).await;
+    for name in ["ordinals.json", "shop.test.1.1/started.json", "shop.test.1.1/exit.json"] {
+        std::fs::write(run.join(name), "").unwrap();
+    }
+    let supervisor = process::Supervisor::open(settings(home.path())).await.unwrap();
+    let world = World { supervisor, home };
+    world.ready(&one).await;
+    world.ready(&two).await;
+    let three = world.start(&group);
+    assert_eq!(three.ordinal, 3);
+    for id in [&one, &two] {
+        world.supervisor.stop(id);
+        world.gone(id).await;
+    }
+    world.end(&three).await;
+}
