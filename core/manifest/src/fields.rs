@@ -285,6 +285,12 @@ pub(crate) static ROLLOUT: Object = Object {
             "Without progress for so long, the rollout fails and rolls back.",
         )
         .or("600s"),
+        Field::new(
+            "minReady",
+            DURATION,
+            "How long a new replica must have been ready before it counts (Kubernetes' minReadySeconds).",
+        )
+        .or("1s"),
         Field::new("scaleDownDelay", DURATION, "How long the old release stays warm after a canary.")
             .or("30s"),
         Field::new("analysis", Shape::Object(&ANALYSIS), "What is watched while both releases serve."),
@@ -299,6 +305,7 @@ pub(crate) static ROLLOUT: Object = Object {
         ("maxUnavailable", Use("rollout.rolling.maxUnavailable")),
         ("progressDeadlineSeconds", Use("progressDeadline")),
         ("scaleDownDelaySeconds", Use("scaleDownDelay")),
+        ("minReadySeconds", Use("minReady")),
         ("judge", Use("rollout.analysis.judge")),
         ("metrics", Use("rollout.analysis.metrics")),
         ("progressDeadlineAbort", NotYet("it is always on: a rollout past its deadline rolls back")),

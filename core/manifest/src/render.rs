@@ -146,6 +146,7 @@ fn rollout(strategy: &Strategy) -> Value {
         }
     }
     map.insert("progressDeadline".to_owned(), json!(time(strategy.progress_deadline)));
+    map.insert("minReady".to_owned(), json!(time(strategy.min_ready)));
     map.insert("scaleDownDelay".to_owned(), json!(time(strategy.scale_down_delay)));
     map.insert("analysis".to_owned(), analysis(&strategy.analysis));
     Value::Object(map)

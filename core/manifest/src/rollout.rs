@@ -35,6 +35,7 @@ pub(crate) fn rollout(root: &Mapping<'_>) -> Rollout {
     let strategy = Strategy {
         kind: if is_canary { canary } else { rolling },
         progress_deadline: rollout.duration("progressDeadline"),
+        min_ready: rollout.duration("minReady"),
         scale_down_delay: rollout.duration("scaleDownDelay"),
         analysis: analysis::analysis(&rollout),
     };

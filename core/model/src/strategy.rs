@@ -16,6 +16,9 @@ pub struct Strategy {
     /// How long the rollout may go without progress (replicas becoming ready) before it fails and rolls back.
     #[serde(with = "crate::time::words")]
     pub progress_deadline: Duration,
+    /// How long a replica of the new release must have been ready before it counts: one that dies at once never does.
+    #[serde(with = "crate::time::words")]
+    pub min_ready: Duration,
     /// How long the old release stays warm after the new one took all traffic. A rolling update keeps none.
     #[serde(with = "crate::time::words")]
     pub scale_down_delay: Duration,

@@ -25,6 +25,7 @@ fn strategy() -> Strategy {
             ],
         },
         progress_deadline: Duration::from_secs(600),
+        min_ready: Duration::from_secs(1),
         scale_down_delay: Duration::from_secs(30),
         analysis: Analysis {
             judge: Some(Judge {

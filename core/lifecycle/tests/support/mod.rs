@@ -141,6 +141,7 @@ pub(crate) fn spec(service: &str, environment: &str, host: &str) -> Spec {
         rollout: Strategy {
             kind: Kind::Canary { steps: vec![Step::SetWeight(Weight::from_percent(10.0).unwrap())] },
             progress_deadline: second,
+            min_ready: Duration::ZERO,
             scale_down_delay: second,
             analysis: Analysis { judge: None, metrics: vec![] },
         },

@@ -22,6 +22,7 @@ fn plan(kind: Kind) -> Plan {
     let strategy = Strategy {
         kind,
         progress_deadline: Duration::from_secs(600),
+        min_ready: Duration::ZERO,
         scale_down_delay: Duration::from_secs(30),
         analysis: Analysis { judge: Some(judge), metrics: vec![] },
     };
