@@ -58,7 +58,9 @@ impl Error {
     pub fn instead(&self) -> Option<String> {
         match self {
             Self::NotRunning { .. } => Some("`shipshape up` starts it".to_owned()),
-            Self::Refused { .. } => Some("is this the right --home, and are you its owner?".to_owned()),
+            Self::Refused { .. } => Some(
+                "is this the right --home, and are you its owner? its path must be short, too".to_owned(),
+            ),
             Self::Lost(_) => {
                 Some("`shipshape status` says whether it was done; control.log says more".to_owned())
             }

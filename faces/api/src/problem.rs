@@ -7,21 +7,21 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 /// The request cannot be understood.
-pub(crate) const MALFORMED: &str = "SHP-A400";
+pub(crate) const MALFORMED: &str = "SHP-API-REQUEST";
 /// There is no such thing.
-pub(crate) const UNKNOWN: &str = "SHP-A404";
+pub(crate) const UNKNOWN: &str = "SHP-API-UNKNOWN";
 /// It makes no sense now.
-pub(crate) const REFUSED: &str = "SHP-A409";
+pub(crate) const REFUSED: &str = "SHP-API-REFUSED";
 /// The request is larger than anything sensible.
-pub(crate) const TOO_LARGE: &str = "SHP-A413";
+pub(crate) const TOO_LARGE: &str = "SHP-API-TOO-LARGE";
 /// The manifest has errors.
-pub(crate) const MANIFEST: &str = "SHP-A422";
+pub(crate) const MANIFEST: &str = "SHP-API-MANIFEST";
 /// The artifact cannot be stored.
-pub(crate) const ARTIFACT: &str = "SHP-A424";
+pub(crate) const ARTIFACT: &str = "SHP-API-ARTIFACT";
 /// Something inside failed that the request is not to blame for.
-pub(crate) const INTERNAL: &str = "SHP-A500";
+pub(crate) const INTERNAL: &str = "SHP-API-INTERNAL";
 /// The journal did not take it, or control is stopping.
-pub(crate) const UNAVAILABLE: &str = "SHP-A503";
+pub(crate) const UNAVAILABLE: &str = "SHP-API-UNAVAILABLE";
 
 /// The body of every answer that is no success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
