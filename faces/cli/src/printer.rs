@@ -187,5 +187,10 @@ fn painted(colour: bool, paint: Paint, text: &str) -> String {
 }
 
 fn indented(text: &str, by: &str) -> String {
-    text.lines().collect::<Vec<_>>().join(&format!("\n{by}"))
+    let lines = text.lines().enumerate().map(|(index, line)| match (index, line) {
+        (0, line) => line.to_owned(),
+        (_, "") => String::new(),
+        (_, line) => format!("{by}{line}"),
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -44,7 +44,7 @@ impl<'a> Screen<'a> {
                 "releases": releases,
             }));
         } else {
-            self.printer.talk(&view::line(place, rollout));
+            self.printer.talk(&view::line(rollout));
         }
     }
 

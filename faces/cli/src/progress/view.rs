@@ -31,11 +31,14 @@ pub(crate) fn lines(place: &PlaceStatus, rollout: &RolloutStatus, at: Timestamp)
 }
 
 /// The rollout on one line.
-pub(crate) fn line(place: &PlaceStatus, rollout: &RolloutStatus) -> String {
+pub(crate) fn line(rollout: &RolloutStatus) -> String {
+    if rollout.ended {
+        return words::plain(&doing(rollout, None));
+    }
     let counts = rollout.report.as_ref().map(|report| &report.evidence.candidate);
     let counts = counts.filter(|counts| counts.requests > 0);
     let counts = counts.map_or_else(String::new, |c| format!(", {}", words::counts(c.requests, c.errors)));
-    let parts = [step(rollout), share(rollout), replicas(place, rollout) + &counts, doing(rollout, None)];
+    let parts = [step(rollout), share(rollout) + &counts, doing(rollout, None)];
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     words::plain(&parts.join("; "))
 }
@@ -90,7 +93,9 @@ pub(crate) fn doing(rollout: &RolloutStatus, at: Option<Timestamp>) -> String {
         // What waits for a verdict or for replicas says how long it may; what waits for time alone, how long it does.
         format!(" ({} left)", words::whole(until.since(at)))
     });
-    format!("{}; waits: {}{until}", report.doing, wait.what)
+    // A pause waits for somebody to choose between the two commands that it names.
+    let waits = if rollout.phase == "paused" { "" } else { "waits: " };
+    format!("{}; {waits}{}{until}", report.doing, wait.what)
 }
 
 /// A phase in words.

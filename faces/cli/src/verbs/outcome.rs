@@ -96,8 +96,8 @@ fn ended(
             let what =
                 format!("release {from} was rolled back at {place}: {}{evidence}", words::plain(&reason));
             let instead = format!(
-                "{serves}; `shipshape logs --service {} -e {} --release {from}` shows what release {from} said",
-                place.service, place.environment
+                "{serves}; `shipshape logs {} --release {from}` shows what release {from} said",
+                here(context, place)
             );
             badly(context, &data, Failure::new(what).instead(instead))
         }
@@ -113,7 +113,7 @@ fn ended(
                 rollout.weight,
                 words::plain(&reason)
             );
-            let at = format!("--service {} -e {}", place.service, place.environment);
+            let at = here(context, place);
             let next = format!("`shipshape promote {at}` goes on, `shipshape abort {at}` goes back");
             if inconclusive {
                 return badly(context, &data, Failure::new(what).instead(next));
@@ -134,6 +134,15 @@ fn ended(
             let next = "`shipshape status --watch` shows it, `shipshape abort` takes it back";
             badly(context, &data, Failure::new(what).instead(next))
         }
+    }
+}
+
+/// The options that mean this place to a user who typed what they typed.
+fn here(context: &Context<'_>, place: &Place) -> String {
+    let environment = format!("-e {}", place.environment);
+    match context.common.service {
+        Some(_) => format!("--service {} {environment}", place.service),
+        None => environment,
     }
 }
 

@@ -144,12 +144,14 @@ async fn ready(context: &Context<'_>, agent: &agent::Client, started: &mut [Star
     }
 }
 
-/// Keeps the port that the system chose, so that the gateway comes back on the same one.
+/// Keeps the ports that the system chose, so that the gateway comes back on the same ones.
 async fn remember(home: &Path, asked: Addresses, agent: &agent::Client) -> Result<(), Failure> {
     let health = agent.health().await.map_err(|error| Failure::new(error.to_string()))?;
-    let listen = health.gateway.and_then(|at| at.parse().ok()).unwrap_or(asked.listen);
+    let chosen = |at: Option<String>, asked| at.and_then(|at| at.parse().ok()).unwrap_or(asked);
+    let listen = chosen(health.gateway, asked.listen);
+    let admin = chosen(health.admin, asked.admin);
     let path = home::addresses(home);
-    let written = serde_json::to_vec(&Addresses { listen, ..asked })
+    let written = serde_json::to_vec(&Addresses { listen, admin })
         .map_err(std::io::Error::other)
         .and_then(|bytes| fs::write(&path, bytes));
     written.map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
@@ -160,12 +162,11 @@ async fn tell(context: &Context<'_>, agent: &agent::Client, fresh: bool) -> Resu
     let health = agent.health().await.map_err(|error| Failure::new(error.to_string()))?;
     let control = context.client.health().await?;
     let status = context.client.status(None, None).await?;
-    let admin = remembered(&context.home).map(|addresses| addresses.admin).filter(|admin| admin.port() != 0);
     if printer.is_json() {
         printer.json(&json!({
             "home": context.home,
             "gateway": health.gateway,
-            "admin": admin,
+            "admin": health.admin,
             "agentPid": health.pid,
             "controlPid": control.pid,
             "version": control.version,
@@ -175,7 +176,7 @@ async fn tell(context: &Context<'_>, agent: &agent::Client, fresh: bool) -> Resu
     let state = if fresh { "Shipshape is up" } else { "Shipshape was up already" };
     let gateway = health.gateway.unwrap_or_else(|| "an unknown address".to_owned());
     printer.data(&format!("{state}: the gateway takes requests at http://{gateway}"));
-    if let Some(admin) = admin {
+    if let Some(admin) = health.admin {
         printer.data(&format!("metrics are at http://{admin}/metrics"));
     }
     if control.version != env!("CARGO_PKG_VERSION") {
@@ -184,6 +185,14 @@ async fn tell(context: &Context<'_>, agent: &agent::Client, fresh: bool) -> Resu
             control.version,
             env!("CARGO_PKG_VERSION")
         ));
+    }
+    for place in &status.places {
+        let count = |of: fn(&views::ReleaseStatus) -> u32| place.releases.iter().map(of).sum::<u32>();
+        let (ready, wanted) = (count(|release| release.ready), count(|release| release.wanted));
+        if ready < wanted {
+            printer
+                .talk(&format!("{}: {ready} of {wanted} replicas are ready, the others start", place.place));
+        }
     }
     let request = status.places.first().and_then(|place| overview::request(&status, place));
     printer.talk(&match request {
