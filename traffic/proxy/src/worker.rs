@@ -284,10 +284,12 @@ where
             return;
         }
         tokio::select! {
+            // In this order, so that an answer made after the draining began says that the connection closes.
+            biased;
+            changed = phase.changed(), if !finishing => if changed.is_err() { return },
             // The answer's errors are in the books already; the rest is the client's doing.
             _ = connection.as_mut() => return,
             () = tokio::time::sleep(patience) => {}
-            changed = phase.changed(), if !finishing => if changed.is_err() { return },
         }
     }
 }
