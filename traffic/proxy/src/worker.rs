@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::Request;
@@ -283,13 +284,34 @@ where
         if patience.is_zero() {
             return;
         }
-        tokio::select! {
-            // In this order, so that an answer made after the draining began says that the connection closes.
-            biased;
-            changed = phase.changed(), if !finishing => if changed.is_err() { return },
+        let mut wake = phase.clone();
+        let mut changed = std::pin::pin!(async move { wake.changed().await.is_ok() });
+        let mut sleep = std::pin::pin!(tokio::time::sleep(patience));
+        let mut registered = finishing;
+        let ended = std::future::poll_fn(|cx| {
+            // Before the connection, so that an answer made after the draining began says that the connection closes.
+            // The flag is looked at each time and the channel asked once, for the waker: asking takes a lock that all
+            // connections share.
+            match phase.has_changed() {
+                Ok(false) => {}
+                Ok(true) if finishing => {}
+                Ok(true) => return Poll::Ready(false),
+                Err(_) => return Poll::Ready(true),
+            }
+            if !registered {
+                registered = true;
+                if let Poll::Ready(alive) = changed.as_mut().poll(cx) {
+                    return Poll::Ready(!alive);
+                }
+            }
             // The answer's errors are in the books already; the rest is the client's doing.
-            _ = connection.as_mut() => return,
-            () = tokio::time::sleep(patience) => {}
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            sleep.as_mut().poll(cx).map(|()| false)
+        });
+        if ended.await {
+            return;
         }
     }
 }
