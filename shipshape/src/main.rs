@@ -17,8 +17,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
-    if arguments.nth(1).is_some_and(|verb| verb == "shim") {
-        return process::shim::main(arguments);
+    match arguments.nth(1) {
+        Some(verb) if verb == "shim" => return process::shim::main(arguments),
+        Some(verb) if verb == cli::EXAMPLE_SERVICE => return shop::main(),
+        Some(_) | None => {}
     }
     cli::main(std::env::args_os(), &run)
 }

@@ -1,4 +1,5 @@
 //! Every route and its errors, over a real socket.
+#![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
 mod support;
 
@@ -52,10 +53,9 @@ fn operate(environment: &str, operation: Operation) -> Operate {
 }
 
 fn said<T: std::fmt::Debug>(answer: Result<T, Error>) -> Problem {
-    match answer.unwrap_err() {
-        Error::Said(problem) => problem,
-        other => panic!("{other}"),
-    }
+    let error = answer.unwrap_err();
+    let Error::Said(problem) = error else { panic!("{error}") };
+    problem
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

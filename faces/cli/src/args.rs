@@ -99,6 +99,8 @@ pub(crate) enum Verb {
     Logs(verbs::logs::Args),
     /// List, show, check and export what happened
     Journal(verbs::journal::Args),
+    /// See it all on a real example service, in about a minute
+    Demo(verbs::demo::Args),
     /// The process that runs the gateway and the replicas
     #[command(hide = true)]
     Agent(verbs::hidden::Agent),
@@ -125,7 +127,8 @@ impl Verb {
             | Self::Rollback(_)
             | Self::Status(_)
             | Self::Logs(_)
-            | Self::Journal(_) => None,
+            | Self::Journal(_)
+            | Self::Demo(_) => None,
         }
     }
 }

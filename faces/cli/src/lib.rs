@@ -11,6 +11,8 @@ mod manifest_file;
 mod printer;
 mod processes;
 mod progress;
+#[cfg(test)]
+mod tests;
 mod verbs;
 mod words;
 
@@ -24,6 +26,7 @@ use clap::Parser as _;
 use crate::args::Cli;
 use crate::context::Context;
 use crate::printer::Printer;
+pub use crate::verbs::demo::EXAMPLE_SERVICE;
 
 /// One of the processes that `up` starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +79,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, inside: Inside<'_>) -
         }
     };
     let printer = Printer::new(cli.common.output);
+    if let args::Verb::Demo(args) = &cli.verb {
+        return verbs::demo::run(args, &printer).unwrap_or_else(|failure| {
+            printer.failure(&failure);
+            ExitCode::FAILURE
+        });
+    }
     let done = match cli.verb.process(&cli.common) {
         Some(process) => {
             process.and_then(|process| inside(process).map_err(failure::Failure::from).map(|()| Done::Well))

@@ -7,3 +7,5 @@ mod view;
 
 pub(crate) use follow::{End, follow};
 pub(crate) use view::{doing, evidence, phase, requests, step};
+#[cfg(test)]
+pub(crate) use view::{line, lines};

@@ -2,6 +2,7 @@
 
 pub(crate) mod abort;
 pub(crate) mod check;
+pub(crate) mod demo;
 pub(crate) mod deploy;
 pub(crate) mod down;
 pub(crate) mod env;
@@ -16,7 +17,7 @@ pub(crate) mod status;
 pub(crate) mod up;
 
 mod outcome;
-mod overview;
+pub(crate) mod overview;
 
 use crate::Done;
 use crate::args::Verb;
@@ -39,6 +40,6 @@ pub(crate) async fn run(verb: Verb, context: &Context<'_>) -> Result<Done, Failu
         Verb::Status(args) => status::run(args, context).await,
         Verb::Logs(args) => logs::run(args, context).await,
         Verb::Journal(args) => journal::run(args, context),
-        Verb::Agent(_) | Verb::Control(_) => Err(Failure::new("this verb is a process of its own")),
+        Verb::Demo(_) | Verb::Agent(_) | Verb::Control(_) => Err(Failure::new("this verb is a process of its own")),
     }
 }

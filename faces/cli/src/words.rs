@@ -45,11 +45,11 @@ pub(crate) fn bar(value: f64, threshold: f64) -> String {
     format!("[{}{}]", "#".repeat(full), ".".repeat(CELLS - full))
 }
 
-/// `4.1`, `0.8`, `120`.
+/// `4.1`, `0.8`, `1`, `120`.
 pub(crate) fn number(value: f64) -> String {
     if value >= 1e6 {
         format!("{value:.0e}")
-    } else if value >= 100.0 {
+    } else if value >= 100.0 || value.fract() == 0.0 {
         format!("{value:.0}")
     } else {
         format!("{value:.1}")

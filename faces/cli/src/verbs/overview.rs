@@ -10,21 +10,17 @@ use crate::words;
 
 /// A line, and how much it matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) text: String,
+pub(crate) struct Line {
+    pub(crate) text: String,
     paint: Option<Paint>,
 }
 
-fn plain(text: impl Into<String>) -> Line {
-    Line { text: words_safe(text.into()), paint: None }
+fn plain(text: impl AsRef<str>) -> Line {
+    Line { text: words::plain(text.as_ref()), paint: None }
 }
 
-fn coloured(paint: Paint, text: impl Into<String>) -> Line {
-    Line { text: words_safe(text.into()), paint: Some(paint) }
-}
-
-fn words_safe(text: String) -> String {
-    words::plain(&text)
+fn coloured(paint: Paint, text: impl AsRef<str>) -> Line {
+    Line { paint: Some(paint), ..plain(text) }
 }
 
 /// The line as stdout takes it.
@@ -33,7 +29,7 @@ pub(super) fn painted(printer: &Printer, line: &Line) -> String {
 }
 
 /// Everything at one glance.
-pub(super) fn lines(status: &Status) -> Vec<Line> {
+pub(crate) fn lines(status: &Status) -> Vec<Line> {
     let mut lines = Vec::new();
     if !status.agent_reachable {
         let text = "warning: the agent does not answer; replicas are shown as they were last seen. \
@@ -160,7 +156,7 @@ fn replicas(place: &PlaceStatus) -> Vec<Line> {
                 replica.port.to_string(),
                 replica.restarts.to_string(),
                 replica.in_flight.to_string(),
-                why.map(words_safe).unwrap_or_default(),
+                why.unwrap_or_default(),
             ]);
         }
     }
