@@ -40,6 +40,8 @@ pub(crate) async fn run(verb: Verb, context: &Context<'_>) -> Result<Done, Failu
         Verb::Status(args) => status::run(args, context).await,
         Verb::Logs(args) => logs::run(args, context).await,
         Verb::Journal(args) => journal::run(args, context),
-        Verb::Demo(_) | Verb::Agent(_) | Verb::Control(_) => Err(Failure::new("this verb is a process of its own")),
+        Verb::Demo(_) | Verb::Agent(_) | Verb::Control(_) => {
+            Err(Failure::new("this verb is a process of its own"))
+        }
     }
 }

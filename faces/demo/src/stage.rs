@@ -17,7 +17,7 @@ description: The example service of the demo
 owner: team-shop
 run: ./shop VERB
 config:
-  SHOP_LEDGER: LEDGER
+  SHOP_LEDGER: WRITTEN_DOWN
 replicas: 2
 health:
   ready: {http: /healthz/ready, period: 1s}
@@ -56,7 +56,7 @@ impl Stage {
         let path = directory.path();
         let manifest = MANIFEST
             .replace("VERB", &options.service_verb)
-            .replace("LEDGER", &path.join("received.ledger").display().to_string());
+            .replace("WRITTEN_DOWN", &path.join("received.ledger").display().to_string());
         fs::write(path.join("shipshape.yaml"), manifest)?;
         let shipshape = Shipshape::new(options.binary.clone(), path.to_owned(), options.json);
         let stage = Self { directory, shipshape, quiet: options.json };

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::failure::Failure;
-use crate::printer::{Format, Printer};
+use crate::printer::Printer;
 
 /// The hidden verb that runs the example service.
 pub const EXAMPLE_SERVICE: &str = "example-service";
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Args, printer: &Printer) -> Result<ExitCode, Failure> {
         binary,
         service_verb: EXAMPLE_SERVICE.to_owned(),
         keep: args.keep,
-        json: printer.format() == Format::Json,
+        json: printer.is_json(),
         rate_per_second: f64::from(args.rate),
     };
     demo::run(&options).map_err(|error| Failure::new(format!("the demo failed: {error:#}")))
