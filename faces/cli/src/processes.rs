@@ -61,11 +61,11 @@ impl Started {
         let log = home::log(home, self.name);
         let lines = tail(&log).unwrap_or_default();
         let said = lines.iter().map(|line| format!("\n  {line}")).collect::<String>();
-        Failure::new(format!("the {} ended ({status}) before it was ready; it said:{said}", self.name))
-            .instead(format!(
-                "set right what it says, then `shipshape up` again; all of it is in {}",
-                log.display()
-            ))
+        let who = if self.name == "agent" { "the agent" } else { self.name };
+        Failure::new(format!("{who} ended ({status}); it said:{said}")).instead(format!(
+            "set right what it says, then `shipshape up` again; all of it is in {}",
+            log.display()
+        ))
     }
 }
 

@@ -83,6 +83,12 @@ pub(crate) async fn follow(
                         .say("control does not answer; the rollout goes on when it is back (`shipshape up`)");
                 }
             }
+            Err(error) if error.is_absence() => {
+                let what = format!("control has not answered for {} s", ABSENCE.as_secs());
+                let next =
+                    format!("`shipshape up` starts it, and the rollout at {place} goes on where it was");
+                return Err(Failure::new(what).instead(next));
+            }
             Err(error) => return Err(error.into()),
         }
         tokio::select! {
