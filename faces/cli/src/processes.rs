@@ -57,6 +57,15 @@ impl Started {
         }
     }
 
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn stop(mut self) {
+        if let Some(process) = Watched::new(self.child.id()) {
+            process.terminate();
+        }
+        // It ends on SIGTERM, or has ended already.
+        let _ = self.child.wait();
+    }
+
     fn died(&self, home: &Path, status: ExitStatus) -> Failure {
         let log = home::log(home, self.name);
         let lines = tail(&log).unwrap_or_default();

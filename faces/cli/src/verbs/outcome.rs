@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use model::Place;
+use model::{Place, ReleaseNumber};
 use runtime::Answer;
 use serde_json::{Value, json};
+use views::RolloutStatus;
 
 use crate::Done;
 use crate::context::Context;
@@ -65,7 +66,7 @@ fn ended(
     wish: Wish,
     took: Duration,
 ) -> Result<Done, Failure> {
-    let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
+    let seconds = seconds(took);
     let time = words::duration(took);
     match end {
         End::Serves(release) => {
@@ -78,28 +79,8 @@ fn ended(
             Ok(Done::Well)
         }
         End::Back { from, to, reason, last } => {
-            let data = json!({
-                "outcome": "rolledBack", "place": place, "from": from, "to": to, "reason": reason,
-                "evidence": last.as_ref().and_then(|last| Some(&last.report.as_ref()?.evidence)),
-                "seconds": seconds,
-            });
-            let serves = to.map_or_else(
-                || "nothing serves there now".to_owned(),
-                |to| format!("release {to} serves all requests again"),
-            );
-            if wish == Wish::Back {
-                tell(context, &data, &format!("{serves} at {place}, after {time}"));
-                return Ok(Done::Well);
-            }
-            let evidence: Vec<String> = last.iter().flat_map(|last| progress::evidence(last)).collect();
-            let evidence = evidence.iter().map(|line| format!("\n  evidence {line}")).collect::<String>();
-            let what =
-                format!("release {from} was rolled back at {place}: {}{evidence}", words::plain(&reason));
-            let instead = format!(
-                "{serves}; `shipshape logs {} --release {from}` shows what release {from} said",
-                here(context, place)
-            );
-            badly(context, &data, Failure::new(what).instead(instead))
+            let back = Back { from, to, reason: words::plain(&reason), last };
+            went_back(context, place, &back, wish, took)
         }
         End::Paused { rollout, inconclusive } => {
             let reason = rollout.reason.clone().unwrap_or_default();
@@ -131,10 +112,55 @@ fn ended(
         End::Left => {
             let data = json!({"outcome": "left", "place": place, "seconds": seconds});
             let what = format!("you stopped watching; the rollout at {place} goes on");
-            let next = "`shipshape status --watch` shows it, `shipshape abort` takes it back";
+            let at = here(context, place);
+            let next =
+                format!("`shipshape status {at} --watch` shows it, `shipshape abort {at}` takes it back");
             badly(context, &data, Failure::new(what).instead(next))
         }
     }
+}
+
+/// A release that was taken back.
+struct Back {
+    from: ReleaseNumber,
+    to: Option<ReleaseNumber>,
+    reason: String,
+    last: Option<Box<RolloutStatus>>,
+}
+
+fn went_back(
+    context: &Context<'_>,
+    place: &Place,
+    back: &Back,
+    wish: Wish,
+    took: Duration,
+) -> Result<Done, Failure> {
+    let Back { from, to, reason, last } = back;
+    let data = json!({
+        "outcome": "rolledBack", "place": place, "from": from, "to": to, "reason": reason,
+        "evidence": last.as_ref().and_then(|last| Some(&last.report.as_ref()?.evidence)),
+        "seconds": seconds(took),
+    });
+    let serves = to.map_or_else(
+        || "nothing serves there now".to_owned(),
+        |to| format!("release {to} serves all requests again"),
+    );
+    if wish == Wish::Back {
+        tell(context, &data, &format!("{serves} at {place}, after {}", words::duration(took)));
+        return Ok(Done::Well);
+    }
+    let evidence: Vec<String> = last.iter().flat_map(|last| progress::evidence(last)).collect();
+    let evidence = evidence.iter().map(|line| format!("\n  evidence {line}")).collect::<String>();
+    let what = format!("release {from} was rolled back at {place}: {reason}{evidence}");
+    let instead = format!(
+        "{serves}; `shipshape logs {} --release {from}` shows what release {from} said",
+        here(context, place)
+    );
+    badly(context, &data, Failure::new(what).instead(instead))
+}
+
+fn seconds(took: Duration) -> f64 {
+    (took.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// The options that mean this place to a user who typed what they typed.

@@ -1,8 +1,8 @@
 //! `shipshape up`: the agent and control, started when they are missing. Does not live here: what they do.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{down, overview};
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::processes::{self, Started};
+use crate::processes::{self, Started, Watched};
 use crate::{Done, Process, home};
 
 const LISTEN: &str = "127.0.0.1:8080";
@@ -32,10 +32,10 @@ const LOOK: Duration = Duration::from_millis(25);
 Both run in the background until `shipshape down`. What runs already is left alone.")]
 pub(crate) struct Args {
     /// Where the gateway takes requests; as the last time by default, and 127.0.0.1:8080 the first time
-    #[arg(long, env = "SHIPSHAPE_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "SHIPSHAPE_LISTEN", value_name = "ADDRESS", value_parser = address)]
     listen: Option<SocketAddr>,
     /// Where metrics are served; as the last time by default, and 127.0.0.1:9464 the first time
-    #[arg(long, env = "SHIPSHAPE_ADMIN", value_name = "ADDRESS")]
+    #[arg(long, env = "SHIPSHAPE_ADMIN", value_name = "ADDRESS", value_parser = address)]
     admin: Option<SocketAddr>,
     /// Stay until Ctrl-C or SIGTERM, then do what `down` does
     #[arg(long)]
@@ -52,6 +52,7 @@ struct Addresses {
 pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failure> {
     let home = &context.home;
     make_home(home)?;
+    let turn = turn(context).await?;
     let before = remembered(home);
     let addresses = addresses(&args, before)?;
     let agent = agent::Client::new(home);
@@ -67,13 +68,18 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failu
         started.push(processes::start(&Process::Control { home: home.clone() })?);
     }
     let fresh = !started.is_empty();
-    ready(context, &agent, &mut started).await?;
+    if let Err(failure) = ready(context, &agent, &mut started).await {
+        // Half of it would be in the way of the next try.
+        started.into_iter().for_each(Started::stop);
+        return Err(failure);
+    }
     if fresh {
         remember(home, addresses, &agent).await?;
     }
+    drop(turn);
     tell(context, &agent, fresh).await?;
     if args.foreground {
-        return stay(context, started).await;
+        return stay(context, &agent, started).await;
     }
     Ok(Done::Well)
 }
@@ -83,6 +89,26 @@ fn make_home(home: &Path) -> Result<(), Failure> {
         Failure::new(format!("cannot make the home directory {}: {error}", home.display()))
             .instead("name another with --home DIR, or the environment variable SHIPSHAPE_HOME")
     })
+}
+
+/// Two that start the same thing at once would take each other's half for a failure.
+async fn turn(context: &Context<'_>) -> Result<File, Failure> {
+    let path = context.home.join("up.lock");
+    let failed = |error: std::io::Error| Failure::new(format!("cannot lock {}: {error}", path.display()));
+    let file =
+        File::options().create(true).truncate(false).write(true).mode(0o600).open(&path).map_err(failed)?;
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Err(TryLockError::WouldBlock) if begun.elapsed() > PATIENCE => {
+                return Err(Failure::new(format!("another `shipshape up` holds {}", path.display()))
+                    .instead("end it, then try again"));
+            }
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(LOOK).await,
+        }
+    }
 }
 
 fn remembered(home: &Path) -> Option<Addresses> {
@@ -205,10 +231,16 @@ async fn tell(context: &Context<'_>, agent: &agent::Client, fresh: bool) -> Resu
     Ok(())
 }
 
-async fn stay(context: &Context<'_>, mut started: Vec<Started>) -> Result<Done, Failure> {
+async fn stay(
+    context: &Context<'_>,
+    agent: &agent::Client,
+    mut started: Vec<Started>,
+) -> Result<Done, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut term = signal(SignalKind::terminate())
         .map_err(|error| Failure::new(format!("cannot listen for signals: {error}")))?;
+    let agent = agent.health().await.ok().and_then(|agent| Watched::new(agent.pid));
+    let control = context.client.health().await.ok().and_then(|control| Watched::new(control.pid));
     context.printer.talk("Ctrl-C drains and stops everything");
     let mut look = tokio::time::interval(Duration::from_millis(200));
     loop {
@@ -219,8 +251,41 @@ async fn stay(context: &Context<'_>, mut started: Vec<Started>) -> Result<Done, 
                 for one in &mut started {
                     one.check(&context.home)?;
                 }
+                for (name, process) in [("the agent", &agent), ("control", &control)] {
+                    if process.as_ref().is_none_or(Watched::is_gone) {
+                        return Err(Failure::new(format!("{name} has ended"))
+                            .instead("`shipshape up` starts what is missing; agent.log and control.log say why"));
+                    }
+                }
             }
         }
     }
     down::stop(context, None).await
+}
+
+/// An address with a port, in the forms that people type.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let bare = text.strip_prefix(':').unwrap_or(text);
+    let full = match bare.parse::<u16>() {
+        Ok(port) => format!("127.0.0.1:{port}"),
+        Err(_) => text.replacen("localhost:", "127.0.0.1:", 1),
+    };
+    full.parse()
+        .map_err(|_| "write ADDRESS:PORT, as in 127.0.0.1:8080, or 0.0.0.0:80 for every interface".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_taken_as_people_type_it() {
+        for text in ["8080", ":8080", "localhost:8080", "127.0.0.1:8080"] {
+            assert_eq!(address(text).unwrap().to_string(), "127.0.0.1:8080", "{text}");
+        }
+        assert_eq!(address("[::1]:80").unwrap().to_string(), "[::1]:80");
+        for text in ["", "host", "example.org:80", "127.0.0.1", "127.0.0.1:99999"] {
+            assert!(address(text).unwrap_err().contains("ADDRESS:PORT"), "{text}");
+        }
+    }
 }
