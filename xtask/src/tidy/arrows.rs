@@ -77,6 +77,11 @@ const ROWS: &[Row] = &[
         "the command line is the API's client and starts the two processes; the demo brings its own service",
     ),
     row("shipshape", ANYTHING, "the one binary wires everything"),
+    row(
+        "sim",
+        &["model", "ports"],
+        "the simulated world stands outside of control, so it knows the ports alone; runtime's tests bring the two together",
+    ),
     row("shop", &[], "an example is a service like any user's: it knows nothing of the product"),
     row(
         "e2e",
