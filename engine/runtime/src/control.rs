@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifecycle::{Command, Event, World};
+use lifecycle::{Command, Event, Refusal, World};
 use model::{Generation, Place, Timestamp};
 use ports::fleet::{self, Fleet, Seen};
 use ports::{Artifacts, Clock, Journal, Secrets};
 use ship::Report;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::draft;
 use crate::engine::{self, Engine};
@@ -19,6 +19,16 @@ use crate::handle::{Error, Handle, Message, Snapshot};
 use crate::observe::View;
 use crate::request::Answer;
 use crate::wanted;
+
+/// How often control plans and pushes in a row before it listens again: a rollout's longest chain is far below this.
+const MAX_ADVANCES: usize = 64;
+/// The longest wait before recording is tried again.
+const LONGEST_STANDSTILL: Duration = Duration::from_secs(5);
+/// How long the fleet may take to answer, beside the patience it was asked for: longer than any answer that is worth
+/// waiting for, and short enough that a hanging fleet does not keep operators from being heard for long.
+const FLEET_TIMEOUT: Duration = Duration::from_secs(10);
+/// When a wanted state that lacked secrets is completed, should they be there by then.
+const COMPLETE_AGAIN: Duration = Duration::from_secs(10);
 
 /// How control behaves.
 #[derive(Debug, Clone)]
@@ -69,7 +79,9 @@ pub async fn start<J: Journal, F: Fleet>(
     ports: Ports<J, F>,
     config: Config,
 ) -> Result<(Handle, JoinHandle<()>), String> {
-    let engine = Engine::load(ports.journal).map_err(|error| error.to_string())?;
+    let journal = ports.journal;
+    let loading = tokio::task::spawn_blocking(move || Engine::load(journal)).await;
+    let engine = loading.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     let (messages, inbox) = mpsc::channel(config.queue);
     let first = Snapshot {
         at: ports.clock.now(),
@@ -97,15 +109,25 @@ pub async fn start<J: Journal, F: Fleet>(
         config,
         view: View::default(),
         pushed: None,
-        push_again_at: None,
+        push_again: None,
         push_warnings: vec![],
-        trouble: None,
+        standstill: None,
         reports: BTreeMap::new(),
         publisher,
         storing,
     };
     control.record_start().await.map_err(|error| error.to_string())?;
     Ok((handle, tokio::spawn(control.run(inbox))))
+}
+
+/// Which life of the fleet shall have which wanted state.
+type Target = (String, Generation);
+
+/// Why rollouts stand still, and until when nothing is tried.
+struct Standstill {
+    why: String,
+    failures: u32,
+    until: Instant,
 }
 
 struct Control<J, F> {
@@ -116,13 +138,13 @@ struct Control<J, F> {
     clock: Arc<dyn Clock>,
     config: Config,
     view: View,
-    /// The instance and generation that the fleet took last.
-    pushed: Option<(String, Generation)>,
-    /// When a push that failed is tried again.
-    push_again_at: Option<Timestamp>,
+    /// What the fleet took last.
+    pushed: Option<Target>,
+    /// What the fleet did not take, or not with everything it needs, and when it is offered again.
+    push_again: Option<(Target, Instant)>,
     push_warnings: Vec<String>,
-    /// Why planning or recording failed last.
-    trouble: Option<String>,
+    /// Set while planning or recording fails.
+    standstill: Option<Standstill>,
     reports: BTreeMap<Place, Report>,
     publisher: watch::Sender<Arc<Snapshot>>,
     storing: Arc<Mutex<()>>,
@@ -134,7 +156,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         let mut draft = self.engine.draft(at);
         let started = Event::ControlStarted { version: self.config.version.clone() };
         draft.happened(started, "shipshape", None).map_err(refused)?;
-        self.engine.commit(draft, at).await.map_err(|error| Error::Journal(error.to_string()))
+        self.engine.commit(draft, at).await.map_err(unrecorded)
     }
 
     async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
@@ -178,9 +200,11 @@ impl<J: Journal, F: Fleet> Control<J, F> {
     fn look(&mut self, latest: Option<Arc<Seen>>) {
         match latest {
             Some(seen) => {
-                let same = seen.instance == self.view.seen.instance;
-                let confirmed = if same { self.view.in_force } else { Generation::default() };
-                self.view = View { in_force: confirmed.max(seen.generation), reachable: true, seen };
+                // Only what this control pushed is known to be in force: an agent with another journal's history may
+                // report any generation.
+                let pushed = self.pushed.as_ref().filter(|(instance, _)| *instance == seen.instance);
+                let in_force = pushed.map_or(Generation::default(), |(_, generation)| *generation);
+                self.view = View { in_force, reachable: true, seen };
             }
             None => self.view.reachable = false,
         }
@@ -204,34 +228,50 @@ impl<J: Journal, F: Fleet> Control<J, F> {
     }
 
     async fn stop(&mut self, actor: &str, reason: Option<&str>) -> Result<(), Error> {
-        self.fleet.stop().await.map_err(|error| Error::Stopped(error.to_string()))?;
+        // What cannot be done now is not to be recorded as done.
+        let not_yet = |error| Error::Stopped(format!("not yet, nothing was stopped: {error}; ask again"));
+        in_time(self.fleet.seen(String::new(), 0, Duration::ZERO), FLEET_TIMEOUT).await.map_err(not_yet)?;
         let at = self.clock.now();
         let mut draft = self.engine.draft(at);
         draft.happened(Event::ControlStopped, actor, reason).map_err(refused)?;
-        self.engine.commit(draft, at).await.map_err(|error| Error::Journal(error.to_string()))
+        self.engine.commit(draft, at).await.map_err(unrecorded)?;
+        in_time(self.fleet.stop(), FLEET_TIMEOUT).await.map_err(not_yet)
     }
 
     /// Plans, records and pushes until nothing moves without news from outside.
     async fn advance(&mut self) {
-        loop {
-            let at = self.clock.now();
-            let recorded = match self.plan(at).await {
-                Ok(recorded) => {
-                    self.trouble = None;
-                    recorded
-                }
-                Err(error) => {
-                    tracing::error!(%error, "rollouts stand still");
-                    self.trouble = Some(format!("rollouts stand still: {error}"));
-                    false
-                }
-            };
-            let pushed = self.push(at).await;
+        for _ in 0..MAX_ADVANCES {
+            let recorded = self.plan_unless_still().await;
+            let pushed = self.push().await;
             if !recorded && !pushed {
                 break;
             }
         }
         self.publish();
+    }
+
+    /// Plans and records; after a failure not again before some time has passed, longer with each.
+    async fn plan_unless_still(&mut self) -> bool {
+        if self.standstill.as_ref().is_some_and(|still| Instant::now() < still.until) {
+            return false;
+        }
+        match self.plan(self.clock.now()).await {
+            Ok(recorded) => {
+                self.standstill = None;
+                recorded
+            }
+            Err(error) => {
+                let failures = self.standstill.as_ref().map_or(0, |still| still.failures.saturating_add(1));
+                if failures == 0 {
+                    tracing::error!(%error, "rollouts stand still");
+                }
+                let wait = self.config.retry.saturating_mul(2u32.saturating_pow(failures));
+                let until = Instant::now() + wait.min(LONGEST_STANDSTILL);
+                self.standstill =
+                    Some(Standstill { why: format!("rollouts stand still: {error}"), failures, until });
+                false
+            }
+        }
     }
 
     async fn plan(&mut self, at: Timestamp) -> Result<bool, Error> {
@@ -249,10 +289,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         reports: BTreeMap<Place, Report>,
     ) -> Result<(), Error> {
         let retired = draft.events.iter().any(|d| matches!(d.event, Event::ReleaseRetired { .. }));
-        self.engine.commit(draft, at).await.map_err(|error| match error {
-            engine::Error::Journal(error) => Error::Journal(error.to_string()),
-            other => Error::Journal(other.to_string()),
-        })?;
+        self.engine.commit(draft, at).await.map_err(unrecorded)?;
         self.reports = reports;
         // Before anybody gets an answer, and before a sweep looks what is to be kept.
         self.publish();
@@ -279,39 +316,57 @@ impl<J: Journal, F: Fleet> Control<J, F> {
     }
 
     /// Hands what is wanted to the fleet when it does not have it yet. Returns whether the fleet took something new.
-    async fn push(&mut self, at: Timestamp) -> bool {
+    async fn push(&mut self) -> bool {
         let target = (self.view.seen.instance.clone(), self.engine.world().generation);
-        let waits = self.push_again_at.is_some_and(|again| at < again);
-        if !self.view.reachable || self.pushed.as_ref() == Some(&target) || waits {
+        let again = self.push_again.as_ref().filter(|(failed, _)| *failed == target).map(|(_, at)| *at);
+        let due = match again {
+            Some(at) => Instant::now() >= at,
+            None => self.pushed.as_ref() != Some(&target),
+        };
+        if !self.view.reachable || !due {
             return false;
         }
-        let order = match wanted::order(self.engine.world(), &*self.artifacts, &*self.secrets) {
+        let order = match self.order().await {
             Ok(order) => order,
             Err(warning) => {
-                self.push_warnings = vec![warning];
-                self.push_again_at = Some(at.after(self.config.retry));
+                self.not_pushed(target, warning);
                 return false;
             }
         };
-        match self.fleet.want(order.wanted, order.secrets).await {
+        match in_time(self.fleet.want(order.wanted, order.secrets), FLEET_TIMEOUT).await {
             Ok(()) => {
-                self.view.in_force = self.view.in_force.max(target.1);
-                self.pushed = Some(target);
-                self.push_again_at = None;
+                self.view.in_force = target.1;
+                let incomplete = !order.warnings.is_empty();
+                self.push_again = incomplete.then(|| (target.clone(), Instant::now() + COMPLETE_AGAIN));
                 self.push_warnings = order.warnings;
-                true
+                self.pushed.replace(target.clone()) != Some(target)
             }
             Err(error) => {
-                tracing::warn!(%error, "the fleet did not take what is wanted");
-                self.push_warnings = vec![explained(&error)];
-                self.push_again_at = Some(at.after(self.config.retry));
+                self.not_pushed(target, explained(&error));
                 false
             }
         }
     }
 
+    /// The whole wanted state; artifacts and secrets are looked up where blocking is allowed.
+    async fn order(&self) -> Result<wanted::Order, String> {
+        let (world, artifacts, secrets) =
+            (self.engine.world().clone(), self.artifacts.clone(), self.secrets.clone());
+        tokio::task::spawn_blocking(move || wanted::order(&world, &*artifacts, &*secrets))
+            .await
+            .unwrap_or_else(|error| Err(error.to_string()))
+    }
+
+    fn not_pushed(&mut self, target: Target, warning: String) {
+        if self.push_warnings.first() != Some(&warning) {
+            tracing::warn!(warning, "the fleet does not have what is wanted");
+        }
+        self.push_warnings = vec![warning];
+        self.push_again = Some((target, Instant::now() + self.config.retry));
+    }
+
     fn publish(&self) {
-        let mut warnings: Vec<String> = self.trouble.iter().cloned().collect();
+        let mut warnings: Vec<String> = self.standstill.iter().map(|still| still.why.clone()).collect();
         warnings.extend(self.push_warnings.iter().cloned());
         warnings.extend(self.view.seen.warnings.iter().cloned());
         self.publisher.send_replace(Arc::new(Snapshot {
@@ -330,6 +385,26 @@ fn refused(error: draft::Error) -> Error {
         draft::Error::Refused(refusal) => Error::Refused(refusal),
         draft::Error::Illegal(illegal) => Error::Stopped(illegal.to_string()),
     }
+}
+
+/// Why nothing was recorded; what breaks a limit of the journal is the asker's to change.
+fn unrecorded(error: engine::Error) -> Error {
+    if let engine::Error::Unstorable(record::Error::Draft { what, kind, .. }) = &error {
+        let what = format!("the journal cannot hold {kind}: {what}");
+        return Error::Refused(Refusal::new(what, "make it fit, then ask again"));
+    }
+    Error::Journal(error.to_string())
+}
+
+/// An answer of the fleet, or that there was none. Every request to it may be repeated.
+async fn in_time<T>(
+    answer: impl Future<Output = Result<T, fleet::Error>>,
+    limit: Duration,
+) -> Result<T, fleet::Error> {
+    tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
+        let limit = model::time::format_duration(limit);
+        Err(fleet::Error::Unreachable(format!("the agent did not answer within {limit}")))
+    })
 }
 
 fn explained(error: &fleet::Error) -> String {
@@ -368,7 +443,8 @@ fn answer(world: &World, place: &Place, changed: bool) -> Result<Answer, Error> 
 async fn watch_fleet<F: Fleet>(fleet: Arc<F>, config: Config, sightings: watch::Sender<Option<Arc<Seen>>>) {
     let (mut instance, mut version) = (String::new(), 0);
     loop {
-        match fleet.seen(instance.clone(), version, config.patience).await {
+        let asked = fleet.seen(instance.clone(), version, config.patience);
+        match in_time(asked, config.patience + FLEET_TIMEOUT).await {
             Ok(seen) => {
                 (instance, version) = (seen.instance.clone(), seen.version);
                 sightings.send_replace(Some(Arc::new(seen)));

@@ -73,8 +73,13 @@ impl Draft {
         let mut reports = BTreeMap::new();
         for _ in 0..MAX_ROUNDS {
             let mut moved = false;
-            let places: Vec<Place> =
-                self.world.lanes.iter().filter(|(_, l)| l.active().is_some()).map(|(p, _)| p.clone()).collect();
+            let places: Vec<Place> = self
+                .world
+                .lanes
+                .iter()
+                .filter(|(_, l)| l.active().is_some())
+                .map(|(p, _)| p.clone())
+                .collect();
             for place in places {
                 moved |= self.settle_one(view, place, &mut reports)?;
             }

@@ -28,7 +28,9 @@ pub(crate) enum Error {
     Broken(#[from] record::Broken),
     #[error(transparent)]
     Unreadable(#[from] event::Unreadable),
-    #[error("the journal's events contradict each other: event {seq}: {what}; `shipshape journal show {seq}`")]
+    #[error(
+        "the journal's events contradict each other: event {seq}: {what}; `shipshape journal show {seq}`"
+    )]
     Contradiction { seq: u64, what: String },
     #[error(transparent)]
     Unstorable(#[from] record::Error),

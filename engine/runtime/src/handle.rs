@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use lifecycle::{Command, Refusal, World};
 use manifest::Manifest;
+use model::spec::SecretSource;
 use model::{EnvironmentName, Place, Spec, Timestamp};
 use ports::fleet::Seen;
 use ports::{Artifacts, Secrets};
@@ -86,7 +87,7 @@ impl Handle {
         let Some(spec) = manifest.spec(&environment) else {
             return Err(unknown_environment(&manifest, &environment).into());
         };
-        self.check_secrets(spec)?;
+        self.check_secrets(spec.secrets.clone()).await?;
         let path = artifact_path(spec, &request.directory, request.artifact)?;
 
         let _not_swept = self.storing.lock().await;
@@ -103,16 +104,21 @@ impl Handle {
         self.send(command, request.actor, request.reason).await
     }
 
-    fn check_secrets(&self, spec: &Spec) -> Result<(), Refusal> {
-        for (variable, source) in &spec.secrets {
-            self.secrets.resolve(source).map_err(|error| {
-                Refusal::new(
-                    format!("the secret {variable} has no value: {error}"),
-                    "make it readable for the control process, then deploy again",
-                )
-            })?;
+    /// References are looked up where reading a file may block.
+    async fn check_secrets(&self, references: BTreeMap<String, SecretSource>) -> Result<(), Error> {
+        let secrets = self.secrets.clone();
+        let missing = tokio::task::spawn_blocking(move || {
+            references
+                .iter()
+                .find_map(|(variable, source)| Some((variable.clone(), secrets.resolve(source).err()?)))
+        });
+        match missing.await.map_err(|error| Error::Stopped(error.to_string()))? {
+            None => Ok(()),
+            Some((variable, error)) => Err(Error::Refused(Refusal::new(
+                format!("the secret {variable} has no value: {error}"),
+                "make it readable for the control process, then deploy again",
+            ))),
         }
-        Ok(())
     }
 
     /// Rolls out in one environment what serves in another. The answer is durable.
@@ -195,7 +201,11 @@ fn environments(manifest: &Manifest) -> String {
     manifest.environments().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn artifact_path(spec: &Spec, directory: &std::path::Path, asked: Option<PathBuf>) -> Result<PathBuf, Refusal> {
+fn artifact_path(
+    spec: &Spec,
+    directory: &std::path::Path,
+    asked: Option<PathBuf>,
+) -> Result<PathBuf, Refusal> {
     let path = match (asked, &spec.artifact) {
         (Some(asked), _) => asked,
         (None, Some(declared)) => directory.join(declared),

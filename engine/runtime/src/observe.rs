@@ -14,7 +14,7 @@ use ship::{Counts, EpochTally, GroupState, Observation, Rollout};
 pub(crate) struct View {
     pub(crate) seen: Arc<Seen>,
     pub(crate) reachable: bool,
-    /// The generation that the fleet confirmed, by what was seen or by its answer.
+    /// The generation that the fleet confirmed to this control by its answer.
     pub(crate) in_force: Generation,
 }
 

@@ -20,7 +20,11 @@ pub(crate) struct Order {
 ///
 /// # Errors
 /// When an artifact that should run is not in the store: a wanted state without it would stop what runs.
-pub(crate) fn order(world: &World, artifacts: &dyn Artifacts, secrets: &dyn Secrets) -> Result<Order, String> {
+pub(crate) fn order(
+    world: &World,
+    artifacts: &dyn Artifacts,
+    secrets: &dyn Secrets,
+) -> Result<Order, String> {
     let mut order = Order {
         wanted: Wanted { generation: world.generation, groups: Vec::new(), splits: Vec::new() },
         secrets: SecretValues::default(),
@@ -43,7 +47,11 @@ pub(crate) fn order(world: &World, artifacts: &dyn Artifacts, secrets: &dyn Secr
                 place: place.clone(),
                 route: spec.route.clone(),
                 epoch: serving.epoch,
-                shares: serving.shares.into_iter().map(|(release, weight)| Share { release, weight }).collect(),
+                shares: serving
+                    .shares
+                    .into_iter()
+                    .map(|(release, weight)| Share { release, weight })
+                    .collect(),
             });
         }
     }
@@ -77,7 +85,9 @@ impl Order {
                 Ok(value) => {
                     values.insert(variable.clone(), value);
                 }
-                Err(error) => self.warnings.push(format!("{id} cannot start new replicas: {variable}: {error}")),
+                Err(error) => {
+                    self.warnings.push(format!("{id} cannot start new replicas: {variable}: {error}"))
+                }
             }
         }
         if !values.is_empty() {

@@ -1,0 +1,11 @@
+//! Control in a simulated world: what it promises, told as stories. Does not test the rules themselves (`core/`).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed helper fails its test")]
+
+mod support;
+
+mod crashes;
+mod deploys;
+mod faults;
+mod fleet;
+mod journal;
