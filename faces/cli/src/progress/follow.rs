@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use model::{Place, ReleaseNumber, RolloutNumber};
-use views::{PlaceStatus, RolloutStatus};
+use views::RolloutStatus;
 
 use super::screen::Screen;
 use crate::context::Context;
@@ -68,11 +68,11 @@ pub(crate) async fn follow(
                 };
                 if rollout.number == number {
                     screen.show(seen, rollout, status.at);
-                    if rollout.report.is_some() {
+                    if rollout.report.is_some() || last.is_none() {
                         last = Some(Box::new(rollout.clone()));
                     }
                 }
-                if let Some(end) = end(seen, rollout, number, &last) {
+                if let Some(end) = end(rollout, number, &last) {
                     return Ok(end);
                 }
             }
@@ -99,17 +99,14 @@ pub(crate) async fn follow(
     }
 }
 
-fn end(
-    place: &PlaceStatus,
-    rollout: &RolloutStatus,
-    number: RolloutNumber,
-    last: &Option<Box<RolloutStatus>>,
-) -> Option<End> {
+/// Whether it has ended or stands still; `last` is how it was last seen with its evidence.
+fn end(rollout: &RolloutStatus, number: RolloutNumber, last: &Option<Box<RolloutStatus>>) -> Option<End> {
     if rollout.number != number {
-        return Some(match place.serving {
-            // Control was away while it ended, and nothing has begun since.
-            Some(serving) if rollout.number < number => End::Serves(serving),
-            _ => End::Overtaken(rollout.number),
+        // The next one began between two looks. It says what had served by then.
+        let wanted = last.as_ref().map(|last| last.to);
+        return Some(match wanted.filter(|wanted| rollout.from == Some(*wanted)) {
+            Some(served) => End::Serves(served),
+            None => End::Overtaken(rollout.number),
         });
     }
     match rollout.phase.as_str() {
@@ -125,5 +122,68 @@ fn end(
             inconclusive: rollout.reason.as_ref().is_some_and(|reason| reason.starts_with("inconclusive")),
         }),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn rollout(number: u64, from: u64, to: u64, phase: &str, reason: Option<&str>) -> RolloutStatus {
+        serde_json::from_value(json!({
+            "number": number, "from": from, "to": to, "cause": "deploy", "strategy": "canary", "phase": phase,
+            "reason": reason, "step": 0, "steps": 1, "weight": 0, "startedAt": "2026-01-01T00:00:00Z",
+            "phaseSince": "2026-01-01T00:00:00Z", "ended": false, "report": null,
+        }))
+        .unwrap()
+    }
+
+    fn ends(seen: &RolloutStatus, last: Option<RolloutStatus>) -> Option<End> {
+        end(seen, RolloutNumber(3), &last.map(Box::new))
+    }
+
+    #[test]
+    fn a_rollout_under_way_has_no_end() {
+        for phase in ["progressing", "rollingBack"] {
+            assert_eq!(ends(&rollout(3, 1, 2, phase, None), None), None, "{phase}");
+        }
+    }
+
+    #[test]
+    fn a_rollout_ends_with_the_release_that_serves() {
+        for phase in ["promoted", "completed"] {
+            let end = ends(&rollout(3, 1, 2, phase, None), None);
+            assert_eq!(end, Some(End::Serves(ReleaseNumber(2))), "{phase}");
+        }
+        let back = ends(&rollout(3, 1, 2, "rolledBack", Some("judge: worse")), None);
+        let expected = End::Back {
+            from: ReleaseNumber(2),
+            to: Some(ReleaseNumber(1)),
+            reason: "judge: worse".to_owned(),
+            last: None,
+        };
+        assert_eq!(back, Some(expected));
+    }
+
+    #[test]
+    fn a_pause_for_want_of_evidence_is_told_from_one_that_was_asked_for() {
+        for (reason, expected) in [("inconclusive: no data", true), ("an operator paused it", false)] {
+            let Some(End::Paused { inconclusive, .. }) =
+                ends(&rollout(3, 1, 2, "paused", Some(reason)), None)
+            else {
+                panic!("{reason}");
+            };
+            assert_eq!(inconclusive, expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_rollout_that_was_overtaken_succeeded_when_the_next_one_starts_from_it() {
+        let last = || Some(rollout(3, 1, 2, "progressing", None));
+        assert_eq!(ends(&rollout(4, 2, 5, "progressing", None), last()), Some(End::Serves(ReleaseNumber(2))));
+        let overtaken = Some(End::Overtaken(RolloutNumber(4)));
+        assert_eq!(ends(&rollout(4, 1, 5, "progressing", None), last()), overtaken);
+        assert_eq!(ends(&rollout(4, 2, 5, "progressing", None), None), overtaken);
     }
 }

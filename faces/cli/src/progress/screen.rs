@@ -2,6 +2,7 @@
 //! not live here: the words.
 
 use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use model::Timestamp;
 use serde_json::json;
@@ -10,11 +11,14 @@ use views::{PlaceStatus, RolloutStatus};
 use super::view::{self, Key};
 use crate::printer::Printer;
 
+/// After so long a smaller change is told in a file, too.
+const LULL: Duration = Duration::from_secs(5);
+
 /// Shows a rollout's progress.
 pub(super) struct Screen<'a> {
     printer: &'a Printer,
     drawn: Cell<usize>,
-    last: Option<Key>,
+    last: Option<(Key, String, Instant)>,
 }
 
 impl<'a> Screen<'a> {
@@ -27,11 +31,15 @@ impl<'a> Screen<'a> {
             self.redraw(&view::lines(place, rollout, at));
             return;
         }
-        let key = view::key(place, rollout);
-        if self.last.as_ref() == Some(&key) {
+        let (key, line) = (view::key(place, rollout), view::line(rollout));
+        let told = self
+            .last
+            .as_ref()
+            .is_some_and(|(last, text, at)| *last == key && (*text == line || at.elapsed() < LULL));
+        if told {
             return;
         }
-        self.last = Some(key);
+        self.last = Some((key, line.clone(), Instant::now()));
         if self.printer.is_json() {
             let releases: Vec<_> = place.releases.iter().map(|r| {
                 json!({"release": r.release, "weight": r.weight, "wanted": r.wanted, "ready": r.ready})
@@ -44,7 +52,7 @@ impl<'a> Screen<'a> {
                 "releases": releases,
             }));
         } else {
-            self.printer.talk(&view::line(rollout));
+            self.printer.talk(&line);
         }
     }
 

@@ -5,12 +5,15 @@ use views::{PlaceStatus, RolloutStatus};
 
 use crate::words;
 
-/// What has to change for a new line in a file. Counts grow all the time and are left out.
+/// What has to change for a new line in a file at once. Counts grow all the time and are left out, and so is what
+/// stands in brackets: a replica that is not ready in its first moments is no news.
 pub(crate) type Key = (String, u32, Weight, Vec<(u64, u32, u32)>, String);
 
 pub(crate) fn key(place: &PlaceStatus, rollout: &RolloutStatus) -> Key {
     let replicas = place.releases.iter().map(|r| (r.release.0, r.ready, r.wanted)).collect();
-    (rollout.phase.clone(), rollout.step, rollout.weight, replicas, doing(rollout, None))
+    let mut doing = doing(rollout, None);
+    doing.truncate(doing.find(" (").unwrap_or(doing.len()));
+    (rollout.phase.clone(), rollout.step, rollout.weight, replicas, doing)
 }
 
 /// The rollout on several lines.

@@ -138,7 +138,7 @@ fn went_back(
     let Back { from, to, reason, last } = back;
     let data = json!({
         "outcome": "rolledBack", "place": place, "from": from, "to": to, "reason": reason,
-        "evidence": last.as_ref().and_then(|last| Some(&last.report.as_ref()?.evidence)),
+        "evidenceLastSeen": last.as_ref().and_then(|last| Some(&last.report.as_ref()?.evidence)),
         "seconds": seconds(took),
     });
     let serves = to.map_or_else(
@@ -149,7 +149,9 @@ fn went_back(
         tell(context, &data, &format!("{serves} at {place}, after {}", words::duration(took)));
         return Ok(Done::Well);
     }
-    let evidence: Vec<String> = last.iter().flat_map(|last| progress::evidence(last)).collect();
+    // The judge's words hold the evidence that decided; what was seen last before that was less.
+    let last = last.iter().filter(|_| !reason.starts_with("judge:"));
+    let evidence: Vec<String> = last.flat_map(|last| progress::evidence(last)).collect();
     let evidence = evidence.iter().map(|line| format!("\n  evidence {line}")).collect::<String>();
     let what = format!("release {from} was rolled back at {place}: {reason}{evidence}");
     let instead = format!(
