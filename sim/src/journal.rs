@@ -1,6 +1,7 @@
 //! A journal in memory, with the faults that disks and power supplies have.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ports::journal::{Entry, Error};
 use tokio::sync::watch;
@@ -22,6 +23,7 @@ struct Store {
     failures: u32,
     attempts: u64,
     crash: Option<(usize, Crash)>,
+    delay: Duration,
 }
 
 /// On which side of a durable write the power goes out.
@@ -67,6 +69,11 @@ impl Journal {
     /// Lets the next `times` appends fail; zero heals it.
     pub fn fail(&self, times: u32) {
         locked(&self.store).failures = times;
+    }
+
+    /// Lets every append take this long from now on.
+    pub fn slow_down(&self, delay: Duration) {
+        locked(&self.store).delay = delay;
     }
 
     /// Lets the append of unit number `unit` (from 1) never answer.
@@ -120,6 +127,10 @@ impl Store {
 
 impl ports::Journal for Journal {
     async fn append(&self, entries: Vec<Entry>) -> Result<(), Error> {
+        let delay = locked(&self.store).delay;
+        if delay > Duration::ZERO {
+            tokio::time::sleep(delay).await;
+        }
         if self.write(entries)? {
             self.crashed.send_replace(true);
             std::future::pending::<()>().await;

@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::draft;
 use crate::engine::{self, Engine};
-use crate::handle::{Error, Handle, Message, Snapshot};
+use crate::handle::{Asked, Error, Handle, Message, Snapshot};
 use crate::observe::View;
 use crate::request::Answer;
 use crate::wanted;
@@ -167,8 +167,10 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         loop {
             tokio::select! {
                 message = inbox.recv() => match message {
-                    Some(Message::Command { command, actor, reason, reply }) => {
+                    Some(Message::Command(asked)) => {
+                        let Asked { command, actor, reason, reply, not_swept } = *asked;
                         let answer = self.command(command, &actor, reason.as_deref()).await;
+                        drop(not_swept);
                         // Whoever asked may have gone away; what was asked is done all the same.
                         let _ = reply.send(answer);
                     }

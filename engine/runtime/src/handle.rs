@@ -11,7 +11,7 @@ use model::{EnvironmentName, Place, Spec, Timestamp};
 use ports::fleet::Seen;
 use ports::{Artifacts, Secrets};
 use ship::Report;
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
 
 use crate::request::{Answer, Deploy, Operate, Operation, Rollback, Ship};
 
@@ -53,8 +53,17 @@ pub struct Snapshot {
 }
 
 pub(crate) enum Message {
-    Command { command: Command, actor: String, reason: Option<String>, reply: Reply<Answer> },
+    Command(Box<Asked>),
     Stop { actor: String, reason: Option<String>, reply: Reply<()> },
+}
+
+pub(crate) struct Asked {
+    pub(crate) command: Command,
+    pub(crate) actor: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) reply: Reply<Answer>,
+    /// Keeps the store from being swept until the command is recorded, even if whoever asked has gone away.
+    pub(crate) not_swept: Option<OwnedMutexGuard<()>>,
 }
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
@@ -90,7 +99,7 @@ impl Handle {
         self.check_secrets(spec.secrets.clone()).await?;
         let path = artifact_path(spec, &request.directory, request.artifact)?;
 
-        let _not_swept = self.storing.lock().await;
+        let not_swept = self.storing.clone().lock_owned().await;
         let store = self.artifacts.clone();
         let artifact = tokio::task::spawn_blocking(move || store.put(&path))
             .await
@@ -101,7 +110,7 @@ impl Handle {
             specs: manifest.specs().clone(),
             environment,
         };
-        self.send(command, request.actor, request.reason).await
+        self.send_storing(command, request.actor, request.reason, Some(not_swept)).await
     }
 
     /// References are looked up where reading a file may block.
@@ -165,8 +174,19 @@ impl Handle {
     }
 
     async fn send(&self, command: Command, actor: String, reason: Option<String>) -> Result<Answer, Error> {
+        self.send_storing(command, actor, reason, None).await
+    }
+
+    async fn send_storing(
+        &self,
+        command: Command,
+        actor: String,
+        reason: Option<String>,
+        not_swept: Option<OwnedMutexGuard<()>>,
+    ) -> Result<Answer, Error> {
         let (reply, answer) = oneshot::channel();
-        self.deliver(Message::Command { command, actor, reason, reply }).await?;
+        let asked = Asked { command, actor, reason, reply, not_swept };
+        self.deliver(Message::Command(Box::new(asked))).await?;
         answer.await.map_err(|_| stopped())?
     }
 

@@ -172,13 +172,19 @@ async fn a_sweep_keeps_what_is_kept_and_what_is_just_being_stored() {
         scene.until(|snapshot| phase(snapshot) == Some(Phase::Completed)).await;
     }
     let other = direct.replace("service: shop", "service: other\nroute: { hosts: [other.test] }");
-    let (a, b) = (scene.handle(), scene.handle());
-    let newest = build(lifecycle_kept() + 1);
-    let (a, b) = tokio::join!(a.deploy(deploy(&direct, &newest)), b.deploy(deploy(&other, "concurrent")));
-    a.unwrap();
-    b.unwrap();
+    // Both askers go away when their artifacts are stored and nothing is recorded yet.
+    scene.journal.slow_down(Duration::from_secs(2));
+    for (manifest, build) in [(&direct, build(lifecycle_kept() + 1)), (&other, "concurrent".to_owned())] {
+        let (handle, stored) = (scene.handle(), Artifacts::digest_of(&path(&build)));
+        let asked = deploy(manifest, &build);
+        let asking = tokio::spawn(async move { handle.deploy(asked).await });
+        scene.until(|_| scene.artifacts.held().contains(&stored)).await;
+        scene.pass(Duration::from_millis(100)).await;
+        asking.abort();
+    }
     let oldest = Artifacts::digest_of(&path("build-1"));
     scene.until(|_| !scene.artifacts.held().contains(&oldest)).await;
+    scene.until(|snapshot| snapshot.world.services.len() == 2).await;
     let expected: BTreeSet<_> = (2..=lifecycle_kept() + 1)
         .map(|n| Artifacts::digest_of(&path(&build(n))))
         .chain([Artifacts::digest_of(&path("concurrent"))])
