@@ -116,7 +116,13 @@ pub fn status(
     lanes.map(|(place, lane)| place_status(world, seen, place, lane, reports.get(place))).collect()
 }
 
-fn place_status(world: &World, seen: &Seen, place: &Place, lane: &Lane, report: Option<&Report>) -> PlaceStatus {
+fn place_status(
+    world: &World,
+    seen: &Seen,
+    place: &Place,
+    lane: &Lane,
+    report: Option<&Report>,
+) -> PlaceStatus {
     let serving = world.serving(place);
     let route = serving.as_ref().and_then(|s| s.route_of).and_then(|of| world.spec(place, of));
     let share = |number: ReleaseNumber| {
