@@ -99,6 +99,20 @@ async fn a_release_that_is_never_ready_goes_back_at_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_abort_and_the_shift_back_are_one_append() {
+    let scene = Scene::start(100).await;
+    scene.served("one").await;
+    scene.deploy("two").await.unwrap();
+    scene.until(|_| scene.fleet.served_by(2) > 0).await;
+    scene.operate(runtime::Operation::Abort).await.unwrap();
+    let begun = scene.records().into_iter().find(|it| it.kind == "rollout.rollbackBegun").unwrap();
+    let unit: Vec<String> = scene.journal.unit_of(begun.seq).iter().map(|it| record(it).kind).collect();
+    assert!(unit.contains(&"rollout.shifted".to_owned()), "{unit:?}");
+    scene.until(rolled_back).await;
+    scene.is_sound();
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_operator_takes_a_completed_release_back() {
     let scene = Scene::start(100).await;
     scene.served("one").await;
