@@ -65,6 +65,11 @@ fn show(context: &Context<'_>, status: &Status) {
         printer.json(status);
         return;
     }
+    let chosen = context.common.service.is_some() || context.environment().is_some();
+    if chosen && status.places.is_empty() {
+        printer.data("nothing was ever deployed there; `shipshape status` alone shows everything");
+        return;
+    }
     for line in overview::lines(status) {
         printer.data(&overview::painted(printer, &line));
     }
