@@ -206,7 +206,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
                 // report any generation.
                 let pushed = self.pushed.as_ref().filter(|(instance, _)| *instance == seen.instance);
                 let in_force = pushed.map_or(Generation::default(), |(_, generation)| *generation);
-                self.view = View { in_force, reachable: true, seen };
+                self.view.look(seen, in_force, self.clock.now());
             }
             None => self.view.reachable = false,
         }
