@@ -184,14 +184,3 @@ async fn an_address_in_use_is_refused() {
     let config = proxy::Config::new(gateway.listen_address());
     assert!(matches!(proxy::Gateway::start(config), Err(proxy::Error::Listen { .. })));
 }
-
-#[test]
-fn every_code_has_its_page() {
-    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let source = std::fs::read_to_string(here.join("src/error.rs")).unwrap();
-    let codes: Vec<&str> = source.split('"').filter(|text| text.starts_with("SHP-GW-")).collect();
-    assert!(codes.len() > 10);
-    for code in codes {
-        assert!(here.join("../../docs/errors").join(format!("{code}.md")).is_file(), "{code} has no page");
-    }
-}

@@ -71,10 +71,14 @@ const ROWS: &[Row] = &[
             "process",
             "agent",
             "api",
-            "load",
-            "shop",
+            "demo",
         ],
-        "the command line is the API's client and starts the two processes; the demo brings its own service",
+        "the command line is the API's client and starts the two processes",
+    ),
+    row(
+        "demo",
+        &["model", "ship", "load"],
+        "the demo runs the binary as any user would and knows the bound that it compares with; nothing knows the demo",
     ),
     row("shipshape", ANYTHING, "the one binary wires everything"),
     row(
