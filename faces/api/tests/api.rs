@@ -131,20 +131,20 @@ async fn what_cannot_be_shipped_is_told_apart() {
     assert_eq!((problem.status, problem.code.as_str()), (422, "SHP-API-MANIFEST"));
     assert!(problem.error.contains("shipshape.yaml:2:1"), "{problem:?}");
     let mut missing = deploy(&stage, MANIFEST, "one", "staging");
-    missing.artifact = Some("/nowhere/shop".into());
+    missing.artifact = Some("/".into());
     let problem = said(stage.client.deploy(&missing).await);
     assert_eq!((problem.status, problem.code.as_str()), (422, "SHP-API-ARTIFACT"));
-    assert!(problem.error.contains("/nowhere/shop"), "{problem:?}");
+    assert!(problem.error.contains("/ has no name"), "{problem:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_unavailable_and_changes_nothing() {
     let stage = Stage::set().await;
-    stage.journal.full.store(true, std::sync::atomic::Ordering::SeqCst);
+    stage.journal.fail(u32::MAX);
     let problem = said(stage.client.deploy(&deploy(&stage, MANIFEST, "one", "staging")).await);
     assert_eq!((problem.status, problem.code.as_str()), (503, "SHP-API-UNAVAILABLE"));
-    assert!(problem.error.contains("the disk is full"), "{problem:?}");
-    stage.journal.full.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert!(problem.error.contains("no space left on the simulated disk"), "{problem:?}");
+    stage.journal.fail(0);
     deployed(&stage, "one", "staging", 1).await;
 }
 
@@ -238,10 +238,10 @@ async fn output_is_followed_until_control_leaves() {
 async fn stopping_ends_control_and_its_socket() {
     let mut stage = Stage::set().await;
     let stop = Stop { actor: "ada".to_owned(), reason: Some("moving".to_owned()) };
-    stage.fleet.reachable.store(false, std::sync::atomic::Ordering::SeqCst);
+    stage.fleet.set_reachable(false);
     let problem = said(stage.client.stop(&stop).await);
     assert_eq!((problem.status, problem.code.as_str()), (503, "SHP-API-UNAVAILABLE"));
-    stage.fleet.reachable.store(true, std::sync::atomic::Ordering::SeqCst);
+    stage.fleet.set_reachable(true);
     stage.client.stop(&stop).await.unwrap();
     stage.ended().await;
     let error = stage.client.health().await.unwrap_err();

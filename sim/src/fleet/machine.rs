@@ -14,6 +14,8 @@ use super::{Behaviour, Start, TICK};
 
 /// Deaths after which replicas count as dying again and again.
 const CRASH_LOOP: u32 = 3;
+/// Where its gateway claims to listen; nobody does.
+const GATEWAY: &str = "127.0.0.1:8080";
 /// How long requests take that are served.
 const LATENCY: Duration = Duration::from_millis(5);
 
@@ -177,7 +179,7 @@ impl Machine {
             groups: self.groups.iter().map(|(id, replicas)| group_seen(id, replicas)).collect(),
             tallies: self.tallies.values().cloned().collect(),
             warnings: vec![],
-            gateway: None,
+            gateway: Some(GATEWAY.to_owned()),
         }
     }
 
