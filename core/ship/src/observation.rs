@@ -19,7 +19,7 @@ pub struct Observation {
     pub instance: String,
     /// Cumulative counts for each epoch. Those of epochs before the rollout do no harm.
     pub tallies: Vec<EpochTally>,
-    /// Cumulative latencies of the new release over the epochs that [`crate::rollout::Book::covers`]: it may have
+    /// Cumulative latencies of the new release over the epochs that [`crate::book::Book::covers`]: it may have
     /// served here before.
     pub candidate_latency: Histogram,
 }

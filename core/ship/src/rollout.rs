@@ -1,13 +1,10 @@
 //! The state of a rollout, moved by events alone.
 
-use std::collections::BTreeMap;
-
 use model::strategy::{Kind, Step, Strategy};
 use model::{Epoch, ReleaseNumber, RolloutNumber, Timestamp, Weight};
 
+use crate::book::Book;
 use crate::event::{Cause, Event, PauseReason, RollbackReason};
-use crate::judge::Stretch;
-use crate::observation::{Counts, EpochTally};
 use crate::rules;
 use crate::transitions;
 
@@ -104,76 +101,6 @@ pub struct IllegalEvent {
     pub event: &'static str,
 }
 
-/// Counts by epoch, added up over the lives of the counter.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Book {
-    weights: BTreeMap<Epoch, Weight>,
-    pages: BTreeMap<(String, Epoch), EpochTally>,
-}
-
-impl Book {
-    /// Takes cumulative counts into account; counts of epochs that are not this rollout's are left out.
-    pub fn enter(&mut self, instance: &str, tallies: &[EpochTally]) {
-        let Self { weights, pages } = self;
-        for tally in tallies.iter().filter(|tally| weights.contains_key(&tally.epoch)) {
-            pages.insert((instance.to_owned(), tally.epoch), *tally);
-        }
-    }
-
-    /// Those of `tallies` that would change the book.
-    pub fn news(&self, instance: &str, tallies: &[EpochTally]) -> Vec<EpochTally> {
-        tallies
-            .iter()
-            .filter(|tally| self.covers(tally.epoch))
-            .filter(|tally| {
-                let known = self.pages.get(&(instance.to_owned(), tally.epoch));
-                let empty = tally.candidate == Counts::default() && tally.stable == Counts::default();
-                known.is_none_or(|known| known != *tally) && !(known.is_none() && empty)
-            })
-            .copied()
-            .collect()
-    }
-
-    /// Whether an epoch is one of this rollout's.
-    pub fn covers(&self, epoch: Epoch) -> bool {
-        self.weights.contains_key(&epoch)
-    }
-
-    /// What the judge looks at: counts by weight.
-    pub fn stretches(&self) -> Vec<Stretch> {
-        let mut by_weight: BTreeMap<Weight, (Counts, Counts)> = BTreeMap::new();
-        for ((_, epoch), tally) in &self.pages {
-            if let Some(weight) = self.weights.get(epoch) {
-                let sum = by_weight.entry(*weight).or_default();
-                *sum = (sum.0.plus(tally.candidate), sum.1.plus(tally.stable));
-            }
-        }
-        by_weight
-            .into_iter()
-            .map(|(weight, (candidate, stable))| Stretch { weight: weight.fraction(), candidate, stable })
-            .collect()
-    }
-
-    /// Of the new release in one life of the counter: never less than before.
-    pub fn candidate_by(&self, instance: &str) -> Counts {
-        let pages = self.pages.iter().filter(|((life, _), _)| life == instance);
-        pages.fold(Counts::default(), |sum, (_, tally)| sum.plus(tally.candidate))
-    }
-
-    /// Of the new release in one epoch.
-    pub fn candidate_in(&self, epoch: Epoch) -> Counts {
-        let pages = self.pages.iter().filter(|((_, e), _)| *e == epoch);
-        pages.fold(Counts::default(), |sum, (_, tally)| sum.plus(tally.candidate))
-    }
-
-    /// Of both releases in the whole rollout: `(candidate, stable)`.
-    pub fn totals(&self) -> (Counts, Counts) {
-        self.pages.values().fold((Counts::default(), Counts::default()), |(candidate, stable), tally| {
-            (candidate.plus(tally.candidate), stable.plus(tally.stable))
-        })
-    }
-}
-
 impl Rollout {
     /// The rollout that a [`Event::Started`] begins, at a place whose traffic is in `epoch`. `None` for another event.
     pub fn begin(event: &Event, epoch: Epoch, at: Timestamp) -> Option<Self> {
@@ -266,7 +193,7 @@ impl Rollout {
             self.rules.iter_mut().for_each(|rule| rule.begin(at));
         }
         (self.weight, self.epoch) = (weight, epoch);
-        self.book.weights.insert(epoch, weight);
+        self.book.open(epoch, weight);
         self.progressed_at = at;
     }
 

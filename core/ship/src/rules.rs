@@ -3,6 +3,8 @@
 //! Two things are deliberately different: a rule without data is inconclusive, never successful, and a measurement
 //! that cannot be taken never rolls back: it pauses.
 
+use std::time::Duration;
+
 use model::Timestamp;
 use model::latency::Histogram;
 use model::strategy::{Metric, Source};
@@ -11,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::observation::Counts;
 
 /// How long after a measurement that could not be taken the next one is tried, at most.
-pub const ERROR_RETRY: std::time::Duration = std::time::Duration::from_secs(10);
+pub const ERROR_RETRY: Duration = Duration::from_secs(10);
 
 /// One measurement of one rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -124,13 +126,18 @@ impl State {
         self.errors_in_a_row = 0;
     }
 
-    /// When the next measurement is due; `None` when the rule has all it wants.
-    pub fn due(&self, metric: &Metric) -> Option<Timestamp> {
+    /// Whether more measurements in a row could not be taken than the rule bears; one when it bears any number.
+    pub fn has_failed_to_measure(&self, metric: &Metric) -> bool {
+        self.errors_in_a_row > metric.consecutive_error_limit.unwrap_or(0)
+    }
+
+    /// When the next measurement is due, at least `shortest` after the last one; `None` when the rule has all it wants.
+    pub fn due(&self, metric: &Metric, shortest: Duration) -> Option<Timestamp> {
         if metric.count.is_some_and(|count| self.taken >= count) {
             return None;
         }
         let wait = if self.last_was_error { metric.interval.min(ERROR_RETRY) } else { metric.interval };
-        Some(self.last_at.after(wait))
+        Some(self.last_at.after(wait.max(shortest)))
     }
 
     /// What the rule says so far.

@@ -5,17 +5,18 @@ use std::time::Duration;
 use model::strategy::Promotion;
 use model::{Timestamp, Weight};
 
+use crate::book::Book;
 use crate::decide::Command;
 use crate::event::{PauseReason, RollbackReason};
 use crate::judge;
 use crate::observation::{Counts, Observation};
 use crate::report::{Evidence, Level, RuleEvidence};
-use crate::rollout::{Book, Phase, Rollout};
+use crate::rollout::{Phase, Rollout};
 use crate::rules::{self, Reading, Verdict};
 
 /// How often growing counts are written down while a rollout moves; a verdict is written down at once.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
-/// The same while it is paused, which may be for days.
+/// The same while it is paused, which may be for days; rules measure no more often then either.
 const MEASURE_EVERY_PAUSED: Duration = Duration::from_secs(30);
 
 /// What watching found.
@@ -89,9 +90,13 @@ fn measure_rules(
         counts: book.candidate_by(&seen.instance),
         latency: seen.candidate_latency.clone(),
     });
+    let paused = matches!(rollout.phase, Phase::Paused(_));
+    let shortest = if paused { MEASURE_EVERY_PAUSED } else { Duration::ZERO };
     let mut commands = Vec::new();
     for (index, (metric, state)) in rollout.strategy.analysis.metrics.iter().zip(states).enumerate() {
-        if state.due(metric).is_some_and(|due| at >= due) {
+        // An agent that is away may stay so for days: after the verdict, further errors say nothing new.
+        let is_told = reading.is_none() && state.has_failed_to_measure(metric);
+        if !is_told && state.due(metric, shortest).is_some_and(|due| at >= due) {
             let seconds = at.since(state.read_at).as_secs_f64();
             let index = u32::try_from(index).unwrap_or(u32::MAX);
             let measurement = rules::measure(index, metric, state, reading.as_ref(), seconds);

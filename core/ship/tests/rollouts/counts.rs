@@ -1,7 +1,7 @@
 //! Counting: epochs, lives of the counter, and what is written down when.
 
 use model::{Epoch, Weight};
-use ship::rollout::Book;
+use ship::book::Book;
 use ship::{Command, Counts, EpochTally, Event};
 
 use super::support::{Scene, canary, given, hold, hold_for, seen, to};
@@ -28,6 +28,18 @@ fn counts_of_two_lives_of_the_agent_add_up() {
     let stretches = scene.rollout.book.stretches();
     assert_eq!(stretches.len(), 1);
     assert_eq!((stretches[0].weight, stretches[0].candidate), (0.1, evidence.candidate));
+}
+
+#[test]
+fn many_lives_of_the_agent_take_no_more_room_than_two() {
+    let mut scene = at_ten_percent();
+    for life in 1..=50 {
+        scene = scene.when(seen().after(1).agent_restarted().candidate(10, 0).stable(90, 1));
+        assert_eq!(scene.report.evidence.candidate, Counts { requests: 10 * life, errors: 0 });
+        assert_eq!(scene.report.evidence.stable, Counts { requests: 90 * life, errors: life });
+        assert_eq!(scene.rollout.book.candidate_by(&scene.seen.instance), Counts { requests: 10, errors: 0 });
+    }
+    assert_eq!(scene.rollout.book.pages(), 2);
 }
 
 #[test]

@@ -58,7 +58,23 @@ fn failure_limit_minus_one_never_fails() {
 
 #[test]
 fn a_rule_rolls_back_while_the_rollout_is_paused() {
-    watched_by(rule()).when(seen().after(10).candidate(10, 10)).then(["back: rule", "0%", "rolledBack"]);
+    watched_by(rule()).when(seen().after(30).candidate(10, 10)).then(["back: rule", "0%", "rolledBack"]);
+}
+
+#[test]
+fn a_paused_rollout_is_measured_every_thirty_seconds_or_at_a_longer_interval() {
+    for (interval, every) in [(10, 30), (60, 60)] {
+        let metric = Metric { interval: Duration::from_secs(interval), ..rule() };
+        let mut scene = watched_by(metric);
+        for _ in 0..3 {
+            scene = scene.when(seen().after(every - 1).candidate(100, 0));
+            assert_eq!(outcomes(&scene), [], "every {every} s");
+            scene = scene.when(seen().after(1));
+            assert_eq!(outcomes(&scene), [Outcome::Successful], "every {every} s");
+        }
+        let scene = scene.when(seen().after(29).unreachable());
+        assert_eq!(outcomes(&scene), [], "nor is an error tried again sooner");
+    }
 }
 
 #[test]
@@ -111,6 +127,24 @@ fn the_fifth_error_in_a_row_pauses_and_never_rolls_back() {
         scene = scene.when(seen().after(10)).then([]);
     }
     scene.is("paused");
+}
+
+#[test]
+fn an_agent_that_is_away_for_days_costs_no_more_errors_than_make_a_verdict() {
+    for (limit, most) in [(Some(4), 5), (Some(0), 1), (None, 1)] {
+        let metric = Metric { consecutive_error_limit: limit, ..rule() };
+        for scene in [moving_by(metric.clone()), watched_by(metric)] {
+            let mut scene = scene.when(seen().unreachable());
+            let mut written = 0;
+            for _ in 0..1_000 {
+                scene = scene.when(seen().after(60));
+                written += outcomes(&scene).len();
+            }
+            assert_eq!(written, most, "{limit:?}");
+            let scene = scene.when(seen().reachable_again().candidate(100, 0));
+            assert_eq!(outcomes(&scene), [Outcome::Successful], "and then it is measured at once");
+        }
+    }
 }
 
 #[test]
@@ -202,7 +236,7 @@ fn a_rule_begins_to_watch_with_the_first_shift() {
 fn a_rule_does_not_see_requests_from_before_the_rollout() {
     let mut scene = given(canary([to(50), hold()]).promptly().without_judge().ruled_by(rule()));
     scene.sees(&seen().candidate(1_000, 1_000));
-    let scene = scene.when(seen()).when(seen().after(10).candidate(100, 1)).is("paused");
+    let scene = scene.when(seen()).when(seen().after(30).candidate(100, 1)).is("paused");
     assert_eq!(scene.rollout.rules[0].last_value, Some(0.01));
 }
 
@@ -215,10 +249,11 @@ fn a_gateway_that_forgets_an_old_epoch_takes_nothing_back() {
     let mut scene =
         given(canary([to(25), hold(), to(50), hold()]).promptly().without_judge().ruled_by(rule()))
             .when(seen())
-            .when(seen().after(10).candidate(1_000, 0))
+            .when(seen().after(30).candidate(1_000, 0))
             .operator(ship::Command::Promote { full: false });
+    assert_eq!(scene.rollout.rules[0].taken, 1);
     scene.seen.tallies.clear();
-    let scene = scene.when(seen().after(10).candidate(100, 4));
+    let scene = scene.when(seen().after(30).candidate(100, 4));
     assert_eq!(scene.rollout.rules[0].last_value, Some(0.04));
 }
 
