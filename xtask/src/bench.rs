@@ -21,6 +21,11 @@ pub(crate) struct Benchmark {
 
 const BENCHMARKS: &[Benchmark] = &[
     Benchmark {
+        name: "gateway",
+        package: "proxy",
+        measures: "requests per second, p99 and memory of the gateway on one core, over nginx; beside HAProxy",
+    },
+    Benchmark {
         name: "judge",
         package: "ship",
         measures: "mean requests to the verdict, over the lower bound for a test with the same error rates",
