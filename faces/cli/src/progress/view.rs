@@ -28,7 +28,9 @@ pub(crate) fn lines(place: &PlaceStatus, rollout: &RolloutStatus, at: Timestamp)
         }
         rows.extend(evidence(rollout).into_iter().map(|line| row("evidence", line)));
     }
-    rows.push(row("now", doing(rollout, Some(at))));
+    // Why it was taken back follows as the error; twice would be in its way.
+    let now = if rollout.ended { phase(&rollout.phase).to_owned() } else { doing(rollout, Some(at)) };
+    rows.push(row("now", now));
     let lines = std::iter::once(title(place, rollout)).chain(words::table(&rows, "  "));
     lines.map(|line| words::plain(&line)).collect()
 }
@@ -36,7 +38,7 @@ pub(crate) fn lines(place: &PlaceStatus, rollout: &RolloutStatus, at: Timestamp)
 /// The rollout on one line.
 pub(crate) fn line(rollout: &RolloutStatus) -> String {
     if rollout.ended {
-        return words::plain(&doing(rollout, None));
+        return words::plain(phase(&rollout.phase));
     }
     let counts = rollout.report.as_ref().map(|report| &report.evidence.candidate);
     let counts = counts.filter(|counts| counts.requests > 0);

@@ -49,10 +49,13 @@ pub(crate) async fn stop(context: &Context<'_>, reason: Option<String>) -> Resul
         order(context, &agent, control_process.is_some(), reason).await?;
     }
     if let Some(control) = control_process.as_ref().filter(|_| agent_process.is_none()) {
-        context.printer.warning("the agent is not running: control is stopped alone, replicas may be left");
         control.terminate();
     }
     gone(context, &agent, agent_process.as_ref(), control_process.as_ref()).await?;
+    if agent_process.is_none() {
+        return Err(Failure::new("control is stopped, but the agent was not running: replicas may be left")
+            .instead("`shipshape up`, then `shipshape down`, drains and stops them"));
+    }
     Ok(told(context, "everything is stopped", since))
 }
 

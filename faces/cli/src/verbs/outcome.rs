@@ -149,11 +149,8 @@ fn went_back(
         tell(context, &data, &format!("{serves} at {place}, after {}", words::duration(took)));
         return Ok(Done::Well);
     }
-    // The judge's words hold the evidence that decided; what was seen last before that was less.
-    let last = last.iter().filter(|_| !reason.starts_with("judge:"));
-    let evidence: Vec<String> = last.flat_map(|last| progress::evidence(last)).collect();
-    let evidence = evidence.iter().map(|line| format!("\n  evidence {line}")).collect::<String>();
-    let what = format!("release {from} was rolled back at {place}: {reason}{evidence}");
+    // The reason holds the evidence that decided; what was seen last before that was less, and stays in the data.
+    let what = format!("release {from} was rolled back at {place}: {reason}");
     let instead = format!(
         "{serves}; `shipshape logs {} --release {from}` shows what release {from} said",
         here(context, place)
@@ -168,8 +165,10 @@ fn seconds(took: Duration) -> f64 {
 /// The options that mean this place to a user who typed what they typed.
 fn here(context: &Context<'_>, place: &Place) -> String {
     let environment = format!("-e {}", place.environment);
+    let file = &context.common.file;
     match context.common.service {
         Some(_) => format!("--service {} {environment}", place.service),
+        None if file.as_os_str() != "shipshape.yaml" => format!("{environment} --file {}", file.display()),
         None => environment,
     }
 }
