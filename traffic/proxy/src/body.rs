@@ -10,13 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::{Instant, Sleep};
 
 use crate::error::Code;
 use crate::record::Record;
 use crate::replica::InFlight;
 use crate::sniff::Busy;
+use crate::upstream::Line;
 
 /// Why a body ended early. hyper then breaks the connection off, which is how the other side learns of it.
 #[derive(Debug, thiserror::Error)]
@@ -194,7 +194,7 @@ pub(crate) enum ResponseBody {
 pub(crate) struct Download {
     inner: Incoming,
     /// The connection it comes by, kept for the next request once this is complete.
-    sender: Option<SendRequest<RequestBody>>,
+    sender: Option<Line>,
     record: Option<Record>,
     upload: Option<Arc<Progress>>,
     idle: Duration,
@@ -208,7 +208,7 @@ pub(crate) struct Download {
 impl Download {
     pub(crate) fn new(
         inner: Incoming,
-        sender: SendRequest<RequestBody>,
+        sender: Line,
         record: Record,
         upload: Option<Arc<Progress>>,
         idle: Duration,

@@ -4,27 +4,26 @@
 //! on another replica, at most [`TRIES`] times in all; and a bodiless idempotent request that met a closing pooled
 //! connection, once, on a fresh one. Each try claims anew under the table then in force, with the same draw.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use hyper::upgrade::OnUpgrade;
 
 use crate::body::{Download, Progress, RequestBody, ResponseBody};
 use crate::counts;
 use crate::error::Code;
-use crate::head;
+use crate::head::{self, Edge, Words};
 use crate::live::{Ask, Unclaimed};
 use crate::record::Record;
 use crate::replica::Replica;
 use crate::tunnel;
-use crate::upstream::{self, Attempt, SharedClaim};
+use crate::upstream::{self, Attempt, Line, SharedClaim};
 use crate::worker::Worker;
 
 /// How many replicas a request is offered to.
@@ -33,8 +32,8 @@ const TRIES: usize = 3;
 /// A request that has been let in.
 struct Admitted {
     request: Request<RequestBody>,
-    host: String,
-    path: String,
+    words: Arc<Words>,
+    target: PathAndQuery,
     method: usize,
     start: Instant,
     /// Set when the client asked to change protocol.
@@ -44,14 +43,14 @@ struct Admitted {
 /// Serves one request. `ambiguous`: its head had two lengths.
 pub(crate) async fn serve(
     worker: Arc<Worker>,
-    client: SocketAddr,
+    edge: Arc<Edge>,
     ambiguous: bool,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let start = Instant::now();
     let id = head::request_id(request.headers());
     let leftover = !request.body().is_end_stream() && request.version() < http::Version::HTTP_2;
-    let answered = match admit(request, ambiguous, client, &id, start) {
+    let answered = match admit(request, ambiguous, &edge, &id, start) {
         Ok(admitted) => exchange(&worker, admitted).await,
         Err(code) => Err(code),
     };
@@ -66,7 +65,7 @@ pub(crate) async fn serve(
 fn admit(
     mut request: Request<Incoming>,
     ambiguous: bool,
-    client: SocketAddr,
+    edge: &Edge,
     id: &HeaderValue,
     start: Instant,
 ) -> Result<Admitted, Code> {
@@ -76,33 +75,32 @@ fn admit(
     if request.method() == Method::CONNECT {
         return Err(Code::Method);
     }
-    let host = head::host(&request)?;
+    let words = edge.words(&request)?;
     let target = head::target(request.uri());
-    let path = target.path().to_owned();
-    if routes::path::climbs(&path) {
+    if routes::path::climbs(target.path()) {
         return Err(Code::DotSegments);
     }
     let upgrade = head::upgrade(request.headers()).map(|_| hyper::upgrade::on(&mut request));
     let method = counts::method_index(request.method());
     let (mut parts, body) = request.into_parts();
-    head::for_replica(&mut parts.headers, &host, client.ip(), id);
-    parts.uri = Uri::from(target);
+    head::for_replica(&mut parts.headers, &words, id);
+    parts.uri = Uri::from(target.clone());
     parts.version = http::Version::HTTP_11;
     parts.extensions.clear();
     let request = Request::from_parts(parts, RequestBody::new(body, u64::MAX));
-    Ok(Admitted { request, host, path, method, start, upgrade })
+    Ok(Admitted { request, words, target, method, start, upgrade })
 }
 
 /// Finds a replica that answers, and its answer.
 async fn exchange(worker: &Arc<Worker>, admitted: Admitted) -> Result<Response<ResponseBody>, Code> {
-    let Admitted { mut request, host, path, method, start, upgrade } = admitted;
+    let Admitted { mut request, words, target, method, start, upgrade } = admitted;
     let (draw, luck) = (fastrand::u16(..routes::DRAWS), fastrand::u64(..));
     let mut excluded: Vec<Arc<Replica>> = Vec::new();
     let mut fresh = upgrade.is_some();
     let mut handed_back = 0;
     let mut failed: Option<(Record, Code)> = None;
     loop {
-        let ask = Ask { host: &host, path: &path, draw, luck, excluded: &excluded };
+        let ask = Ask { host: &words.host, path: target.path(), draw, luck, excluded: &excluded };
         let claim = match worker.claim(&ask) {
             Ok(claim) => Arc::new(claim),
             Err(unclaimed) => return Err(give_up(worker, failed, &unclaimed, method, start)),
@@ -117,7 +115,7 @@ async fn exchange(worker: &Arc<Worker>, admitted: Admitted) -> Result<Response<R
             return Err(Code::BodyTooLarge);
         }
         let upload = request.body().progress();
-        match Box::pin(upstream::attempt(worker, &claim, request, fresh)).await {
+        match upstream::attempt(worker, &claim, request, fresh).await {
             Attempt::Answered(response, sender) => {
                 record.head(response.status().as_u16());
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -173,7 +171,7 @@ fn give_up(
 fn answer(
     claim: &SharedClaim,
     response: Response<Incoming>,
-    sender: SendRequest<RequestBody>,
+    sender: Line,
     record: Record,
     upload: Option<Arc<Progress>>,
 ) -> Response<ResponseBody> {

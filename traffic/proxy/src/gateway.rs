@@ -43,14 +43,17 @@ impl std::fmt::Debug for Gateway {
 }
 
 impl Gateway {
-    /// Listens and serves, with an empty table: every request is answered 404 until the first [`Gateway::swap`].
+    /// Listens and serves, from the first request on by this table.
     ///
     /// # Errors
-    /// When the configuration makes no sense, an address is not to be had, or threads are not.
-    pub fn start(config: Config) -> Result<Self, Error> {
+    /// When the configuration makes no sense, the table contradicts itself, an address is not to be had, or threads are
+    /// not.
+    pub fn start(config: Config, routing: &Routing) -> Result<Self, Error> {
         if !(1..=256).contains(&config.workers) {
             return Err(Error::Config("workers must be 1 to 256"));
         }
+        let registry = Arc::new(Registry::new(config.workers, config.limits.series));
+        let live = Arc::new(registry.bind(routing)?);
         let listeners = listen::shared(config.listen, config.workers)?;
         let address = |listener: &std::net::TcpListener, wanted| {
             listener.local_addr().map_err(|source| Error::Listen { address: wanted, source })
@@ -61,8 +64,7 @@ impl Gateway {
             (Some(listener), Some(wanted)) => Some(address(listener, wanted)?),
             (Some(_) | None, _) => None,
         };
-        let registry = Arc::new(Registry::new(config.workers, config.limits.series));
-        let (live, open) = (Arc::new(Live::default()), Doors::default());
+        let open = Doors::default();
         let worker = |index| {
             Arc::new(Worker {
                 index,

@@ -7,12 +7,14 @@
 //! trailers` and `Trailer` stay. `Expect` goes: the gateway says `100 Continue` itself once a replica takes the body.
 
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Uri, Version};
 
 use crate::error::Code;
+use crate::replica::lock;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -26,11 +28,22 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The code of an answer that the gateway gave itself.
 pub(crate) const ERROR: HeaderName = HeaderName::from_static("shipshape-error");
+/// What concerns one connection only, beside `Connection` and what that names.
+static HOPS: [HeaderName; 8] = [
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    HTTP2_SETTINGS,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+];
 /// The longest list of earlier hops that is passed on, in bytes.
 const HOPS_BYTES: usize = 1024;
 
 /// The host a request is for, checked: exactly one of HTTP/1.1 and above, none or one of HTTP/1.0.
-pub(crate) fn host<B>(request: &Request<B>) -> Result<String, Code> {
+fn host<B>(request: &Request<B>) -> Result<String, Code> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (named, second) = (hosts.next(), hosts.next());
     if second.is_some() {
@@ -71,8 +84,8 @@ pub(crate) fn is_idempotent(method: &Method) -> bool {
 
 /// The protocol that an HTTP/1.1 message asks, or agrees, to change to. `h2c` is not passed on.
 pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let asked = headers.get_all(header::CONNECTION).iter().any(|value| has_token(value, "upgrade"));
     let protocol = headers.get(header::UPGRADE)?;
+    let asked = headers.get_all(header::CONNECTION).iter().any(|value| has_token(value, "upgrade"));
     (asked && !has_token(protocol, "h2c")).then(|| protocol.clone())
 }
 
@@ -95,18 +108,15 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         named.iter().for_each(|name| _ = headers.remove(name));
         headers.remove(header::CONNECTION);
     }
-    for name in [
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        HTTP2_SETTINGS,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        header::TE,
-    ] {
-        headers.remove(name);
-    }
+    HOPS.iter().for_each(|name| _ = headers.remove(name));
+}
+
+/// Whether anything at all is to be taken out. Most heads hold nothing of the kind, and one pass over the names there are
+/// is less than a look-up for each that might be.
+fn is_plain(headers: &HeaderMap) -> bool {
+    let taken =
+        |name: &HeaderName| HOPS.contains(name) || [header::CONNECTION, header::EXPECT, ERROR].contains(name);
+    !headers.keys().any(taken)
 }
 
 /// Headers that no `Connection` header may talk us out of.
@@ -114,54 +124,127 @@ fn is_framing(name: &HeaderName) -> bool {
     [header::CONTENT_LENGTH, header::HOST, REQUEST_ID].contains(name)
 }
 
-/// Makes a client's head fit for a replica. `host` is what [`host`] returned.
-pub(crate) fn for_replica(headers: &mut HeaderMap, host: &str, client: IpAddr, id: &HeaderValue) {
-    let trailers = headers.get_all(header::TE).iter().any(|value| has_token(value, "trailers"));
-    let upgrade = upgrade(headers);
-    strip_hop_by_hop(headers);
-    headers.remove(header::EXPECT);
-    headers.remove(ERROR);
-    if let Some(protocol) = upgrade {
-        headers.insert(header::UPGRADE, protocol);
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    } else if trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+/// Makes a client's head fit for a replica.
+pub(crate) fn for_replica(headers: &mut HeaderMap, words: &Words, id: &HeaderValue) {
+    if !is_plain(headers) {
+        let trailers = headers.get_all(header::TE).iter().any(|value| has_token(value, "trailers"));
+        let upgrade = upgrade(headers);
+        strip_hop_by_hop(headers);
+        headers.remove(header::EXPECT);
+        headers.remove(ERROR);
+        if let Some(protocol) = upgrade {
+            headers.insert(header::UPGRADE, protocol);
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        } else if trailers {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+        }
     }
     headers.insert(REQUEST_ID, id.clone());
-    forward(headers, host, client);
+    forward(headers, words);
     trace(headers);
 }
 
 /// Makes a replica's head fit for a client.
 pub(crate) fn for_client(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    headers.remove(ERROR);
-}
-
-fn forward(headers: &mut HeaderMap, host: &str, client: IpAddr) {
-    append(headers, FORWARDED_FOR, &client.to_string());
-    let node = match client {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => format!("\"[{v6}]\""),
-    };
-    let element = if host.is_empty() {
-        format!("for={node};proto=http")
-    } else {
-        format!("for={node};host=\"{host}\";proto=http")
-    };
-    append(headers, header::FORWARDED, &element);
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-    headers.remove(FORWARDED_HOST);
-    if let Ok(value) = HeaderValue::from_str(host)
-        && !host.is_empty()
-    {
-        headers.insert(FORWARDED_HOST, value.clone());
-        headers.insert(header::HOST, value);
+    if !is_plain(headers) {
+        strip_hop_by_hop(headers);
+        headers.remove(ERROR);
     }
 }
 
-fn append(headers: &mut HeaderMap, name: HeaderName, element: &str) {
+/// What a request's replica is told of where it came from: the same for all requests of a connection to one host.
+pub(crate) struct Words {
+    /// What [`host`] returned.
+    pub(crate) host: String,
+    /// The `Host` header it was read from, when nothing else had a say.
+    named: Option<HeaderValue>,
+    /// The host as a header, unless it is empty.
+    value: Option<HeaderValue>,
+    forwarded_for: String,
+    forwarded: String,
+    forwarded_for_value: Option<HeaderValue>,
+    forwarded_value: Option<HeaderValue>,
+}
+
+/// A client's connection, and what was last said of it.
+pub(crate) struct Edge {
+    client: IpAddr,
+    last: Mutex<Option<Arc<Words>>>,
+}
+
+impl Edge {
+    pub(crate) fn new(client: IpAddr) -> Self {
+        Self { client, last: Mutex::default() }
+    }
+
+    /// The words for a request, made anew only when its host is another than that of the request before.
+    pub(crate) fn words<B>(&self, request: &Request<B>) -> Result<Arc<Words>, Code> {
+        let mut hosts = request.headers().get_all(header::HOST).iter();
+        let named = match (request.uri().authority(), hosts.next(), hosts.next()) {
+            (None, Some(named), None) => Some(named),
+            (Some(_) | None, _, _) => None,
+        };
+        let mut last = lock(&self.last);
+        match &*last {
+            Some(words) if named.is_some() && words.named.as_ref() == named => Ok(words.clone()),
+            Some(_) | None => {
+                let words = Arc::new(Words::new(self.client, host(request)?, named.cloned()));
+                *last = Some(words.clone());
+                Ok(words)
+            }
+        }
+    }
+}
+
+impl Words {
+    fn new(client: IpAddr, host: String, named: Option<HeaderValue>) -> Self {
+        let node = match client {
+            IpAddr::V4(v4) => v4.to_string(),
+            IpAddr::V6(v6) => format!("\"[{v6}]\""),
+        };
+        let forwarded = if host.is_empty() {
+            format!("for={node};proto=http")
+        } else {
+            format!("for={node};host=\"{host}\";proto=http")
+        };
+        let forwarded_for = client.to_string();
+        let value = |text: &str| HeaderValue::from_str(text).ok();
+        Self {
+            named,
+            value: value(&host).filter(|_| !host.is_empty()),
+            forwarded_for_value: value(&forwarded_for),
+            forwarded_value: value(&forwarded),
+            host,
+            forwarded_for,
+            forwarded,
+        }
+    }
+}
+
+fn forward(headers: &mut HeaderMap, words: &Words) {
+    append(headers, FORWARDED_FOR, &words.forwarded_for, words.forwarded_for_value.as_ref());
+    append(headers, header::FORWARDED, &words.forwarded, words.forwarded_value.as_ref());
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    match &words.value {
+        Some(value) => {
+            headers.insert(FORWARDED_HOST, value.clone());
+            if words.named.is_none() {
+                headers.insert(header::HOST, value.clone());
+            }
+        }
+        None => _ = headers.remove(FORWARDED_HOST),
+    }
+}
+
+/// Appends to a list; `alone` is the element as a list of its own.
+fn append(headers: &mut HeaderMap, name: HeaderName, element: &str, alone: Option<&HeaderValue>) {
+    if let Some(alone) = alone
+        && !headers.contains_key(&name)
+    {
+        headers.insert(name, alone.clone());
+        return;
+    }
     let mut list = String::new();
     for value in headers.get_all(&name) {
         match value.to_str() {
@@ -186,18 +269,37 @@ fn append(headers: &mut HeaderMap, name: HeaderName, element: &str) {
 /// services do that see no trace at all.
 fn trace(headers: &mut HeaderMap) {
     let mut given = headers.get_all(TRACEPARENT).iter();
-    let known = match (given.next().map(HeaderValue::to_str), given.next()) {
-        (Some(Ok(text)), None) => read_trace(text).map(|(id, flags)| (id.to_owned(), flags.to_owned())),
+    let known: Option<([u8; 32], [u8; 2])> = match (given.next().map(HeaderValue::to_str), given.next()) {
+        (Some(Ok(text)), None) => read_trace(text).and_then(|(id, flags)| fixed(id).zip(fixed(flags))),
         (Some(_) | None, _) => None,
     };
-    let (id, flags) = known.unwrap_or_else(|| {
-        headers.remove(TRACESTATE);
-        (format!("{:032x}", fastrand::u128(1..)), "01".to_owned())
-    });
-    let text = format!("00-{id}-{:016x}-{flags}", fastrand::u64(1..));
-    if let Ok(value) = HeaderValue::from_str(&text) {
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
+    hex(u128::from(fastrand::u64(1..)), &mut text[36..52]);
+    match known {
+        Some((id, flags)) => {
+            text[3..35].copy_from_slice(&id);
+            text[53..].copy_from_slice(&flags);
+        }
+        None => {
+            headers.remove(TRACESTATE);
+            hex(fastrand::u128(1..), &mut text[3..35]);
+        }
+    }
+    if let Ok(value) = HeaderValue::from_bytes(&text) {
         headers.insert(TRACEPARENT, value);
     }
+}
+
+/// The lowest digits of a number, as many as there is room for. Written for each request, so without the formatter.
+fn hex(mut number: u128, room: &mut [u8]) {
+    for digit in room.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 15) as usize];
+        number >>= 4;
+    }
+}
+
+fn fixed<const N: usize>(text: &str) -> Option<[u8; N]> {
+    text.as_bytes().try_into().ok()
 }
 
 /// The trace id and flags of a valid `traceparent` (W3C Trace Context; unknown versions are read as version 00).
@@ -221,8 +323,9 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
             && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=@".contains(b))
     };
     headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(|| {
-        let made = format!("{:032x}", fastrand::u128(..));
-        HeaderValue::from_str(&made).unwrap_or_else(|_| HeaderValue::from_static("none"))
+        let mut made = [0; 32];
+        hex(fastrand::u128(..), &mut made);
+        HeaderValue::from_bytes(&made).unwrap_or_else(|_| HeaderValue::from_static("none"))
     })
 }
 

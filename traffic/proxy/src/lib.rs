@@ -22,6 +22,7 @@ mod record;
 mod registry;
 mod replica;
 mod sniff;
+mod socket;
 mod tunnel;
 mod upstream;
 mod worker;

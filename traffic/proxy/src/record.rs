@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1::SendRequest;
-
-use crate::body::RequestBody;
 use crate::error::{Code, Fault};
 use crate::live::Claim;
+use crate::upstream::Line;
 use crate::worker::Worker;
 
 pub(crate) struct Record {
@@ -33,7 +31,7 @@ impl Record {
     }
 
     /// The answer is complete; its connection may serve again.
-    pub(crate) fn complete(mut self, sender: Option<SendRequest<RequestBody>>) {
+    pub(crate) fn complete(mut self, sender: Option<Line>) {
         if let Some(sender) = sender {
             self.claim.replica().keep(self.worker.index, sender, &self.worker.limits);
         }

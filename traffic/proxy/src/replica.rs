@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1::SendRequest;
 use model::{Place, ReleaseNumber};
 use tokio::sync::Notify;
 
-use crate::body::RequestBody;
 use crate::config::Limits;
+use crate::upstream::Line;
 
 /// Who a replica is. A replica that comes back at another address is another one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +31,7 @@ pub(crate) struct Replica {
 }
 
 struct Resting {
-    sender: SendRequest<RequestBody>,
+    sender: Line,
     since: Instant,
 }
 
@@ -78,7 +77,7 @@ impl Replica {
     }
 
     /// The connection that rested last, if it rested no longer than `rest` and is open.
-    pub(crate) fn take(&self, worker: usize, rest: Duration) -> Option<SendRequest<RequestBody>> {
+    pub(crate) fn take(&self, worker: usize, rest: Duration) -> Option<Line> {
         let mut pool = lock(&self.pools[worker]);
         while let Some(resting) = pool.pop() {
             if resting.since.elapsed() > rest {
@@ -93,7 +92,7 @@ impl Replica {
     }
 
     /// Keeps a connection whose response is complete; closes it when it is of no more use.
-    pub(crate) fn keep(&self, worker: usize, sender: SendRequest<RequestBody>, limits: &Limits) {
+    pub(crate) fn keep(&self, worker: usize, sender: Line, limits: &Limits) {
         if !sender.is_ready() || self.retired.load(Ordering::Acquire) {
             return;
         }

@@ -11,18 +11,28 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rustix::time::ClockId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::socket::Socket;
 
 const NEVER: u64 = u64::MAX;
 /// The bytes of a header line that are looked at.
 const LINE_BYTES: usize = 64;
 
+/// The kernel's last tick, in milliseconds. Patiences are seconds, and a read of the exact clock for each read and write
+/// is dear.
+fn coarse_ms() -> u64 {
+    let now = rustix::time::clock_gettime(ClockId::MonotonicCoarse);
+    now.tv_sec.unsigned_abs() * 1000 + now.tv_nsec.unsigned_abs() / 1_000_000
+}
+
 /// What the watch tells: shared by the socket, the service and the connection's watchdog.
 pub(crate) struct Signs {
-    start: Instant,
+    start_ms: u64,
     /// Requests handed to the service so far.
     served: AtomicU64,
     /// Which head (counted from zero) was the first with two lengths.
@@ -39,7 +49,7 @@ pub(crate) struct Signs {
 impl Signs {
     pub(crate) fn new() -> Self {
         Self {
-            start: Instant::now(),
+            start_ms: coarse_ms(),
             served: AtomicU64::new(0),
             ambiguous: AtomicU64::new(NEVER),
             head_since: AtomicU64::new(0),
@@ -50,7 +60,7 @@ impl Signs {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(NEVER - 1)
+        coarse_ms().saturating_sub(self.start_ms)
     }
 
     /// A request begins; whether its head had two lengths.
@@ -92,7 +102,7 @@ impl Drop for Busy {
 
 /// A socket with its signs. HTTP/2 has one way to say a length, so there only the writes are watched.
 pub(crate) struct Sniffed {
-    socket: TcpStream,
+    socket: Socket,
     signs: Arc<Signs>,
     watch: Option<Watch>,
 }
@@ -102,7 +112,7 @@ impl Sniffed {
         if !http1 {
             signs.head_since.store(NEVER, Ordering::Relaxed);
         }
-        Self { socket, signs, watch: http1.then(Watch::default) }
+        Self { socket: Socket(socket), signs, watch: http1.then(Watch::default) }
     }
 }
 

@@ -1,27 +1,32 @@
 //! One attempt to have a replica answer: find or open a connection, send, wait for the head. Whether to try again is
 //! not decided here.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::body::{Phase, Progress, RequestBody};
 use crate::config::Limits;
 use crate::error::Code;
 use crate::head;
 use crate::live::Claim;
+use crate::socket::Socket;
 use crate::worker::{HYPERS_HEADERS, Worker};
 
 /// How an attempt ended.
 pub(crate) enum Attempt {
     /// The head of an answer came; the connection is in use until its body is complete.
-    Answered(Box<Response<Incoming>>, SendRequest<RequestBody>),
+    Answered(Box<Response<Incoming>>, Line),
     /// No byte of the request has left: any replica may have it.
     Unsent(Box<Request<RequestBody>>, Code),
     /// A pooled connection turned out closed before anything came back; the request has no body and may be sent twice.
@@ -29,6 +34,48 @@ pub(crate) enum Attempt {
     /// The request was sent, and is lost.
     Lost(Code),
 }
+
+/// A connection to a replica. Its timer stays where it is from one request to the next, and is moved only when it rings
+/// too early: nearly all requests are answered long before, and moving a timer twice for each is dear.
+pub(crate) struct Line {
+    sender: SendRequest<RequestBody>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Line {
+    pub(crate) fn is_ready(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// The answer's head, or `None` when it did not come in time.
+    async fn ask(&mut self, request: Request<RequestBody>, patience: Duration) -> Option<Sent> {
+        let deadline = Instant::now() + patience;
+        let mut sent = pin!(self.sender.try_send_request(request));
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if timer.deadline() > deadline {
+            timer.as_mut().reset(deadline);
+        }
+        poll_fn(|cx| {
+            if let Poll::Ready(answered) = sent.as_mut().poll(cx) {
+                return Poll::Ready(Some(answered));
+            }
+            while timer.as_mut().poll(cx).is_ready() {
+                if Instant::now() >= deadline {
+                    return Poll::Ready(None);
+                }
+                timer.as_mut().reset(deadline);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+type Sent = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>;
 
 pub(crate) async fn attempt(
     worker: &Worker,
@@ -42,10 +89,10 @@ pub(crate) async fn attempt(
     let rest = if replayable { worker.limits.pool_idle } else { worker.limits.pool_fresh };
     let pooled = if fresh { None } else { claim.replica().take(worker.index, rest) };
     let again = (pooled.is_some() && replayable).then(|| Box::new(copy(&request)));
-    let mut sender = match pooled {
-        Some(sender) => sender,
-        None => match timeout(route.timeouts.connect, connect(claim, &worker.limits)).await {
-            Ok(Ok(sender)) => sender,
+    let mut line = match pooled {
+        Some(line) => line,
+        None => match timeout(route.timeouts.connect, Box::pin(connect(claim, &worker.limits))).await {
+            Ok(Ok(line)) => line,
             Ok(Err(_)) => return Attempt::Unsent(Box::new(request), Code::ConnectFailed),
             Err(_) => return Attempt::Unsent(Box::new(request), Code::ConnectTimeout),
         },
@@ -56,16 +103,21 @@ pub(crate) async fn attempt(
         request.headers_mut().insert(header::HOST, host);
     }
     let progress = request.body().progress();
-    let sent = sender.try_send_request(request);
-    let answered = tokio::select! {
-        biased;
-        answered = sent => answered,
-        code = too_late(progress.as_deref(), route.timeouts.response, route.timeouts.idle) => {
-            return Attempt::Lost(code);
-        }
+    let (response, idle) = (route.timeouts.response, route.timeouts.idle);
+    let answered = match progress.as_deref() {
+        None => line.ask(request, response).await.ok_or(Code::ResponseTimeout),
+        Some(progress) => tokio::select! {
+            biased;
+            answered = line.sender.try_send_request(request) => Ok(answered),
+            code = too_late(progress, response, idle) => Err(code),
+        },
+    };
+    let answered = match answered {
+        Ok(answered) => answered,
+        Err(code) => return Attempt::Lost(code),
     };
     match answered {
-        Ok(response) => Attempt::Answered(Box::new(response), sender),
+        Ok(response) => Attempt::Answered(Box::new(response), line),
         Err(mut error) => match (error.take_message(), again) {
             (Some(request), _) => Attempt::Unsent(Box::new(request), Code::BackendClosed),
             (None, Some(again)) if !error.error().is_parse() => Attempt::Stale(again),
@@ -89,7 +141,7 @@ fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
     copy
 }
 
-async fn connect(claim: &Claim, limits: &Limits) -> Result<SendRequest<RequestBody>, ()> {
+async fn connect(claim: &Claim, limits: &Limits) -> Result<Line, ()> {
     let socket = TcpStream::connect(claim.replica().identity.addr).await.map_err(|_| ())?;
     // Best effort: without it small answers are late, not wrong.
     let _ = socket.set_nodelay(true);
@@ -98,19 +150,15 @@ async fn connect(claim: &Claim, limits: &Limits) -> Result<SendRequest<RequestBo
     if limits.headers != HYPERS_HEADERS {
         builder.max_headers(limits.headers);
     }
-    let (sender, connection) = builder.handshake(TokioIo::new(socket)).await.map_err(|_| ())?;
+    let (sender, connection) = builder.handshake(TokioIo::new(Socket(socket))).await.map_err(|_| ())?;
     // The connection's errors reach whoever has a request on it.
     tokio::spawn(async move { _ = connection.with_upgrades().await });
-    Ok(sender)
+    Ok(Line { sender, timer: None })
 }
 
 /// Resolves when the wait for a head has lasted too long: `response` after the last byte of the request, or `idle` after
 /// the last piece of its body that moved.
-async fn too_late(progress: Option<&Progress>, response: Duration, idle: Duration) -> Code {
-    let Some(progress) = progress else {
-        tokio::time::sleep(response).await;
-        return Code::ResponseTimeout;
-    };
+async fn too_late(progress: &Progress, response: Duration, idle: Duration) -> Code {
     loop {
         let (patience, code) = match progress.phase() {
             Phase::Sent => (response, Code::ResponseTimeout),

@@ -22,6 +22,7 @@ use crate::config::Limits;
 use crate::counts::WorkerCounts;
 use crate::error::Code;
 use crate::forward;
+use crate::head::Edge;
 use crate::live::{Ask, Claim, Live, Unclaimed};
 use crate::replica::lock;
 use crate::sniff::{Signs, Sniffed};
@@ -175,11 +176,12 @@ async fn connection(
     let io = TokioIo::new(Sniffed::new(socket, signs.clone(), !http2));
     let service = {
         let (worker, signs) = (worker.clone(), signs.clone());
+        let edge = Arc::new(Edge::new(client.ip()));
         service_fn(move |request: Request<Incoming>| {
-            let worker = worker.clone();
+            let (worker, edge) = (worker.clone(), edge.clone());
             let (busy, ambiguous) = signs.begin();
             async move {
-                let mut response = Box::pin(forward::serve(worker, client, ambiguous, request)).await;
+                let mut response = Box::pin(forward::serve(worker, edge, ambiguous, request)).await;
                 if let ResponseBody::Stream(download) = response.body_mut() {
                     download.busy = Some(busy);
                 }
@@ -287,7 +289,7 @@ where
         let mut wake = phase.clone();
         let mut changed = std::pin::pin!(async move { wake.changed().await.is_ok() });
         let mut sleep = std::pin::pin!(tokio::time::sleep(patience));
-        let mut registered = finishing;
+        let (mut registered, mut timed) = (finishing, false);
         let ended = std::future::poll_fn(|cx| {
             // Before the connection, so that an answer made after the draining began says that the connection closes.
             // The flag is looked at each time and the channel asked once, for the waker: asking takes a lock that all
@@ -308,6 +310,11 @@ where
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(true);
             }
+            // The waker is the task's, whoever polls: asked once, the clock need only be looked at.
+            if timed {
+                return if sleep.is_elapsed() { Poll::Ready(false) } else { Poll::Pending };
+            }
+            timed = true;
             sleep.as_mut().poll(cx).map(|()| false)
         });
         if ended.await {

@@ -35,7 +35,7 @@ pub fn gateway_with(change: impl FnOnce(&mut Config)) -> Gateway {
     let mut config = Config::new(SocketAddr::from(([127, 0, 0, 1], 0)));
     config.workers = 2;
     change(&mut config);
-    Gateway::start(config).unwrap()
+    Gateway::start(config, &Routing::default()).unwrap()
 }
 
 /// A routing that reads aloud: `shop().share(1, 9_000).share(2, 1_000).ready(1, 0, addr)`.
