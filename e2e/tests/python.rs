@@ -80,7 +80,7 @@ fn down_does_not_claim_to_have_stopped_replicas_that_it_cannot_reach() {
     let agent = stage.pid_of("agent");
     let killed = Command::new("kill").args(["-KILL", &agent.to_string()]).status().expect("kill runs");
     assert!(killed.success());
-    let _ = eventually("the agent is gone", Duration::from_secs(10), || {
+    eventually("the agent is gone", Duration::from_secs(10), || {
         (!Path::new(&format!("/proc/{agent}/fd/0")).exists()).then_some(())
     });
 
