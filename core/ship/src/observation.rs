@@ -1,7 +1,7 @@
 //! What the rules are told about the world: counted by others, at one instant.
 
-use model::Epoch;
 use model::latency::Histogram;
+use model::{Epoch, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// What is seen of one place during a rollout.
@@ -11,6 +11,9 @@ pub struct Observation {
     pub reachable: bool,
     /// Whether everything wanted so far is in force: no request starts on an older routing table.
     pub in_force: bool,
+    /// Since when the fleet has been watched without a break: replicas that nobody could look at, or that nobody could
+    /// order, have not failed to become ready.
+    pub watched_since: Timestamp,
     /// The old release's replicas.
     pub stable: GroupState,
     /// The new release's replicas.

@@ -107,7 +107,7 @@ fn wait_for_ready(rollout: &Rollout, seen: &Observation, needed: u32, at: Timest
     if ready > rollout.most_ready {
         return Next::act("replicas are becoming ready", Command::NoteReady(ready));
     }
-    let until = rollout.progressed_at.after(rollout.strategy.progress_deadline);
+    let until = rollout.progressed_at.max(seen.watched_since).after(rollout.strategy.progress_deadline);
     let trouble = trouble(&seen.candidate);
     let what = format!("{ready} of {needed} replicas of release {} are ready{trouble}", rollout.to);
     if at >= until {

@@ -27,6 +27,8 @@ const LONGEST_STANDSTILL: Duration = Duration::from_secs(5);
 /// How long the fleet may take to answer, beside the patience it was asked for: longer than any answer that is worth
 /// waiting for, and short enough that a hanging fleet does not keep operators from being heard for long.
 const FLEET_TIMEOUT: Duration = Duration::from_secs(10);
+/// How far the wall clock runs ahead of the running one before it counts as set by somebody.
+const CLOCK_STEP: Duration = Duration::from_secs(1);
 /// When a wanted state that lacked secrets is completed, should they be there by then.
 const COMPLETE_AGAIN: Duration = Duration::from_secs(10);
 
@@ -83,8 +85,9 @@ pub async fn start<J: Journal, F: Fleet>(
     let loading = tokio::task::spawn_blocking(move || Engine::load(journal)).await;
     let engine = loading.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     let (messages, inbox) = mpsc::channel(config.queue);
+    let at = ports.clock.now();
     let first = Snapshot {
-        at: ports.clock.now(),
+        at,
         world: engine.world().clone(),
         seen: Arc::default(),
         reachable: false,
@@ -112,6 +115,7 @@ pub async fn start<J: Journal, F: Fleet>(
         push_again: None,
         push_warnings: vec![],
         standstill: None,
+        clocks: (at, Instant::now()),
         reports: BTreeMap::new(),
         publisher,
         storing,
@@ -145,6 +149,8 @@ struct Control<J, F> {
     push_warnings: Vec<String>,
     /// Set while planning or recording fails.
     standstill: Option<Standstill>,
+    /// The wall clock and the running one when they were last compared.
+    clocks: (Timestamp, Instant),
     reports: BTreeMap<Place, Report>,
     publisher: watch::Sender<Arc<Snapshot>>,
     storing: Arc<Mutex<()>>,
@@ -166,24 +172,16 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                message = inbox.recv() => match message {
-                    Some(Message::Command(asked)) => {
-                        let Asked { command, actor, reason, reply, not_swept } = *asked;
-                        let answer = self.command(command, &actor, reason.as_deref()).await;
-                        drop(not_swept);
-                        // Whoever asked may have gone away; what was asked is done all the same.
-                        let _ = reply.send(answer);
+                // In order: who asks is heard before the timer, and the same history gives the same turns. Nobody
+                // starves: each turn takes in what was seen last and plans.
+                biased;
+                message = inbox.recv() => {
+                    self.look_if_changed(&mut seen);
+                    match message {
+                        Some(message) => if self.answer(message).await { break },
+                        None => break,
                     }
-                    Some(Message::Stop { actor, reason, reply }) => {
-                        let stopped = self.stop(&actor, reason.as_deref()).await;
-                        let done = stopped.is_ok();
-                        let _ = reply.send(stopped);
-                        if done {
-                            break;
-                        }
-                    }
-                    None => break,
-                },
+                }
                 changed = seen.changed() => {
                     if changed.is_err() {
                         break;
@@ -196,6 +194,34 @@ impl<J: Journal, F: Fleet> Control<J, F> {
             self.advance().await;
         }
         watcher.abort();
+    }
+
+    /// Does what is asked; returns whether control is to end.
+    async fn answer(&mut self, message: Message) -> bool {
+        match message {
+            Message::Command(asked) => {
+                let Asked { command, actor, reason, reply, not_swept } = *asked;
+                let answer = self.command(command, &actor, reason.as_deref()).await;
+                drop(not_swept);
+                // Whoever asked may have gone away; what was asked is done all the same.
+                let _ = reply.send(answer);
+                false
+            }
+            Message::Stop { actor, reason, reply } => {
+                let stopped = self.stop(&actor, reason.as_deref()).await;
+                let done = stopped.is_ok();
+                let _ = reply.send(stopped);
+                done
+            }
+        }
+    }
+
+    /// A command is decided on the last that was seen, not on what was seen before it waited in the queue.
+    fn look_if_changed(&mut self, seen: &mut watch::Receiver<Option<Arc<Seen>>>) {
+        if seen.has_changed().unwrap_or(false) {
+            let latest = seen.borrow_and_update().clone();
+            self.look(latest);
+        }
     }
 
     /// Takes in what the watcher saw last.
@@ -218,7 +244,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         actor: &str,
         reason: Option<&str>,
     ) -> Result<Answer, Error> {
-        let at = self.clock.now();
+        let at = self.now();
         let place = place_of(&command);
         let mut draft = self.engine.draft(at);
         let changed = draft.command(command, actor, reason).map_err(refused)? > 0;
@@ -240,6 +266,18 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         in_time(self.fleet.stop(), FLEET_TIMEOUT).await.map_err(not_yet)
     }
 
+    /// What time it is. When somebody set the wall clock forward, nobody was watched in the time that was left out.
+    fn now(&mut self) -> Timestamp {
+        let (wall, running) = (self.clock.now(), Instant::now());
+        let (last_wall, last_running) = std::mem::replace(&mut self.clocks, (wall, running));
+        let left_out = wall.since(last_wall).saturating_sub(running - last_running);
+        if left_out >= CLOCK_STEP {
+            tracing::warn!(?left_out, "the wall clock was set forward");
+            self.view.watched_since = wall;
+        }
+        wall
+    }
+
     /// Plans, records and pushes until nothing moves without news from outside.
     async fn advance(&mut self) {
         for _ in 0..MAX_ADVANCES {
@@ -257,7 +295,8 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         if self.standstill.as_ref().is_some_and(|still| Instant::now() < still.until) {
             return false;
         }
-        match self.plan(self.clock.now()).await {
+        let at = self.now();
+        match self.plan(at).await {
             Ok(recorded) => {
                 self.standstill = None;
                 recorded
@@ -335,6 +374,8 @@ impl<J: Journal, F: Fleet> Control<J, F> {
                 return false;
             }
         };
+        let groups = order.wanted.groups.iter().map(|group| (group.id.clone(), group.replicas));
+        self.view.offer(order.wanted.generation, groups);
         match in_time(self.fleet.want(order.wanted, order.secrets), FLEET_TIMEOUT).await {
             Ok(()) => {
                 self.view.in_force = target.1;
@@ -354,6 +395,9 @@ impl<J: Journal, F: Fleet> Control<J, F> {
     async fn order(&self) -> Result<wanted::Order, String> {
         let (world, artifacts, secrets) =
             (self.engine.world().clone(), self.artifacts.clone(), self.secrets.clone());
+        if wanted::runs_nothing(&world) {
+            return wanted::order(&world, &*artifacts, &*secrets);
+        }
         tokio::task::spawn_blocking(move || wanted::order(&world, &*artifacts, &*secrets))
             .await
             .unwrap_or_else(|error| Err(error.to_string()))
@@ -364,6 +408,8 @@ impl<J: Journal, F: Fleet> Control<J, F> {
             tracing::warn!(warning, "the fleet does not have what is wanted");
         }
         self.push_warnings = vec![warning];
+        // Replicas that could not be ordered have not failed to become ready.
+        self.view.watched_since = self.clock.now();
         self.push_again = Some((target, Instant::now() + self.config.retry));
     }
 

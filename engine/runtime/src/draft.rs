@@ -99,7 +99,7 @@ impl Draft {
         let Some(rollout) = self.world.lanes.get(&place).and_then(|lane| lane.active()) else {
             return Ok(false);
         };
-        let seen = observation(&self.world, view, &place, rollout, self.at);
+        let seen = observation(&self.world, view, &place, rollout);
         let (commands, report) = ship::plan(rollout, &seen, self.at);
         reports.insert(place.clone(), report);
         let mut moved = false;

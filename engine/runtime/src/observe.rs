@@ -8,7 +8,8 @@ use lifecycle::World;
 use model::latency::Histogram;
 use model::{Epoch, Generation, Place, ReleaseNumber, Timestamp};
 use ports::fleet::{GroupId, GroupSeen, ReplicaPhase, ReplicaSeen, Seen};
-use ship::{Counts, EpochTally, GroupState, Observation, Rollout};
+use ship::{Counts, EpochTally, GroupState, Observation, Phase, Rollout};
+use tokio::time::Instant;
 
 /// The last that was seen of the fleet, and whether it still answers.
 #[derive(Debug, Clone, Default)]
@@ -17,8 +18,13 @@ pub(crate) struct View {
     pub(crate) reachable: bool,
     /// The generation that the fleet confirmed to this control by its answer.
     pub(crate) in_force: Generation,
-    /// Since when each replica's process has been seen ready without a break.
-    ready_since: BTreeMap<Process, Timestamp>,
+    /// Since when the fleet answers, and takes what it is offered.
+    pub(crate) watched_since: Timestamp,
+    /// Since when each replica's process has been seen ready without a break; not by the wall clock, which people set.
+    ready_since: BTreeMap<Process, Instant>,
+    /// The generation that was offered last, and the fewest replicas of each group in all that was offered since what is
+    /// seen: a replica that still counts as ready there may be on its way out.
+    offered: Option<(Generation, BTreeMap<GroupId, u32>)>,
 }
 
 /// One process of a replica: its group, its ordinal, and how often it was started again.
@@ -27,21 +33,49 @@ type Process = (GroupId, u32, u32);
 impl View {
     /// Takes in what is seen at `at`; `in_force` is the generation that is known to be so.
     pub(crate) fn look(&mut self, seen: Arc<Seen>, in_force: Generation, at: Timestamp) {
+        if !self.reachable {
+            self.watched_since = at;
+        }
+        let is_old_news = seen.instance == self.seen.instance && seen.version < self.seen.version;
+        if is_old_news {
+            self.reachable = true;
+            return;
+        }
+        self.offered.take_if(|(generation, _)| *generation <= seen.generation);
+        let now = Instant::now();
         let before = std::mem::take(&mut self.ready_since);
         for group in &seen.groups {
             for replica in group.replicas.iter().filter(|replica| replica.phase == ReplicaPhase::Ready) {
                 let process = process(group, replica);
-                let since = before.get(&process).copied().unwrap_or(at);
+                let since = before.get(&process).copied().unwrap_or(now);
                 self.ready_since.insert(process, since);
             }
         }
         (self.seen, self.reachable, self.in_force) = (seen, true, in_force);
     }
 
-    fn ready(&self, group: &GroupSeen, min_ready: Duration, at: Timestamp) -> u32 {
+    fn ready(&self, group: &GroupSeen, min_ready: Duration) -> u32 {
         let ready =
             group.replicas.iter().filter_map(|replica| self.ready_since.get(&process(group, replica)));
-        u32::try_from(ready.filter(|since| at >= since.after(min_ready)).count()).unwrap_or(u32::MAX)
+        let seen =
+            u32::try_from(ready.filter(|since| since.elapsed() >= min_ready).count()).unwrap_or(u32::MAX);
+        match &self.offered {
+            Some((_, fewest)) => seen.min(fewest.get(&group.id).copied().unwrap_or_default()),
+            None => seen,
+        }
+    }
+
+    /// Notes what the fleet is asked for, whether it takes it or not.
+    pub(crate) fn offer(&mut self, generation: Generation, groups: impl Iterator<Item = (GroupId, u32)>) {
+        let before = self.offered.take().map(|(_, fewest)| fewest);
+        let least = |(id, replicas): (GroupId, u32)| match &before {
+            Some(fewest) => {
+                let least = fewest.get(&id).copied().unwrap_or_default().min(replicas);
+                (id, least)
+            }
+            None => (id, replicas),
+        };
+        self.offered = Some((generation, groups.map(least).collect()));
     }
 }
 
@@ -50,31 +84,33 @@ fn process(group: &GroupSeen, replica: &ReplicaSeen) -> Process {
 }
 
 /// What is seen of one place during its rollout.
-pub(crate) fn observation(
-    world: &World,
-    view: &View,
-    place: &Place,
-    rollout: &Rollout,
-    at: Timestamp,
-) -> Observation {
+pub(crate) fn observation(world: &World, view: &View, place: &Place, rollout: &Rollout) -> Observation {
     let changed_at = world.lanes.get(place).map(|lane| lane.changed_at).unwrap_or_default();
     let group = |number: Option<ReleaseNumber>| {
         let number = number?;
         view.seen.groups.iter().find(|group| group.id.place == *place && group.id.release == number)
     };
+    // On the way back nothing has to be proved: what is ready now can keep its traffic until others take it.
+    let min_ready = match rollout.phase {
+        Phase::RollingBack(_) => Duration::ZERO,
+        Phase::Progressing | Phase::Paused(_) | Phase::Promoted | Phase::Completed | Phase::RolledBack(_) => {
+            rollout.strategy.min_ready
+        }
+    };
     let (tallies, candidate_latency) = tallies(view, place, rollout);
     Observation {
         reachable: view.reachable,
         in_force: view.in_force >= changed_at,
-        stable: state(view, group(rollout.from), Duration::ZERO, at),
-        candidate: state(view, group(Some(rollout.to)), rollout.strategy.min_ready, at),
+        watched_since: view.watched_since,
+        stable: state(view, group(rollout.from), Duration::ZERO),
+        candidate: state(view, group(Some(rollout.to)), min_ready),
         instance: view.seen.instance.clone(),
         tallies,
         candidate_latency,
     }
 }
 
-fn state(view: &View, group: Option<&GroupSeen>, min_ready: Duration, at: Timestamp) -> GroupState {
+fn state(view: &View, group: Option<&GroupSeen>, min_ready: Duration) -> GroupState {
     let Some(group) = group else {
         return GroupState::default();
     };
@@ -84,7 +120,7 @@ fn state(view: &View, group: Option<&GroupSeen>, min_ready: Duration, at: Timest
         }
         ReplicaPhase::Ready | ReplicaPhase::Draining | ReplicaPhase::Stopping => None,
     });
-    let ready = view.ready(group, min_ready, at);
+    let ready = view.ready(group, min_ready);
     let proving = group.replicas.iter().any(|replica| replica.phase == ReplicaPhase::Ready)
         && ready < u32::try_from(group.replicas.len()).unwrap_or(u32::MAX);
     let proving = (proving && !min_ready.is_zero())
@@ -141,19 +177,77 @@ mod tests {
         Arc::new(Seen { groups: vec![group], ..Seen::default() })
     }
 
-    #[test]
-    fn a_replica_counts_once_its_process_was_ready_long_enough() {
+    #[tokio::test(start_paused = true)]
+    async fn a_replica_counts_once_its_process_was_ready_long_enough() {
         let mut view = View::default();
-        let at = |ms: i64| Timestamp::from_micros(ms * 1_000);
+        let began = Instant::now();
+        let until = |ms: u64| tokio::time::sleep_until(began + Duration::from_millis(ms));
         let second = Duration::from_secs(1);
-        let ready = |view: &View, ms| state(view, view.seen.groups.first(), second, at(ms)).ready;
-        view.look(seen(0, ReplicaPhase::Ready), Generation(0), at(0));
-        view.look(seen(0, ReplicaPhase::Ready), Generation(0), at(500));
-        assert_eq!((ready(&view, 999), ready(&view, 1_000)), (0, 1));
-        view.look(seen(0, ReplicaPhase::Unready), Generation(0), at(1_100));
-        view.look(seen(0, ReplicaPhase::Ready), Generation(0), at(1_200));
-        assert_eq!((ready(&view, 2_100), ready(&view, 2_200)), (0, 1), "a break starts the time anew");
-        view.look(seen(1, ReplicaPhase::Ready), Generation(0), at(2_300));
-        assert_eq!((ready(&view, 3_200), ready(&view, 3_300)), (0, 1), "so does another process");
+        let ready = |view: &View| state(view, view.seen.groups.first(), second).ready;
+        // Whatever the wall clock says: somebody may set it.
+        let look = |view: &mut View, version: u64, restarts, phase| {
+            let at = Timestamp::from_micros(1_000_000_000 - version as i64 * 1_000_000);
+            let seen = Seen { version, ..seen(restarts, phase).as_ref().clone() };
+            view.look(Arc::new(seen), Generation(0), at);
+        };
+        look(&mut view, 1, 0, ReplicaPhase::Ready);
+        until(500).await;
+        look(&mut view, 2, 0, ReplicaPhase::Ready);
+        until(999).await;
+        assert_eq!(ready(&view), 0);
+        until(1_000).await;
+        assert_eq!(ready(&view), 1);
+        look(&mut view, 3, 0, ReplicaPhase::Unready);
+        until(1_200).await;
+        look(&mut view, 4, 0, ReplicaPhase::Ready);
+        until(2_100).await;
+        assert_eq!(ready(&view), 0, "a break starts the time anew");
+        until(2_200).await;
+        assert_eq!(ready(&view), 1);
+        look(&mut view, 5, 1, ReplicaPhase::Ready);
+        until(3_100).await;
+        assert_eq!(ready(&view), 0, "so does another process");
+        until(3_300).await;
+        assert_eq!(ready(&view), 1);
+    }
+
+    #[test]
+    fn a_replica_that_was_ordered_away_is_not_ready_whatever_was_seen() {
+        let mut view = View::default();
+        view.look(seen(0, ReplicaPhase::Ready), Generation(1), Timestamp::default());
+        let id = view.seen.groups[0].id.clone();
+        let ready = |view: &View| state(view, view.seen.groups.first(), Duration::ZERO).ready;
+        let offer = |view: &mut View, generation, replicas| {
+            let group = (replicas > 0).then(|| (id.clone(), replicas));
+            view.offer(Generation(generation), group.into_iter());
+        };
+        offer(&mut view, 2, 3);
+        assert_eq!(ready(&view), 1, "it stays");
+        offer(&mut view, 3, 0);
+        offer(&mut view, 4, 1);
+        assert_eq!(ready(&view), 0, "it went, and another one comes");
+        let look = |view: &mut View, generation| {
+            let seen = seen(0, ReplicaPhase::Ready).as_ref().clone();
+            let (version, generation) = (generation, Generation(generation));
+            view.look(Arc::new(Seen { generation, version, ..seen }), Generation(4), Timestamp::default());
+        };
+        look(&mut view, 3);
+        assert_eq!(ready(&view), 0);
+        look(&mut view, 4);
+        assert_eq!(ready(&view), 1);
+    }
+
+    #[tokio::test]
+    async fn an_old_report_that_comes_again_changes_nothing() {
+        let mut view = View::default();
+        let now = Seen { version: 8, ..seen(0, ReplicaPhase::Unready).as_ref().clone() };
+        let old = Seen { version: 7, ..seen(0, ReplicaPhase::Ready).as_ref().clone() };
+        view.look(Arc::new(now), Generation(3), Timestamp::default());
+        view.look(Arc::new(old.clone()), Generation(3), Timestamp::default());
+        assert_eq!((view.seen.version, view.in_force), (8, Generation(3)));
+        assert_eq!(state(&view, view.seen.groups.first(), Duration::ZERO).ready, 0);
+        let next_life = Seen { instance: "another".to_owned(), ..old };
+        view.look(Arc::new(next_life), Generation(3), Timestamp::default());
+        assert_eq!(view.seen.version, 7, "another life counts its own versions");
     }
 }

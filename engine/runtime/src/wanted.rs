@@ -58,6 +58,11 @@ pub(crate) fn order(
     Ok(order)
 }
 
+/// Whether no replica is wanted anywhere: then there is nothing to look up.
+pub(crate) fn runs_nothing(world: &World) -> bool {
+    world.lanes.keys().filter_map(|place| world.serving(place)).all(|serving| serving.groups.is_empty())
+}
+
 fn found<'a>(world: &'a World, place: &Place, number: ReleaseNumber) -> Option<(&'a Release, &'a Spec)> {
     Some((world.release(&place.service, number)?.as_ref(), world.spec(place, number)?))
 }

@@ -114,6 +114,18 @@ fn the_progress_deadline_rolls_back() {
 }
 
 #[test]
+fn time_in_which_nobody_could_watch_does_not_use_up_the_progress_deadline() {
+    let mut scene = given(canary([to(10)])).when(seen()).when(seen().confirmed().after(100));
+    scene.seen.watched_since = scene.now;
+    scene
+        .when(seen().after(599))
+        .then([])
+        .waiting_for("0 of 1 replicas")
+        .when(seen().after(1))
+        .then(["back: progress deadline", "rolledBack"]);
+}
+
+#[test]
 fn progress_resets_the_progress_deadline() {
     given(canary([to(50)]))
         .when(seen())
