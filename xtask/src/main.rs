@@ -22,6 +22,8 @@ cargo xtask TASK
   test            format, clippy with warnings denied, tidy, build, all tests; stops at the first failure
   tidy [--bless]  the rules that the compiler cannot hold; --bless rewrites xtask/graph.txt
   bench [NAME]    run all benchmarks or one, in release mode; each figure is a ratio measured in one run
+  sim SEED        tells one simulated life line by line
+  sim FROM..TO    lives many, and tells which broke a promise
   bench --list    the benchmarks and what each one measures
 
 exit status: 0 done, 1 a check failed, 2 misuse
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
             Some(benchmark) => bench::run_one(&house, benchmark),
             None => return misuse(&format!("no benchmark is called `{name}`; known:\n{}", bench::list())),
         },
+        ["sim", seeds] => house::run(&mut house.cargo(["run", "--quiet", "--locked", "-p", "seeds", "--", seeds])),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

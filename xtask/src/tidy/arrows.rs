@@ -86,6 +86,12 @@ const ROWS: &[Row] = &[
         &["model", "ports"],
         "the simulated world stands outside of control, so it knows the ports alone; runtime's tests bring the two together",
     ),
+    row(
+        "seeds",
+        &["model", "ship", "lifecycle", "ports", "record", "runtime", "sim"],
+        "seeded lives run the real control in the simulated world and judge it by the journal; a crate of its own, because \
+         runtime's tests need sim",
+    ),
     row("shop", &[], "an example is a service like any user's: it knows nothing of the product"),
     row(
         "e2e",

@@ -1,0 +1,152 @@
+//! Who plays in a life: services, environments, builds and their manifests, drawn from the seed. What happens to them is
+//! the `story`'s business.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fastrand::Rng;
+use model::Place;
+
+use crate::machine::{Behaviour, Start};
+
+/// The services of one life.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cast {
+    pub(crate) services: Vec<Service>,
+    pub(crate) requests_per_second: u32,
+    /// How time passes on the machine.
+    pub(crate) grain: Duration,
+    /// How often control looks at its timers.
+    pub(crate) tick: Duration,
+}
+
+/// One service.
+#[derive(Debug, Clone)]
+pub(crate) struct Service {
+    pub(crate) name: String,
+    pub(crate) environments: Vec<String>,
+    pub(crate) builds: Vec<Build>,
+}
+
+/// What can be deployed.
+#[derive(Debug, Clone)]
+pub(crate) struct Build {
+    pub(crate) path: PathBuf,
+    pub(crate) manifest: String,
+    pub(crate) behaviour: Behaviour,
+}
+
+impl Cast {
+    pub(crate) fn draw(chance: &mut Rng) -> Self {
+        let services = (0..chance.u32(1..=2)).map(|index| Service::draw(chance, index)).collect();
+        Self {
+            services,
+            requests_per_second: [0, 5, 20, 20, 60, 60, 60, 120][chance.usize(..8)],
+            grain: Duration::from_millis([500, 700, 1_000][chance.usize(..3)]),
+            tick: Duration::from_millis([500, 1_000, 1_300][chance.usize(..3)]),
+        }
+    }
+
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let places = self.services.iter().flat_map(|service| {
+            service.environments.iter().filter_map(|environment| {
+                Some(Place { service: service.name.parse().ok()?, environment: environment.parse().ok()? })
+            })
+        });
+        places.collect()
+    }
+}
+
+impl Service {
+    fn draw(chance: &mut Rng, index: u32) -> Self {
+        let name = format!("s{index}");
+        let mut environments = vec!["production".to_owned()];
+        if chance.u32(..3) == 0 {
+            environments.push("staging".to_owned());
+        }
+        // Every build that is called healthy fails as seldom as the next one.
+        let ordinary = [0.0, 0.0, 0.01, 0.03][chance.usize(..4)];
+        let builds = (0..4).map(|build| {
+            let path = Path::new("/builds").join(format!("{name}-{build}"));
+            let manifest = manifest(chance, &name, &environments);
+            Build { path, manifest, behaviour: behaviour(chance, build, ordinary) }
+        });
+        let builds = builds.collect();
+        Self { name, environments, builds }
+    }
+}
+
+fn behaviour(chance: &mut Rng, build: u32, ordinary: f64) -> Behaviour {
+    let start = Start::After(Duration::from_millis(chance.u64(200..9_000)));
+    let healthy = Behaviour { start, error_rate: ordinary };
+    // The first build is good, so that there is something to go back to.
+    match chance.u32(..10) {
+        0 if build > 0 => Behaviour { start: Start::Never, ..healthy },
+        1 if build > 0 => Behaviour { start: Start::Crashes, ..healthy },
+        2 | 3 if build > 0 => Behaviour { error_rate: [0.1, 0.3, 1.0][chance.usize(..3)], ..healthy },
+        _ => healthy,
+    }
+}
+
+fn manifest(chance: &mut Rng, name: &str, environments: &[String]) -> String {
+    let hosts = environments.iter().map(|environment| {
+        format!("  {environment}:\n    route: {{ hosts: [{environment}.{name}.test] }}\n")
+    });
+    format!(
+        "service: {name}\nrun: ./{name}\nreplicas: {}\nsecrets:\n  TOKEN: {{ environment: TOKEN_OF_{} }}\n\
+         environments:\n{}rollout:\n  progressDeadline: {}s\n{}",
+        chance.u32(1..=4),
+        name.to_uppercase(),
+        hosts.collect::<String>(),
+        chance.u32(15..60),
+        if chance.u32(..3) == 0 { rolling(chance) } else { canary(chance) }
+    )
+}
+
+fn rolling(chance: &mut Rng) -> String {
+    let amounts = [
+        "maxSurge: 1, maxUnavailable: 0",
+        "maxSurge: 25%, maxUnavailable: 25%",
+        "maxSurge: 0, maxUnavailable: 1",
+        "maxSurge: 100%, maxUnavailable: 0",
+        "maxSurge: 2, maxUnavailable: 100%",
+    ];
+    format!(
+        "  strategy: rolling\n  rolling: {{ {} }}\n  analysis: {{ {} }}\n",
+        amounts[chance.usize(..amounts.len())],
+        judge(chance)
+    )
+}
+
+fn canary(chance: &mut Rng) -> String {
+    let mut steps = String::new();
+    let mut weight = chance.u32(5..30);
+    for _ in 0..chance.u32(1..=3) {
+        steps.push_str(&format!("      - setWeight: {weight}\n"));
+        steps.push_str(&match chance.u32(..6) {
+            0 => "      - pause: {}\n".to_owned(),
+            1 => String::new(),
+            _ => format!("      - pause: {{ duration: {}s }}\n", chance.u32(3..15)),
+        });
+        weight = (weight + chance.u32(10..40)).min(100);
+    }
+    let rules = if chance.u32(..3) == 0 {
+        "    metrics:\n      - name: errors\n        source: errorRate\n        interval: 4s\n        \
+         successCondition: result < 0.2\n        failureLimit: 1\n        consecutiveErrorLimit: 2\n"
+    } else {
+        ""
+    };
+    format!(
+        "  strategy: canary\n  scaleDownDelay: {}s\n  canary:\n    steps:\n{steps}  analysis:\n    {}\n{rules}",
+        chance.u32(1..10),
+        judge(chance)
+    )
+}
+
+fn judge(chance: &mut Rng) -> &'static str {
+    match chance.u32(..5) {
+        0 => "judge: false",
+        1 => "judge: { alpha: 0.05, tolerance: 1, promotion: evidence, maxErrorRate: 0.1, beta: 0.1 }",
+        _ => "judge: { alpha: 0.05, tolerance: 1 }",
+    }
+}

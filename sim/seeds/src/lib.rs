@@ -1,0 +1,24 @@
+//! Seeded lives of control: the real rules and the real runtime in a simulated world, with operators at the worst moment
+//! and everything failing that can. The same seed gives the same journal, byte by byte.
+//!
+//! Lives here: what happens (`story`, `script`), to whom (`cast`, `machine`, `outside`), and who watches over the promises
+//! (`referee`). Does not live here: anything that control is made of.
+
+mod cast;
+mod gate;
+mod life;
+mod machine;
+mod outside;
+mod referee;
+mod story;
+
+pub use life::Outcome;
+pub use referee::Figures;
+
+/// Lives one seed; with `tells`, everything that happens is written down.
+///
+/// # Errors
+/// When the runtime for the simulated time cannot be built.
+pub fn live(seed: u64, tells: bool) -> std::io::Result<Outcome> {
+    gate::simulate(|gate| story::live(seed, tells, gate))
+}

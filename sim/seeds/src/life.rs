@@ -1,0 +1,435 @@
+//! One life: control in its world, the things that can be done to it, and what must hold at the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Place, ReleaseNumber, Weight};
+use ports::journal::Entry;
+use runtime::{Config, Deploy, Handle, Operate, Operation, Ports, Rollback, Ship};
+use ship::{Phase, Report};
+use sim::Crash;
+use tokio::task::JoinHandle;
+
+use crate::cast::{Build, Cast};
+use crate::gate::{self, Gate};
+use crate::machine::{Machine, Start};
+use crate::outside::{Fleet, Journal, Wall, World};
+use crate::referee::{Figures, Referee, SECRET};
+
+/// How often the end of everything is looked for.
+const PROBE: Duration = Duration::from_secs(4);
+/// How often it is looked for, at most: longer than any rollout with its deadlines takes.
+const PROBES: u32 = 400;
+/// How long a wait may be overdue before it is called stuck.
+const OVERDUE: Duration = Duration::from_secs(20);
+
+/// What can happen.
+#[derive(Debug, Clone)]
+pub(crate) enum Act {
+    Deploy {
+        build: Build,
+        environment: String,
+    },
+    Ship {
+        service: String,
+        from: String,
+        to: String,
+    },
+    Rollback {
+        place: Place,
+        to: Option<u64>,
+    },
+    Operate {
+        place: Place,
+        operation: Operation,
+    },
+    /// Control is killed, and comes back after this time.
+    Kill(Duration),
+    /// Control dies at the append after so many others.
+    CrashAtAppend(usize, Crash),
+    /// Control dies at its next order to the agent.
+    CrashAtOrder(Crash),
+    JournalFails(u32),
+    JournalSlow(Duration),
+    AgentCut(bool),
+    AgentRestarts,
+    AgentSlow(Duration),
+    AgentRefuses(u32),
+    AnswersLost(u32),
+    OldReports(u32),
+    NoTallies(bool),
+    ReplicaDies,
+    ReplicaUnready(Duration),
+    Incident(f64),
+    ClockSteps(i64),
+}
+
+/// What became of a life.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Every promise that was broken, in words.
+    pub broken: Vec<String>,
+    /// The journal, byte by byte.
+    pub journal: Vec<Entry>,
+    /// What happened, line by line, when it was asked for.
+    pub trace: Vec<String>,
+    /// What is counted.
+    pub figures: Figures,
+}
+
+pub(crate) struct Life {
+    pub(crate) world: World,
+    cast: Cast,
+    journal: sim::Journal,
+    artifacts: sim::Artifacts,
+    secrets: sim::Secrets,
+    wall: Wall,
+    control: Option<(Handle, JoinHandle<()>)>,
+    up_at: Duration,
+    journal_armed: bool,
+    gate: Gate,
+    operators: u32,
+    deaths: u64,
+}
+
+impl Life {
+    pub(crate) fn new(cast: Cast, seed: u64, referee: Referee, gate: Gate) -> Self {
+        let (wall, journal, artifacts) = (Wall::start(), sim::Journal::default(), sim::Artifacts::default());
+        let mut machine = Machine::new(seed, cast.grain);
+        machine.requests_per_second = cast.requests_per_second;
+        let secrets = sim::Secrets::default();
+        for service in &cast.services {
+            secrets.set(&format!("TOKEN_OF_{}", service.name.to_uppercase()), SECRET);
+            for build in &service.builds {
+                let directory =
+                    std::path::PathBuf::from("/artifacts").join(sim::Artifacts::digest_of(&build.path).hex());
+                machine.builds.insert(directory, build.behaviour);
+            }
+        }
+        let world = World::new(machine, referee, journal.clone(), wall.clone(), cast.grain);
+        Self {
+            world,
+            cast,
+            journal,
+            artifacts,
+            secrets,
+            wall,
+            control: None,
+            up_at: Duration::ZERO,
+            journal_armed: false,
+            gate,
+            operators: 0,
+            deaths: 0,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.wall.elapsed()
+    }
+
+    /// Lets the time pass; control dies and comes back meanwhile, when its time has come.
+    pub(crate) async fn pass(&mut self, until: Duration) {
+        loop {
+            if self.control.is_none() && self.now() >= self.up_at {
+                self.start().await;
+            }
+            let wake = if self.control.is_none() { until.min(self.up_at) } else { until };
+            let wait = wake.saturating_sub(self.now());
+            let died = self.dies_within(wait).await;
+            if died {
+                self.kill(Duration::from_secs(2)).await;
+            }
+            self.compare();
+            if self.now() >= until {
+                return;
+            }
+        }
+    }
+
+    async fn dies_within(&mut self, wait: Duration) -> bool {
+        let (journal, armed) = (self.journal.clone(), self.journal_armed);
+        let crashed =
+            async move { if armed { journal.crashed().await } else { std::future::pending().await } };
+        let died = tokio::select! {
+            biased;
+            () = crashed => true,
+            () = self.world.power_cut.notified() => true,
+            () = tokio::time::sleep(wait) => false,
+        };
+        self.journal_armed &= !died;
+        died
+    }
+
+    async fn start(&mut self) {
+        self.world.now().referee.control_starts();
+        let (world, gate) = (self.world.clone(), self.gate.clone());
+        let journal = Journal { inner: self.journal.clone(), world, gate: gate.clone() };
+        let ports = Ports {
+            journal,
+            fleet: Arc::new(Fleet(self.world.clone())),
+            artifacts: Arc::new(gate::Artifacts(self.artifacts.clone(), gate.clone())),
+            secrets: Arc::new(gate::Secrets(self.secrets.clone(), gate)),
+            clock: Arc::new(self.wall.clone()),
+        };
+        let config = Config {
+            tick: self.cast.tick,
+            patience: Duration::from_secs(2),
+            retry: Duration::from_secs(1),
+            queue: 8,
+            version: "0".to_owned(),
+        };
+        // A start that hangs on a dead journal is a start that failed.
+        let started = tokio::time::timeout(Duration::from_secs(5), runtime::start(ports, config)).await;
+        match started {
+            Ok(Ok(control)) => self.control = Some(control),
+            Ok(Err(_)) | Err(_) => {
+                self.journal.stay_up();
+                self.journal_armed = false;
+                self.up_at = self.now() + Duration::from_secs(1);
+            }
+        }
+    }
+
+    async fn kill(&mut self, back_after: Duration) {
+        if let Some((handle, task)) = self.control.take() {
+            drop(handle);
+            task.abort();
+            let _ = task.await;
+            self.deaths += 1;
+            self.world.now().referee.tell(|| "control: killed".to_owned());
+        }
+        // What was to kill this control must not kill the next one.
+        self.journal.stay_up();
+        self.journal_armed = false;
+        self.world.now().line.crash = None;
+        self.up_at = self.now() + back_after;
+    }
+
+    /// What control shows is what the journal says: live and replayed are the same.
+    fn compare(&self) {
+        let Some((handle, task)) = &self.control else { return };
+        let shown = handle.snapshot().world.clone();
+        let mut outside = self.world.now();
+        if task.is_finished() {
+            outside.referee.breaks("control ended by itself".to_owned());
+        } else if *shown != outside.referee.world {
+            outside.referee.breaks("control shows another world than the journal".to_owned());
+        }
+    }
+
+    pub(crate) async fn act(&mut self, act: Act) {
+        self.world.now().referee.tell(|| format!("> {}", in_words(&act)));
+        match act {
+            Act::Deploy { .. } | Act::Ship { .. } | Act::Rollback { .. } | Act::Operate { .. } => {
+                self.operate(act);
+            }
+            Act::Kill(back_after) => self.kill(back_after).await,
+            Act::CrashAtAppend(after, crash) => {
+                self.journal.crash_at(self.journal.units() + 1 + after, crash);
+                self.journal_armed = true;
+            }
+            Act::JournalFails(times) => self.journal.fail(times),
+            Act::JournalSlow(delay) => self.journal.slow_down(delay),
+            Act::ClockSteps(seconds) => self.wall.step(seconds),
+            Act::CrashAtOrder(crash) => self.world.now().line.crash = Some(crash),
+            Act::AgentCut(cut) => self.world.now().line.cut = cut,
+            Act::AgentRestarts => self.world.now().machine.restart_agent(),
+            Act::AgentSlow(latency) => self.world.now().line.latency = latency,
+            Act::AgentRefuses(times) => self.world.now().line.refusals = times,
+            Act::AnswersLost(times) => self.world.now().line.lost_answers = times,
+            Act::OldReports(times) => self.world.now().line.repeats = times,
+            Act::NoTallies(none) => self.world.now().line.no_tallies = none,
+            Act::ReplicaDies => self.world.now().machine.kill_one(),
+            Act::ReplicaUnready(time) => self.world.now().machine.darken_one(time),
+            Act::Incident(share) => self.world.now().machine.incident = share,
+        }
+    }
+
+    /// An operator asks and waits for the answer by himself.
+    fn operate(&mut self, act: Act) {
+        let Some((handle, _)) = &self.control else { return };
+        self.operators += 1;
+        let (handle, world, actor) = (handle.clone(), self.world.clone(), format!("op-{}", self.operators));
+        tokio::spawn(async move {
+            let answer = ask(&handle, act, actor.clone()).await;
+            world.now().referee.answered(&actor, &answer);
+        });
+    }
+
+    /// Ends every fault that somebody would repair.
+    pub(crate) async fn heal(&mut self) {
+        self.journal.stay_up();
+        self.journal_armed = false;
+        self.journal.fail(0);
+        self.journal.slow_down(Duration::ZERO);
+        {
+            let mut outside = self.world.now();
+            outside.line = crate::outside::Line::default();
+            outside.machine.heal();
+            outside.referee.tell(|| "> everything is repaired".to_owned());
+        }
+        let soon = self.now() + Duration::from_secs(5);
+        self.pass(soon).await;
+    }
+
+    /// Lets everything come to rest, and looks whether it is as it must be.
+    pub(crate) async fn rest(&mut self) {
+        for _ in 0..PROBES {
+            let next = self.now() + PROBE;
+            self.pass(next).await;
+            if self.is_at_rest() {
+                break;
+            }
+        }
+        // Orders of the last moment arrive.
+        let next = self.now() + PROBE * 2;
+        self.pass(next).await;
+        self.look_back();
+    }
+
+    fn look_back(&self) {
+        let Some((handle, _)) = &self.control else {
+            return self.world.now().referee.breaks("control does not come up".to_owned());
+        };
+        let snapshot = handle.snapshot();
+        let mut outside = self.world.now();
+        for (place, lane) in &snapshot.world.lanes {
+            if let Some(rollout) = lane.active() {
+                let report = snapshot.reports.get(place);
+                let healthy = [Some(rollout.to), rollout.from].into_iter().flatten().all(|release| {
+                    let id = ports::fleet::GroupId { place: place.clone(), release };
+                    matches!(outside.machine.behaviour(&id).start, Start::After(_))
+                });
+                let overdue = report.is_none_or(|report| is_overdue(report, snapshot.at));
+                let paused = matches!(rollout.phase, Phase::Paused(_));
+                if overdue || (healthy && !paused) {
+                    let why = report.map(|report| format!("{}: {:?}", report.doing, report.wait));
+                    outside.referee.breaks(format!("{place} never ends: {why:?}"));
+                }
+            }
+        }
+        self.last_words(&mut outside, &snapshot);
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let Some((handle, _)) = &self.control else { return false };
+        let snapshot = handle.snapshot();
+        let rests = |lane: &lifecycle::Lane| {
+            lane.active().is_none_or(|rollout| matches!(rollout.phase, Phase::Paused(_)))
+        };
+        snapshot.world.lanes.values().all(rests)
+    }
+
+    fn last_words(&self, outside: &mut crate::outside::Outside, snapshot: &runtime::Snapshot) {
+        let has = outside.machine.wanted.generation;
+        if has != snapshot.world.generation {
+            let words = snapshot.warnings.join("; ");
+            let want = snapshot.world.generation;
+            outside.referee.breaks(format!("the agent stays at generation {has} of {want}: {words}"));
+        }
+        let serves = outside.referee.serves.clone();
+        for (place, lane) in snapshot.world.lanes.iter().filter(|(_, lane)| lane.active().is_none()) {
+            let split = outside.machine.wanted.splits.iter().find(|split| split.place == *place);
+            let shares: Vec<(ReleaseNumber, Weight)> =
+                split.iter().flat_map(|it| &it.shares).map(|it| (it.release, it.weight)).collect();
+            let expected: Vec<_> =
+                serves.get(place).map(|release| (*release, Weight::ALL)).into_iter().collect();
+            if shares != expected || lane.stable != serves.get(place).copied() {
+                outside.referee.breaks(format!("{place} is served by {shares:?}, not {expected:?}"));
+            }
+        }
+        if format!("{:?}{:?}", snapshot.reports, snapshot.warnings).contains(SECRET) {
+            outside.referee.breaks("a report shows a secret".to_owned());
+        }
+        let mut chain = record::Chain::new();
+        let mut replayed = lifecycle::World::default();
+        for entry in self.journal.entries() {
+            let event =
+                chain.read(&entry.bytes).ok().and_then(|it| Some((record::event::event(&it).ok()?, it)));
+            if event.is_none_or(|(event, it)| replayed.apply(&event, it.seq, it.at).is_err()) {
+                outside.referee.breaks(format!("event {} cannot be replayed at the end", entry.seq));
+            }
+        }
+        if replayed != *snapshot.world {
+            outside.referee.breaks("the journal replayed is another world".to_owned());
+        }
+    }
+
+    pub(crate) async fn outcome(mut self) -> Outcome {
+        self.kill(Duration::ZERO).await;
+        let mut outside = self.world.now();
+        let referee = &mut outside.referee;
+        let figures = Figures { deaths: self.deaths - 1, ..referee.figures };
+        let (broken, trace) = (std::mem::take(&mut referee.broken), std::mem::take(&mut referee.trace));
+        Outcome { broken, journal: self.journal.entries(), trace, figures }
+    }
+}
+
+fn is_overdue(report: &Report, at: model::Timestamp) -> bool {
+    report.wait.as_ref().is_none_or(|wait| wait.until.is_some_and(|until| at > until.after(OVERDUE)))
+}
+
+async fn ask(handle: &Handle, act: Act, actor: String) -> Result<runtime::Answer, runtime::Error> {
+    let reason = None;
+    match act {
+        Act::Deploy { build, environment } => {
+            let environment = environment.parse().ok();
+            let (manifest, artifact) = (build.manifest, Some(build.path));
+            let directory = std::path::PathBuf::from("/src");
+            handle.deploy(Deploy { manifest, directory, artifact, environment, actor, reason }).await
+        }
+        Act::Ship { service, from, to } => match (service.parse(), from.parse(), to.parse()) {
+            (Ok(service), Ok(from), Ok(to)) => handle.ship(Ship { service, from, to, actor, reason }).await,
+            _ => Err(runtime::Error::Stopped("names that are none".to_owned())),
+        },
+        Act::Rollback { place, to } => {
+            handle.rollback(Rollback { place, to: to.map(ReleaseNumber), actor, reason }).await
+        }
+        Act::Operate { place, operation } => {
+            handle.operate(Operate { place, operation, actor, reason }).await
+        }
+        Act::Kill(_)
+        | Act::CrashAtAppend(..)
+        | Act::CrashAtOrder(_)
+        | Act::JournalFails(_)
+        | Act::JournalSlow(_)
+        | Act::AgentCut(_)
+        | Act::AgentRestarts
+        | Act::AgentSlow(_)
+        | Act::AgentRefuses(_)
+        | Act::AnswersLost(_)
+        | Act::OldReports(_)
+        | Act::NoTallies(_)
+        | Act::ReplicaDies
+        | Act::ReplicaUnready(_)
+        | Act::Incident(_)
+        | Act::ClockSteps(_) => Err(runtime::Error::Stopped("nothing that an operator asks".to_owned())),
+    }
+}
+
+fn in_words(act: &Act) -> String {
+    match act {
+        Act::Deploy { build, environment } => format!("deploy {} -e {environment}", build.path.display()),
+        Act::Kill(back_after) => format!("kill control for {}s", back_after.as_secs_f64()),
+        Act::Rollback { place, to } => {
+            format!("rollback {place} {}", to.map_or(String::new(), |it| it.to_string()))
+        }
+        Act::Operate { place, operation } => format!("{operation:?} {place}"),
+        Act::Ship { service, from, to } => format!("ship {service} {from} -> {to}"),
+        Act::CrashAtAppend(..)
+        | Act::CrashAtOrder(_)
+        | Act::JournalFails(_)
+        | Act::JournalSlow(_)
+        | Act::AgentCut(_)
+        | Act::AgentRestarts
+        | Act::AgentSlow(_)
+        | Act::AgentRefuses(_)
+        | Act::AnswersLost(_)
+        | Act::OldReports(_)
+        | Act::NoTallies(_)
+        | Act::ReplicaDies
+        | Act::ReplicaUnready(_)
+        | Act::Incident(_)
+        | Act::ClockSteps(_) => format!("{act:?}"),
+    }
+}

@@ -1,0 +1,407 @@
+//! The referee: reads the journal on its own, watches what control was told and what it orders, and knows the promises.
+//! What one event may be is `rules`' business.
+
+mod rules;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lifecycle::{Event, World};
+use model::strategy::{Kind, Step};
+use model::{Epoch, Generation, Place, ReleaseNumber, Weight};
+use ports::fleet::{GroupId, ReplicaPhase, Seen, Wanted};
+use ports::journal::Entry;
+use record::{Chain, Record};
+use ship::{Phase, RollbackReason};
+
+use crate::machine::{Machine, Served};
+
+/// What stands in for every secret; it must be found nowhere.
+pub(crate) const SECRET: &str = "swordfish";
+/// Reports of broken promises that are kept; the first says most.
+const MAX_BROKEN: usize = 20;
+
+/// What control was told about the fleet at one time.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sighting {
+    reachable: bool,
+    instance: String,
+    version: u64,
+    ready: BTreeMap<GroupId, u32>,
+    crash_loops: Vec<GroupId>,
+}
+
+/// What is counted over many lives.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Figures {
+    /// Rollouts of a release that is no worse than the one before, under the eye of the judge.
+    pub healthy_judged: u64,
+    /// Of those, rolled back by the judge.
+    pub blamed: u64,
+    /// Rollouts that ended with the new release.
+    pub completed: u64,
+    /// Rollouts that went back.
+    pub rolled_back: u64,
+    /// Deaths of control.
+    pub deaths: u64,
+    /// Events in the journal.
+    pub events: u64,
+}
+
+impl Figures {
+    /// Both added up.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            healthy_judged: self.healthy_judged + other.healthy_judged,
+            blamed: self.blamed + other.blamed,
+            completed: self.completed + other.completed,
+            rolled_back: self.rolled_back + other.rolled_back,
+            deaths: self.deaths + other.deaths,
+            events: self.events + other.events,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Referee {
+    pub(crate) now: Duration,
+    /// Whether replicas are left alone in this life: then no request may be lost at all.
+    pub(crate) gentle: bool,
+    /// Whether everything is told line by line.
+    pub(crate) tells: bool,
+    pub(crate) trace: Vec<String>,
+    pub(crate) broken: Vec<String>,
+    pub(crate) figures: Figures,
+    /// The world as the journal alone gives it.
+    pub(crate) world: World,
+    /// The release that serves each place when no rollout is under way, by a fold of its own.
+    pub(crate) serves: BTreeMap<Place, ReleaseNumber>,
+    chain: Chain,
+    /// How many events each actor caused.
+    actors: BTreeMap<String, u64>,
+    /// What control was told, the last before the latest order and everything since.
+    told: Vec<Sighting>,
+    /// What control may have had in mind when it last decided.
+    in_mind: Vec<Sighting>,
+    /// The most requests that control was told of.
+    counted: BTreeMap<(Place, Epoch, ReleaseNumber), BTreeMap<String, u64>>,
+    /// Until when control was busy with what it last began: so long it looks at nothing new.
+    busy_until: Duration,
+    /// When control was last told of one more ready replica.
+    grown: BTreeMap<GroupId, Duration>,
+    /// The rollouts that counted for the judge's figures.
+    judged: BTreeMap<Place, bool>,
+}
+
+impl Referee {
+    pub(crate) fn new(gentle: bool, tells: bool) -> Self {
+        Self { gentle, tells, ..Self::default() }
+    }
+
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.chain.last_seq
+    }
+
+    pub(crate) fn breaks(&mut self, what: String) {
+        let line = format!("[{:9.3}s] BROKEN {what}", self.now.as_secs_f64());
+        if self.tells {
+            self.trace.push(line.clone());
+        }
+        if self.broken.len() < MAX_BROKEN {
+            self.broken.push(line);
+        }
+    }
+
+    pub(crate) fn tell(&mut self, what: impl FnOnce() -> String) {
+        if self.tells {
+            self.trace.push(format!("[{:9.3}s] {}", self.now.as_secs_f64(), what()));
+        }
+    }
+
+    /// A new control knows nothing yet.
+    pub(crate) fn control_starts(&mut self) {
+        self.told.clear();
+        self.in_mind.clear();
+    }
+
+    /// Control is given a report, or none.
+    pub(crate) fn sighted(&mut self, seen: Option<&Seen>) {
+        let last = self.told.last();
+        let Some(seen) = seen else {
+            if last.is_none_or(|last| last.reachable) {
+                let sighting = Sighting { reachable: false, ..last.cloned().unwrap_or_default() };
+                self.told.push(sighting);
+                self.tell(|| "agent: does not answer".to_owned());
+            }
+            return;
+        };
+        if last.is_some_and(|last| last.instance == seen.instance && last.version > seen.version) {
+            // Old news: whoever knows better must not fall for it.
+            let reachable = Sighting { reachable: true, ..last.cloned().unwrap_or_default() };
+            self.told.push(reachable);
+            self.tell(|| "agent: an old report again".to_owned());
+            return;
+        }
+        for tally in &seen.tallies {
+            let key = (tally.place.clone(), tally.epoch, tally.release);
+            let lives = self.counted.entry(key).or_default();
+            let most = lives.entry(seen.instance.clone()).or_default();
+            *most = (*most).max(tally.requests);
+        }
+        let ready = |group: &ports::fleet::GroupSeen| {
+            let ready = group.replicas.iter().filter(|it| it.phase == ReplicaPhase::Ready).count();
+            (group.id.clone(), u32::try_from(ready).unwrap_or(u32::MAX))
+        };
+        for (id, count) in seen.groups.iter().map(ready) {
+            let before = self.told.last().and_then(|last| last.ready.get(&id)).copied().unwrap_or_default();
+            if count > before {
+                self.grown.insert(id, self.now);
+            }
+        }
+        let dying = seen.groups.iter().filter(|group| group.crash_loop.is_some());
+        self.told.push(Sighting {
+            reachable: true,
+            instance: seen.instance.clone(),
+            version: seen.version,
+            ready: seen.groups.iter().map(ready).collect(),
+            crash_loops: dying.map(|group| group.id.clone()).collect(),
+        });
+    }
+
+    /// Control begins to write or to order something, on one of the things that it may have in mind: what it was told
+    /// last when it had nothing to do, or anything since.
+    pub(crate) fn begins(&mut self) {
+        if self.now > self.busy_until {
+            let keep = self.told.len().saturating_sub(1);
+            self.told.drain(..keep);
+        }
+        self.in_mind = self.told.clone();
+    }
+
+    pub(crate) fn ends(&mut self) {
+        self.busy_until = self.now;
+    }
+
+    /// Something became durable.
+    pub(crate) fn recorded(&mut self, entry: &Entry, machine: &Machine) {
+        if find(&entry.bytes, SECRET.as_bytes()) {
+            self.breaks(format!("event {} holds a secret", entry.seq));
+        }
+        let record = match self.chain.read(&entry.bytes) {
+            Ok(record) => record,
+            Err(error) => return self.breaks(format!("event {}: {error}", entry.seq)),
+        };
+        let event = match record::event::event(&record) {
+            Ok(event) => event,
+            Err(error) => return self.breaks(format!("event {}: {error}", entry.seq)),
+        };
+        self.figures.events += 1;
+        *self.actors.entry(record.actor.clone()).or_default() += 1;
+        self.tell(|| told(&record, &event));
+        self.check(&record, &event, machine);
+        let before = self.world.generation;
+        if let Err(illegal) = self.world.apply(&event, record.seq, record.at) {
+            self.breaks(format!("event {} cannot be replayed: {illegal}", record.seq));
+        }
+        if self.world.generation < before {
+            self.breaks(format!("the generation goes back from {before}"));
+        }
+        self.keep_score(&event, machine);
+    }
+
+    fn keep_score(&mut self, event: &Event, machine: &Machine) {
+        let Event::Rollout { place, event } = event else { return };
+        let Some(rollout) = self.world.lanes.get(place).and_then(|lane| lane.rollout.as_ref()) else {
+            return;
+        };
+        match event {
+            ship::Event::Started { .. } => {
+                self.judged.insert(place.clone(), false);
+            }
+            ship::Event::Shifted { weight, .. } => {
+                let Some(from) = rollout.from else { return };
+                let behaviour = |release| machine.behaviour(&GroupId { place: place.clone(), release });
+                let healthy = behaviour(rollout.to).error_rate <= behaviour(from).error_rate;
+                let first = self.judged.get(place) == Some(&false);
+                let watched = rollout.strategy.analysis.judge.is_some() && *weight < Weight::ALL;
+                if healthy && first && watched && rollout.phase == Phase::Progressing {
+                    self.judged.insert(place.clone(), true);
+                    self.figures.healthy_judged += 1;
+                }
+            }
+            ship::Event::RollbackBegun { reason: RollbackReason::Judge(_) } => {
+                self.figures.blamed += u64::from(self.judged.get(place) == Some(&true));
+            }
+            ship::Event::Completed => {
+                self.figures.completed += 1;
+                let to = rollout.to;
+                self.serves.insert(place.clone(), to);
+            }
+            ship::Event::RolledBack => self.figures.rolled_back += 1,
+            ship::Event::Scaled { .. }
+            | ship::Event::Readied { .. }
+            | ship::Event::StepEntered { .. }
+            | ship::Event::Measured { .. }
+            | ship::Event::RuleMeasured(_)
+            | ship::Event::Paused { .. }
+            | ship::Event::Resumed { .. }
+            | ship::Event::Promoted
+            | ship::Event::RollbackBegun { .. } => {}
+        }
+    }
+
+    /// The fleet holds something newer than what is offered: no journal here was ever set back.
+    pub(crate) fn refused_as_stale(&mut self, has: Generation, offered: Generation) {
+        self.breaks(format!("generation {offered} is ordered after {has}"));
+    }
+
+    /// Control orders what is in the journal, nothing else, and nothing that breaks a promise.
+    pub(crate) fn ordered(&mut self, wanted: &Wanted, machine: &Machine) {
+        if wanted.generation != machine.wanted.generation {
+            self.tell(|| ordered(wanted));
+        }
+        if wanted.generation != self.world.generation {
+            self.breaks(format!(
+                "generation {} is ordered, {} is recorded",
+                wanted.generation, self.world.generation
+            ));
+        }
+        let same = wanted.generation == machine.wanted.generation;
+        if same && *wanted != machine.wanted && wanted.generation.0 > 0 {
+            self.breaks(format!("generation {} has two meanings", wanted.generation));
+        }
+        let mut groups = Vec::new();
+        let mut splits = Vec::new();
+        for place in self.world.lanes.keys() {
+            let Some(serving) = self.world.serving(place) else { continue };
+            let id = |release| GroupId { place: place.clone(), release };
+            groups.extend(serving.groups.iter().map(|(release, n)| (id(*release), *n)));
+            if !serving.shares.is_empty() {
+                splits.push((place.clone(), serving.epoch, serving.shares));
+            }
+        }
+        let has: Vec<_> = wanted.groups.iter().map(|it| (it.id.clone(), it.replicas)).collect();
+        let shares = |split: &ports::fleet::Split| {
+            let shares = split.shares.iter().map(|it| (it.release, it.weight)).collect();
+            (split.place.clone(), split.epoch, shares)
+        };
+        let shared: Vec<_> = wanted.splits.iter().map(shares).collect();
+        if (&has, &shared) != (&groups, &splits) {
+            self.breaks(format!("generation {} orders other than what is recorded", wanted.generation));
+        }
+        self.check_splits(wanted, machine);
+    }
+
+    fn check_splits(&mut self, wanted: &Wanted, machine: &Machine) {
+        for split in &wanted.splits {
+            let sum: u32 = split.shares.iter().map(|it| u32::from(it.weight.basis_points())).sum();
+            if sum != u32::from(Weight::ALL.basis_points()) {
+                self.breaks(format!("the weights at {} add up to {sum} basis points", split.place));
+            }
+            let before = machine.wanted.splits.iter().find(|before| before.place == split.place);
+            if before.is_some_and(|before| before.epoch > split.epoch) {
+                self.breaks(format!("the epoch at {} goes back", split.place));
+            }
+            for share in &split.shares {
+                let id = GroupId { place: split.place.clone(), release: share.release };
+                let group = wanted.groups.iter().find(|group| group.id == id);
+                if group.is_none_or(|group| group.replicas == 0) {
+                    self.breaks(format!("{id} gets {} of the requests and has no replica", share.weight));
+                }
+            }
+        }
+    }
+
+    /// Requests were served, or were not.
+    pub(crate) fn served(&mut self, served: &Served) {
+        let lane = self.world.lanes.get(&served.place);
+        // Where one replica is all that ever fits, there is a time without, as declared.
+        let declared =
+            lane.and_then(|lane| lane.active()).is_some_and(|rollout| match rollout.strategy.kind {
+                Kind::Rolling { max_surge, .. } => {
+                    let full = rollout.candidate_replicas;
+                    full + max_surge.rounded_up(full) <= 1
+                }
+                Kind::Canary { .. } => false,
+            });
+        if self.gentle && served.lost_needlessly > 0 && !declared {
+            self.breaks(format!(
+                "{} requests at {} are lost beside a ready replica",
+                served.lost_needlessly, served.place
+            ));
+        }
+        let Some(rollout) = self.world.lanes.get(&served.place).and_then(|lane| lane.rollout.as_ref()) else {
+            return;
+        };
+        let back = matches!(rollout.phase, Phase::RolledBack(_));
+        if back && served.by.contains_key(&rollout.to) {
+            let id = format!("{}/{}", served.place, rollout.to);
+            self.breaks(format!("{id} is rolled back and gets requests"));
+        }
+    }
+
+    /// An operator has an answer: what it says must be in the journal, and what it denies must not.
+    pub(crate) fn answered(&mut self, actor: &str, answer: &Result<runtime::Answer, runtime::Error>) {
+        let events = self.actors.get(actor).copied().unwrap_or_default();
+        match answer {
+            Ok(answer) if events == 0 && answer.rollout.is_some() => {
+                self.breaks(format!("{actor} was told yes, and nothing is recorded"));
+            }
+            Ok(answer) => self.tell(|| format!("{actor}: release {}", answer.release)),
+            // Whoever hears that control has stopped knows nothing.
+            Err(runtime::Error::Stopped(_)) => {}
+            Err(error) if events > 0 => {
+                self.breaks(format!("{actor} was told no, and {events} events are recorded: {error}"));
+            }
+            Err(error) => self.tell(|| format!("{actor}: refused: {error}")),
+        }
+    }
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> bool {
+    bytes.windows(what.len()).any(|window| window == what)
+}
+
+fn told(record: &Record, event: &Event) -> String {
+    let subject = record.subject.clone().unwrap_or_default();
+    let detail = match event {
+        Event::Rollout { event, .. } => match event {
+            ship::Event::Started { from, to, .. } => {
+                format!("{} -> {to}", from.map_or_else(|| "nothing".to_owned(), |from| from.to_string()))
+            }
+            ship::Event::Scaled { stable, candidate } => format!("{stable} old, {candidate} new"),
+            ship::Event::Shifted { weight, epoch } => format!("{weight} (epoch {epoch})"),
+            ship::Event::Readied { ready } => ready.to_string(),
+            ship::Event::StepEntered { step } | ship::Event::Resumed { step } => format!("step {step}"),
+            ship::Event::Paused { reason } => reason.to_string(),
+            ship::Event::RollbackBegun { reason } => reason.to_string(),
+            ship::Event::Measured { .. }
+            | ship::Event::RuleMeasured(_)
+            | ship::Event::Promoted
+            | ship::Event::RolledBack
+            | ship::Event::Completed => String::new(),
+        },
+        Event::ReleaseRegistered(release) => format!("{} {}", release.number, release.artifact.name),
+        Event::ReleaseRetired { number, .. } => number.to_string(),
+        Event::ControlStarted { .. } | Event::ControlStopped => String::new(),
+    };
+    let line = format!("#{} {} {subject} {detail}", record.seq, record.kind);
+    format!("{} by {}", line.trim_end(), record.actor)
+}
+
+fn ordered(wanted: &Wanted) -> String {
+    let groups: Vec<_> = wanted.groups.iter().map(|it| format!("{} x{}", it.id, it.replicas)).collect();
+    let share = |it: &ports::fleet::Share| format!("{} {}", it.release, it.weight);
+    let splits = wanted.splits.iter().flat_map(|split| split.shares.iter().map(share));
+    format!(
+        "agent: takes generation {}: {}; {}",
+        wanted.generation,
+        groups.join(", "),
+        splits.collect::<Vec<_>>().join(", ")
+    )
+}
+
+fn is_timed_pause(step: Option<&Step>) -> bool {
+    matches!(step, Some(Step::Pause { duration: Some(_) }))
+}

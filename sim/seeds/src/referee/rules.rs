@@ -1,0 +1,175 @@
+//! What an event of a rollout may rest on: the promises, one by one, told apart from the code that keeps them.
+
+use lifecycle::Event;
+use model::strategy::{Kind, Promotion};
+use model::{Place, Weight};
+use ports::fleet::GroupId;
+use record::Record;
+use ship::{Phase, RollbackReason, Rollout};
+
+use super::{Referee, Sighting, is_timed_pause};
+use crate::machine::Machine;
+
+/// Who acts when nobody in particular does.
+const PLANNER: &str = "shipshape";
+/// As long as a ready replica may not count, with the time that control needs to notice.
+const PROBATION: std::time::Duration = std::time::Duration::from_secs(4);
+
+/// How many of a rollout's two releases somebody was told to be ready.
+struct Told<'a> {
+    place: &'a Place,
+    rollout: &'a Rollout,
+    sighting: &'a Sighting,
+}
+
+impl Told<'_> {
+    fn ready(&self, release: model::ReleaseNumber) -> u32 {
+        let id = GroupId { place: self.place.clone(), release };
+        self.sighting.ready.get(&id).copied().unwrap_or_default()
+    }
+
+    fn candidate(&self) -> u32 {
+        self.ready(self.rollout.to)
+    }
+
+    fn stable(&self) -> u32 {
+        self.rollout.from.map_or(0, |from| self.ready(from))
+    }
+}
+
+impl Referee {
+    pub(super) fn check(&mut self, record: &Record, event: &Event, machine: &Machine) {
+        if let Event::ReleaseRegistered(release) = event
+            && self.world.release(&release.service, release.number).is_some()
+        {
+            self.breaks(format!("release {} is registered twice", release.number));
+        }
+        let Event::Rollout { place, event } = event else { return };
+        let Some(rollout) = self.world.lanes.get(place).and_then(|lane| lane.active()).cloned() else {
+            return;
+        };
+        let by_planner = record.actor == PLANNER;
+        if by_planner && moves(event) && !self.in_mind.iter().any(|it| it.reachable) {
+            self.breaks(format!("{} at {place} while the agent is away", event.name()));
+        }
+        match event {
+            ship::Event::Shifted { weight, .. } => self.shift(place, &rollout, *weight),
+            ship::Event::StepEntered { .. } if by_planner => self.step(place, &rollout),
+            ship::Event::RollbackBegun { reason } if by_planner => {
+                self.rollback(place, &rollout, reason, machine);
+            }
+            ship::Event::Promoted | ship::Event::Completed | ship::Event::RolledBack => {
+                self.confirmed(place, &rollout, event, machine);
+            }
+            ship::Event::Started { .. }
+            | ship::Event::Scaled { .. }
+            | ship::Event::Readied { .. }
+            | ship::Event::StepEntered { .. }
+            | ship::Event::Measured { .. }
+            | ship::Event::RuleMeasured(_)
+            | ship::Event::Paused { .. }
+            | ship::Event::Resumed { .. }
+            | ship::Event::RollbackBegun { .. } => {}
+        }
+    }
+
+    fn told_any(&self, place: &Place, rollout: &Rollout, holds: impl Fn(&Told<'_>) -> bool) -> bool {
+        self.in_mind.iter().any(|sighting| holds(&Told { place, rollout, sighting }))
+    }
+
+    /// Capacity before traffic, forward and back.
+    fn shift(&mut self, place: &Place, rollout: &Rollout, weight: Weight) {
+        if weight > rollout.weight {
+            let needed = match rollout.strategy.kind {
+                Kind::Canary { .. } => weight.of_replicas(rollout.candidate_replicas).max(1),
+                // Where one replica is all that ever fits, there is a time without, as declared.
+                Kind::Rolling { max_surge, .. } => {
+                    let full = rollout.candidate_replicas;
+                    u32::from(full + max_surge.rounded_up(full) > 1)
+                }
+            };
+            if rollout.phase != Phase::Progressing {
+                self.breaks(format!("{place} shifts forward while it is {}", rollout.phase.name()));
+            }
+            if !self.told_any(place, rollout, |it| it.candidate() >= needed) {
+                self.breaks(format!("{place} shifts to {weight} without {needed} ready replicas"));
+            }
+        } else if weight < rollout.weight && rollout.from.is_some() {
+            let needed = weight.rest().of_replicas(rollout.stable_replicas);
+            if !matches!(rollout.phase, Phase::RollingBack(_)) {
+                self.breaks(format!("{place} shifts back while it is {}", rollout.phase.name()));
+            }
+            let bears = |it: &Told<'_>| it.stable() >= needed || (it.candidate() == 0 && it.stable() > 0);
+            if !self.told_any(place, rollout, bears) {
+                self.breaks(format!("{place} shifts back to {weight} without {needed} warm replicas"));
+            }
+        }
+    }
+
+    /// No data is no success.
+    fn step(&mut self, place: &Place, rollout: &Rollout) {
+        let Some(judge) = rollout.strategy.analysis.judge.as_ref() else { return };
+        if !is_timed_pause(rollout.current_step()) || rollout.weight == Weight::NONE {
+            return;
+        }
+        let key = (place.clone(), rollout.epoch, rollout.to);
+        let counted: u64 = self.counted.get(&key).map_or(0, |lives| lives.values().sum());
+        let needed = match judge.promotion {
+            Promotion::Time => 1,
+            // Not even faultless requests are evidence earlier.
+            Promotion::Evidence { max_error_rate, beta } => {
+                ((1.0 / beta).ln() / -(1.0 - max_error_rate).ln()).ceil() as u64
+            }
+        };
+        if counted < needed {
+            self.breaks(format!("{place} leaves step {} on {counted} of {needed} requests", rollout.step));
+        }
+    }
+
+    /// Nobody goes back on silence or hearsay.
+    fn rollback(&mut self, place: &Place, rollout: &Rollout, reason: &RollbackReason, machine: &Machine) {
+        let errors = machine.errors(place, rollout.to);
+        let restarted = machine.instance() != "agent-1";
+        let id = GroupId { place: place.clone(), release: rollout.to };
+        let fair = match reason {
+            RollbackReason::Judge(_) | RollbackReason::Rule(_) => errors > 0 || restarted,
+            RollbackReason::CrashLoop(_) => {
+                self.told_any(place, rollout, |it| it.sighting.crash_loops.contains(&id))
+            }
+            RollbackReason::ProgressDeadline(_) => {
+                // A replica that has just become ready has not proved itself yet.
+                let just_now = self.grown.get(&id).is_some_and(|at| self.now < *at + PROBATION);
+                let lacks =
+                    |it: &Told<'_>| it.sighting.reachable && it.candidate() < rollout.wanted_candidate.max(1);
+                just_now || self.told_any(place, rollout, lacks)
+            }
+            RollbackReason::Operator => false,
+        };
+        if !fair {
+            self.breaks(format!("{place} goes back on nothing: {reason}"));
+        }
+    }
+
+    /// What is said to be so is in force at the gateway.
+    fn confirmed(&mut self, place: &Place, rollout: &Rollout, event: &ship::Event, machine: &Machine) {
+        let split = machine.wanted.splits.iter().find(|split| split.place == *place);
+        let share = split.and_then(|split| split.shares.iter().find(|it| it.release == rollout.to));
+        let weight = share.map_or(Weight::NONE, |share| share.weight);
+        let expected = if *event == ship::Event::RolledBack { Weight::NONE } else { Weight::ALL };
+        if weight != expected {
+            self.breaks(format!("{} at {place} while the gateway gives it {weight}", event.name()));
+        }
+    }
+}
+
+/// Whether an event changes what users get.
+fn moves(event: &ship::Event) -> bool {
+    matches!(
+        event,
+        ship::Event::Scaled { .. }
+            | ship::Event::Shifted { .. }
+            | ship::Event::StepEntered { .. }
+            | ship::Event::Promoted
+            | ship::Event::RolledBack
+    )
+}
