@@ -10,6 +10,7 @@ mod life;
 mod machine;
 mod outside;
 mod referee;
+mod script;
 mod story;
 
 pub use life::Outcome;
@@ -21,4 +22,12 @@ pub use referee::Figures;
 /// When the runtime for the simulated time cannot be built.
 pub fn live(seed: u64, tells: bool) -> std::io::Result<Outcome> {
     gate::simulate(|gate| story::live(seed, tells, gate))
+}
+
+/// Plays a scenario: see `sim/scenarios`.
+///
+/// # Errors
+/// When a line is not understood, something that is waited for never happens, or there is no simulated time.
+pub fn play(script: &str) -> Result<Outcome, String> {
+    gate::simulate(|gate| script::play(script, gate)).map_err(|error| error.to_string())?
 }

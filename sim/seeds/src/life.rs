@@ -356,6 +356,7 @@ impl Life {
     }
 
     pub(crate) async fn outcome(mut self) -> Outcome {
+        self.world.now().referee.tells = false;
         self.kill(Duration::ZERO).await;
         let mut outside = self.world.now();
         let referee = &mut outside.referee;
