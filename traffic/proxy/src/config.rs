@@ -44,7 +44,8 @@ pub struct Limits {
     pub buffer_bytes: usize,
     /// HTTP/2 streams at once on one connection. Default 128.
     pub streams: u32,
-    /// Resting connections kept for each replica by each worker. Default 128.
+    /// Resting connections kept for each replica by each worker. Fewer than there are requests at once means a new
+    /// connection for each of the others. Default 1,024.
     pub pooled: usize,
     /// How long a connection to a replica may rest before it is closed. Below the 5 s after which some servers close
     /// theirs, so that a request seldom meets a closing one. Default 4 s.
@@ -68,7 +69,7 @@ impl Default for Limits {
             client_write: Duration::from_secs(60),
             buffer_bytes: 64 * 1024,
             streams: 128,
-            pooled: 128,
+            pooled: 1_024,
             pool_idle: Duration::from_secs(4),
             pool_fresh: Duration::from_secs(1),
             series: 10_000,

@@ -182,5 +182,8 @@ async fn more_connections_than_allowed_are_turned_away() {
 async fn an_address_in_use_is_refused() {
     let gateway = gateway();
     let config = proxy::Config::new(gateway.listen_address());
-    assert!(matches!(proxy::Gateway::start(config, &proxy::Routing::default()), Err(proxy::Error::Listen { .. })));
+    assert!(matches!(
+        proxy::Gateway::start(config, &proxy::Routing::default()),
+        Err(proxy::Error::Listen { .. })
+    ));
 }

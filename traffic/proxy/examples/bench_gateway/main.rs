@@ -4,7 +4,11 @@
 //!
 //! `bench_gateway [SCENARIO [ROUNDS [SECONDS]]]`; this program is also the gateway, the backends and the open-loop load
 //! (`server`, `backend`, `open-loop`), as child processes that it pins to their cores.
-#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark prints its figures, and waits beside the load"
+)]
 
 mod backend;
 mod open_loop;

@@ -42,10 +42,7 @@ impl Peer {
         let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok());
         // The 14th and 15th field of all, counted behind the name that closes the second.
         let (user, system) = (ticks(11), ticks(12));
-        Ok(user
-            .zip(system)
-            .map(|(user, system)| (user + system) / 100.0)
-            .context("/proc/PID/stat has no times")?)
+        user.zip(system).map(|(user, system)| (user + system) / 100.0).context("/proc/PID/stat has no times")
     }
 
     /// The resident memory, in bytes.

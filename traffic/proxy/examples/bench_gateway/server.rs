@@ -12,10 +12,9 @@ use proxy::{Backend, Config, Gateway, PlaceRouting, Routing};
 pub(crate) fn run(backends: [SocketAddr; 2]) -> Result<()> {
     let mut config = Config::new(SocketAddr::from(([127, 0, 0, 1], 0)));
     config.workers = 1;
-    let gateway = Gateway::start(config)?;
     let points = |points| Weight::from_basis_points(points).context("a weight is above all traffic");
     let backend = |release, addr| Backend { release: ReleaseNumber(release), ordinal: 0, addr };
-    gateway.swap(Routing {
+    let routing = Routing {
         places: vec![PlaceRouting {
             place: Place { service: "shop".parse()?, environment: "production".parse()? },
             route: route(),
@@ -23,7 +22,8 @@ pub(crate) fn run(backends: [SocketAddr; 2]) -> Result<()> {
             shares: vec![(ReleaseNumber(1), points(9_000)?), (ReleaseNumber(2), points(1_000)?)],
             backends: vec![backend(1, backends[0]), backend(2, backends[1])],
         }],
-    })?;
+    };
+    let gateway = Gateway::start(config, &routing)?;
     println!("{}", gateway.listen_address());
     loop {
         std::thread::park();
