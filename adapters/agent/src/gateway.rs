@@ -37,8 +37,8 @@ pub(crate) struct Real {
 }
 
 impl Real {
-    pub(crate) fn start(config: proxy::Config) -> Result<Self, String> {
-        let proxy = proxy::Gateway::start(config).map_err(|error| error.to_string())?;
+    pub(crate) fn start(config: proxy::Config, table: &Table) -> Result<Self, String> {
+        let proxy = proxy::Gateway::start(config, &routing(table)).map_err(|error| error.to_string())?;
         let listen = proxy.listen_address();
         Ok(Self { proxy: RwLock::new(Some(proxy)), listen, last: Mutex::default() })
     }
@@ -76,10 +76,13 @@ fn place(entry: &routes::Entry) -> proxy::PlaceRouting {
     }
 }
 
+fn routing(table: &Table) -> proxy::Routing {
+    proxy::Routing { places: table.entries().iter().map(place).collect() }
+}
+
 impl Gateway for Real {
     async fn swap(&self, table: &Table) -> Result<(), String> {
-        let routing = proxy::Routing { places: table.entries().iter().map(place).collect() };
-        let swapped = self.ask(|proxy| proxy.swap(routing).map_err(|error| error.to_string()));
+        let swapped = self.ask(|proxy| proxy.swap(routing(table)).map_err(|error| error.to_string()));
         swapped.unwrap_or_else(|| Err("the gateway is shut down".to_owned()))
     }
 

@@ -23,12 +23,14 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ports::fleet::ReplicaPhase;
 use process::{Pace, Settings, ShimCommand, Supervisor};
+use routes::Table;
 
 use crate::executor::Executor;
 use crate::gateway::{Gateway, Real};
@@ -126,7 +128,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
 /// Those of [`run`].
 pub async fn run_until(config: Config, leave: impl Future<Output = ()> + Send) -> Result<(), Error> {
     let prepared = Prepared::new(&config.home, config.shim, config.pace).await?;
-    let gateway = Real::start(config.gateway).map_err(Error::Gateway)?;
+    let gateway = Real::start(config.gateway, &prepared.table()).map_err(Error::Gateway)?;
     prepared.serve(gateway, config.patience, leave).await
 }
 
@@ -145,6 +147,19 @@ impl Prepared {
         let wanted = home.load_wanted()?;
         settle(&supervisor).await;
         Ok(Self { home, supervisor, wanted })
+    }
+
+    /// The table of the stored wanted state and the adopted replicas: the gateway opens with it, so that no request
+    /// finds a place unknown that the former agent served.
+    fn table(&self) -> Table {
+        let Some(wanted) = &self.wanted else { return Table::default() };
+        let replicas = self.supervisor.replicas();
+        let leaving = plan::surplus(wanted, &replicas, &BTreeSet::new());
+        Table::build(plan::entries(wanted, &replicas, &leaving)).unwrap_or_else(|error| {
+            // The executor's first pass meets the same error, and warns of it until control sends another state.
+            tracing::error!(%error, "the stored wanted state has no routing table");
+            Table::default()
+        })
     }
 
     async fn serve<G: Gateway>(

@@ -224,6 +224,48 @@ async fn an_agent_that_is_killed_loses_no_replica_and_the_next_serves_with_them(
     assert!(!alive(pid));
 }
 
+/// Asks again and again, each time on a new connection, until it is told to end; keeps every answer's status. An agent
+/// that is not there refuses, or hangs up in the middle; anything else is an error.
+fn knock(address: &str, over: &Arc<AtomicBool>) -> JoinHandle<Result<Vec<u16>, std::io::Error>> {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, UnexpectedEof};
+    let (address, over) = (address.to_owned(), Arc::clone(over));
+    std::thread::spawn(move || {
+        let mut statuses = Vec::new();
+        while !over.load(Ordering::SeqCst) {
+            match get(&address, "/") {
+                Ok((status, _)) => statuses.push(status),
+                Err(error)
+                    if [BrokenPipe, ConnectionRefused, ConnectionReset, UnexpectedEof]
+                        .contains(&error.kind()) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(statuses)
+    })
+}
+
+#[tokio::test]
+async fn a_restarted_agent_opens_with_its_table_and_knows_every_place_from_the_first_request() {
+    let mut world = World::new().await;
+    world.want(1, vec![server(1)], vec![split("shop", 1)]).await;
+    world.ready(1, 1).await;
+    for round in 0..5 {
+        let address = world.address.clone();
+        let over = Arc::new(AtomicBool::new(false));
+        let clients: Vec<_> = (0..4).map(|_| knock(&address, &over)).collect();
+        world.signal(Signal::KILL);
+        world = World::at(world.home, &address).await;
+        assert_eq!(get(&address, "/").unwrap().0, 200);
+        over.store(true, Ordering::SeqCst);
+        for client in clients {
+            let statuses = client.join().unwrap().unwrap();
+            let bad: Vec<u16> = statuses.iter().filter(|status| **status != 200).copied().collect();
+            assert_eq!(bad, [0; 0], "round {round}: of {} answers", statuses.len());
+        }
+    }
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn sigterm_leaves_the_replicas_and_finishes_what_is_in_flight() {
     let mut world = World::new().await;
