@@ -46,7 +46,9 @@ fn main() -> ExitCode {
             Some(benchmark) => bench::run_one(&house, benchmark),
             None => return misuse(&format!("no benchmark is called `{name}`; known:\n{}", bench::list())),
         },
-        ["sim", seeds] => house::run(&mut house.cargo(["run", "--quiet", "--locked", "-p", "seeds", "--", seeds])),
+        ["sim", seeds] => {
+            house::run(&mut house.cargo(["run", "--quiet", "--locked", "-p", "seeds", "--", seeds]))
+        }
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

@@ -289,7 +289,7 @@ where
         let mut wake = phase.clone();
         let mut changed = std::pin::pin!(async move { wake.changed().await.is_ok() });
         let mut sleep = std::pin::pin!(tokio::time::sleep(patience));
-        let (mut registered, mut timed) = (finishing, false);
+        let mut registered = finishing;
         let ended = std::future::poll_fn(|cx| {
             // Before the connection, so that an answer made after the draining began says that the connection closes.
             // The flag is looked at each time and the channel asked once, for the waker: asking takes a lock that all
@@ -310,11 +310,6 @@ where
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(true);
             }
-            // The waker is the task's, whoever polls: asked once, the clock need only be looked at.
-            if timed {
-                return if sleep.is_elapsed() { Poll::Ready(false) } else { Poll::Pending };
-            }
-            timed = true;
             sleep.as_mut().poll(cx).map(|()| false)
         });
         if ended.await {
