@@ -195,3 +195,57 @@ fn a_second_rollout_is_refused_with_the_way_out() {
     let refused = stage.run(&["deploy", &third]).exits(1);
     assert!(refused.stderr.contains("shipshape abort"), "{refused:?}");
 }
+
+/// A preview of one replica that waits for a promotion.
+const BLUE_GREEN: &str = "
+replicas: 2
+rollout:
+  strategy: blueGreen
+  blueGreen: {autoPromotionEnabled: false, previewReplicaCount: 1}
+  scaleDownDelay: 20s
+";
+
+/// Which version of the shop answers a request for `host`, and with which status.
+fn asked(gateway: std::net::SocketAddr, host: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(gateway).unwrap();
+    write!(stream, "GET / HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_blue_green_rollout_is_previewed_switched_and_taken_back_without_a_loss() {
+    const VERSION_2: &str = r#""version":"2""#;
+    const PREVIEW: &str = "preview.shop.production.localhost";
+    let (stage, _) = deployed(BLUE_GREEN);
+    let gateway = stage.gateway();
+    assert!(asked(gateway, PREVIEW).starts_with("HTTP/1.1 404"), "nothing is previewed yet");
+    let load = stage.load(200.0);
+    let second = stage.build("two", &json!({"version": "2"}));
+    let ran = stage.run(&["deploy", &second]).ok();
+    assert!(format!("{}{}", ran.stdout, ran.stderr).contains(PREVIEW), "{ran:?}");
+    let place = stage.place("production");
+    assert_eq!((&place["rollout"]["phase"], &place["previewHosts"][0]), (&json!("paused"), &json!(PREVIEW)));
+    assert!(asked(gateway, PREVIEW).contains(VERSION_2), "{}", asked(gateway, PREVIEW));
+    assert!(!asked(gateway, "shop.test").contains(VERSION_2));
+    assert!(!load.snapshot().releases.contains_key("2"), "a preview gets no share of the requests");
+
+    let _ = stage.run(&["promote"]).ok();
+    assert_eq!(stage.place("production")["serving"], 2);
+    eventually("the new release answers all", Duration::from_secs(20), || {
+        load.snapshot().releases.get("2").filter(|counts| counts.answered > 100).map(|_| ())
+    });
+    let _ = stage.run(&["rollback"]).ok();
+    let acknowledged = std::time::Instant::now();
+    assert_eq!(stage.place("production")["serving"], 1);
+    assert!(asked(gateway, PREVIEW).starts_with("HTTP/1.1 404"), "what was taken back is shown to nobody");
+    let before = load.snapshot().finished;
+    eventually("more requests are answered", Duration::from_secs(20), || {
+        (load.snapshot().finished > before + 100).then_some(())
+    });
+    let report = stage.nothing_lost(load);
+    assert_eq!(report.errors(), 0);
+    assert!(report.started_after(acknowledged, "2").is_empty());
+}

@@ -73,6 +73,7 @@ fn place(entry: &routes::Entry) -> proxy::PlaceRouting {
         epoch: entry.epoch,
         shares: entry.shares.iter().map(|share| (share.release, share.weight)).collect(),
         backends: backends.collect(),
+        preview: entry.preview.clone(),
     }
 }
 

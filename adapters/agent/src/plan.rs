@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use model::Place;
 use ports::fleet::{GroupId, ReplicaPhase, ReplicaSeen, Split, Wanted};
 use process::ReplicaId;
-use routes::{Entry, Replica, Share};
+use routes::{Entry, Preview, Replica, Share};
 
 /// The replicas that exist, by group.
 pub(crate) type Replicas = BTreeMap<GroupId, Vec<ReplicaSeen>>;
@@ -63,6 +63,10 @@ pub(crate) fn entries(wanted: &Wanted, replicas: &Replicas, leaving: &BTreeSet<R
         route: split.route.clone(),
         epoch: split.epoch,
         shares: split.shares.iter().map(|one| share(&split.place, one)).collect(),
+        preview: split
+            .preview
+            .as_ref()
+            .map(|preview| Preview { route: preview.route.clone(), release: preview.release }),
     };
     wanted.splits.iter().map(entry).collect()
 }

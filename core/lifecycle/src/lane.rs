@@ -29,10 +29,12 @@ pub struct Lane {
 pub struct Serving {
     /// Releases and how many replicas of each; none with zero.
     pub groups: Vec<(ReleaseNumber, u32)>,
-    /// Releases and their shares of the requests; none with zero. Empty when nothing serves.
+    /// Releases and their shares of the requests; none with zero but the previewed one. Empty when nothing serves.
     pub shares: Vec<(ReleaseNumber, Weight)>,
     /// The release whose route is in force.
     pub route_of: Option<ReleaseNumber>,
+    /// The release that is reachable at its preview address.
+    pub preview: Option<ReleaseNumber>,
     /// The epoch of the weights.
     pub epoch: Epoch,
 }
@@ -65,7 +67,7 @@ impl Lane {
 
     /// What should run and serve here; `stable_replicas` is the stable release's own number.
     pub fn serving(&self, stable_replicas: u32) -> Serving {
-        let (groups, shares, route_of) = match self.active() {
+        let (groups, shares, route_of): (Vec<_>, Vec<_>, _) = match self.active() {
             Some(rollout) => {
                 let from = rollout.from.map(|from| (from, rollout.wanted_stable, rollout.weight.rest()));
                 let all = [from, Some((rollout.to, rollout.wanted_candidate, rollout.weight))];
@@ -80,10 +82,13 @@ impl Lane {
                 None => (vec![], vec![], None),
             },
         };
+        let preview = self.active().filter(|rollout| rollout.previews()).map(|rollout| rollout.to);
+        let routed = |release: ReleaseNumber, weight| weight > Weight::NONE || preview == Some(release);
         Serving {
             groups: groups.into_iter().filter(|(_, replicas): &(_, u32)| *replicas > 0).collect(),
-            shares: shares.into_iter().filter(|(_, weight): &(_, Weight)| *weight > Weight::NONE).collect(),
+            shares: shares.into_iter().filter(|(release, weight)| routed(*release, *weight)).collect(),
             route_of,
+            preview,
             epoch: self.epoch,
         }
     }
@@ -103,9 +108,11 @@ impl Lane {
         let Some(rollout) = &mut self.rollout else {
             return Err(Illegal(format!("{} without a rollout", event.name())));
         };
+        let previewed = rollout.previews();
         rollout.apply(event, at).map_err(|illegal| Illegal(illegal.to_string()))?;
         self.epoch = rollout.epoch;
-        if event.changes_wanted_state() {
+        // A rollback closes the preview before anything else moves.
+        if event.changes_wanted_state() || rollout.previews() != previewed {
             self.changed_at = seq;
         }
         if rollout.phase == Phase::Completed {

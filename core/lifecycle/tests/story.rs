@@ -283,3 +283,60 @@ fn a_replay_gives_the_same_world() {
     story.operate("production", ship::Command::Abort).unwrap();
     assert_eq!(story.replayed(), story.world);
 }
+
+/// The shop, blue-green, with a preview that waits for a promotion.
+fn blue_green(story: &mut Story, build: &str, preview: &str) -> Result<Vec<Event>, lifecycle::Refusal> {
+    let mut specs = specs();
+    for spec in specs.values_mut() {
+        let preview_hosts = vec![format!("{preview}.{}.test", spec.environment)];
+        spec.rollout.kind =
+            Kind::BlueGreen { auto_promotion: None, preview_replicas: Some(1), preview_hosts };
+    }
+    let environment = "production".parse().unwrap();
+    story.tell(Command::Deploy { service: service(), artifact: artifact(build), specs, environment })
+}
+
+#[test]
+fn a_preview_is_open_from_its_first_replica_until_the_rollout_ends_or_goes_back() {
+    let mut story = Story::default();
+    blue_green(&mut story, "one", "preview").unwrap();
+    story.completed("production");
+    let serving = |story: &Story| story.world.serving(&place("production")).unwrap();
+    assert_eq!(serving(&story).preview, None, "a first release has nobody to stand beside");
+    blue_green(&mut story, "two", "preview").unwrap();
+    assert_eq!(serving(&story).preview, None);
+    let moved = |candidate, weight| ship::Command::Move { stable: 2, candidate, weight };
+    story.operate("production", moved(1, Weight::NONE)).unwrap();
+    let open = serving(&story);
+    assert_eq!(open.preview, Some(ReleaseNumber(2)));
+    assert_eq!(open.shares, [(ReleaseNumber(1), Weight::ALL), (ReleaseNumber(2), Weight::NONE)]);
+    assert_eq!(open.route_of, Some(ReleaseNumber(1)));
+    let before = story.world.generation;
+    story.operate("production", ship::Command::Abort).unwrap();
+    assert_eq!(serving(&story).preview, None, "what goes back is shown to nobody");
+    assert!(story.world.generation > before, "the gateway has to hear of it");
+    assert_eq!(story.replayed(), story.world);
+}
+
+#[test]
+fn a_preview_takes_nobodys_requests() {
+    let mut story = Story::default();
+    story.served("one", "production");
+    let mut preview_of_own = specs();
+    for spec in preview_of_own.values_mut() {
+        let preview_hosts = vec!["production.test".to_owned()];
+        spec.route.hosts = vec![format!("www.{}.test", spec.environment)];
+        spec.rollout.kind = Kind::BlueGreen { auto_promotion: None, preview_replicas: None, preview_hosts };
+    }
+    let deploy = |specs, environment: &str| Command::Deploy {
+        service: service(),
+        artifact: artifact("two"),
+        specs,
+        environment: environment.parse().unwrap(),
+    };
+    let refusal = story.tell(deploy(preview_of_own.clone(), "production")).unwrap_err();
+    assert!(refusal.what.contains("answers production.test"), "{refusal:?}");
+    assert!(refusal.instead.contains("previewHosts"), "{refusal:?}");
+    let refusal = story.tell(deploy(preview_of_own, "staging")).unwrap_err();
+    assert!(refusal.what.contains("shop/production already answers host production.test"), "{refusal:?}");
+}

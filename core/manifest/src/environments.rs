@@ -8,7 +8,7 @@ use model::{EnvironmentName, ServiceName, Spec};
 use crate::diagnostic::{Diagnostics, Problem, Sink};
 use crate::node::{Map, Node, Span, Value};
 use crate::read::{Context, Mapping, mismatch};
-use crate::rollout::Rollout;
+use crate::rollout::Section;
 use crate::{Manifest, fields, health, overlay, rollout, route, service, values, yaml};
 
 /// The environment of a manifest that declares none.
@@ -38,24 +38,24 @@ fn manifest(root: &Node, sink: &Sink<'_>) -> Option<(ServiceName, BTreeMap<Envir
     if !overlays.is_empty() {
         spec(&base, &Context { sink, partial: true }, &guess);
     }
-    let mut canaries = Canaries::default();
+    let mut sections = Sections::default();
     let mut specs = BTreeMap::new();
     let mut merged = BTreeMap::new();
     if overlays.is_empty() {
-        specs.extend(spec(&base, &context, &guess).map(|(spec, rollout)| {
-            canaries.note(rollout);
+        specs.extend(spec(&base, &context, &guess).map(|(spec, found)| {
+            sections.note(found);
             (guess, spec)
         }));
     }
     for (name, at, node) in overlays {
         let tree = overlay::apply(&base, node);
-        if let Some((spec, rollout)) = spec(&tree, &context, &name) {
-            canaries.note(rollout);
+        if let Some((spec, found)) = spec(&tree, &context, &name) {
+            sections.note(found);
             specs.insert(name.clone(), spec);
         }
         merged.insert(name, (at, tree));
     }
-    canaries.warn(sink);
+    sections.warn(sink);
     clashes(&specs, &merged, sink);
     let service = specs.values().next()?.service.clone();
     Some((service, specs))
@@ -123,7 +123,7 @@ fn without_environments(root: &Node) -> Node {
     Node { span: first, value: Value::Map(map) }
 }
 
-fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Option<(Spec, Rollout)> {
+fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Option<(Spec, Vec<Section>)> {
     let root = Mapping::open(context, &fields::ROOT, tree, &tree.span);
     let service = service_name(&root);
     root.entry("environments");
@@ -140,8 +140,10 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
     let logs = service::logs(&root);
     // The other sections are checked even where the service has no usable name.
     let stand_in: ServiceName = "service".parse().ok()?;
-    let route = route::route(&root, service.as_ref().unwrap_or(&stand_in), environment);
-    let rollout = rollout::rollout(&root);
+    let named = service.as_ref().unwrap_or(&stand_in);
+    let route = route::route(&root, named, environment);
+    let at = rollout::At { service: named, environment, route: &route };
+    let rollout = rollout::rollout(&root, &at);
     root.finish();
     let spec = Spec {
         service: service?,
@@ -157,9 +159,9 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
         shutdown,
         logs,
         route,
-        rollout: rollout.strategy.clone(),
+        rollout: rollout.strategy,
     };
-    Some((spec, rollout))
+    Some((spec, rollout.sections))
 }
 
 fn service_name(root: &Mapping<'_>) -> Option<ServiceName> {
@@ -171,25 +173,33 @@ fn service_name(root: &Mapping<'_>) -> Option<ServiceName> {
     })
 }
 
-/// Which `canary` sections are used by an environment, and which by none.
+/// Which sections of a strategy are used by an environment, and which by none.
 #[derive(Default)]
-struct Canaries {
+struct Sections {
     used: BTreeSet<usize>,
-    unused: BTreeMap<usize, Span>,
+    unused: BTreeMap<usize, (Section, &'static str)>,
 }
 
-impl Canaries {
-    fn note(&mut self, rollout: Rollout) {
-        self.used.extend(rollout.used_canary.map(|span| span.start));
-        self.unused.extend(rollout.unused_canary.map(|span| (span.start, span)));
+impl Sections {
+    fn note(&mut self, sections: Vec<Section>) {
+        for section in sections {
+            match section.unused_by {
+                Some(strategy) => {
+                    self.unused.insert(section.span.start, (section, strategy));
+                }
+                None => {
+                    self.used.insert(section.span.start);
+                }
+            }
+        }
     }
 
     fn warn(&self, sink: &Sink<'_>) {
-        for (start, span) in &self.unused {
-            if !self.used.contains(start) {
-                let problem = Problem::new("the canary's settings are not used: the strategy is `rolling`");
-                sink.warning(span, problem.help("add `strategy: canary` beside it"));
-            }
+        let unused = self.unused.iter().filter(|(start, _)| !self.used.contains(start));
+        for (Section { name, span, .. }, strategy) in unused.map(|(_, unused)| unused) {
+            let message = format!("the settings of `{name}` are not used: the strategy is `{strategy}`");
+            let help = format!("make it `strategy: {name}`, or remove them");
+            sink.warning(span, Problem::new(message).help(help));
         }
     }
 }
@@ -208,7 +218,7 @@ fn clashes(
     let all: Vec<_> = specs.iter().collect();
     for (index, (name, spec)) in all.iter().enumerate() {
         for (other, other_spec) in all.iter().take(index) {
-            let Some((host, prefix)) = route::clash(&spec.route, &other_spec.route) else { continue };
+            let Some((host, prefix)) = route::clash(spec, other_spec) else { continue };
             let message = format!("environments `{other}` and `{name}` both answer {host}{prefix}");
             let help = format!("give `{name}` its own hosts under `environments.{name}.route.hosts`");
             let (Some(mine), Some(theirs)) = (place(name), place(other)) else { continue };

@@ -269,7 +269,7 @@ pub(crate) static ROLLOUT: Object = Object {
     fields: &[
         Field::new(
             "strategy",
-            Shape::Choice(&["rolling", "canary"]),
+            Shape::Choice(&["rolling", "canary", "blueGreen"]),
             "The order in which replicas and traffic move.",
         )
         .or("rolling"),
@@ -278,6 +278,11 @@ pub(crate) static ROLLOUT: Object = Object {
             "canary",
             Shape::Object(&CANARY),
             "By steps of traffic, beside a full-sized stable release.",
+        ),
+        Field::new(
+            "blueGreen",
+            Shape::Object(&BLUE_GREEN),
+            "Whole beside the stable release, at a preview address, then all traffic in one swap.",
         ),
         Field::new(
             "progressDeadline",
@@ -291,15 +296,15 @@ pub(crate) static ROLLOUT: Object = Object {
             "How long a new replica must have been ready before it counts (Kubernetes' minReadySeconds).",
         )
         .or("1s"),
-        Field::new("scaleDownDelay", DURATION, "How long the old release stays warm after a canary.")
-            .or("30s"),
+        Field::new(
+            "scaleDownDelay",
+            DURATION,
+            "How long the old release stays warm after a canary or a blue-green switch.",
+        )
+        .or("30s"),
         Field::new("analysis", Shape::Object(&ANALYSIS), "What is watched while both releases serve."),
     ],
     elsewhere: &[
-        (
-            "blueGreen",
-            NotYet("blue-green is not supported yet: use `strategy: canary` or `strategy: rolling`"),
-        ),
         ("steps", Use("rollout.canary.steps")),
         ("maxSurge", Use("rollout.rolling.maxSurge")),
         ("maxUnavailable", Use("rollout.rolling.maxUnavailable")),
@@ -314,8 +319,7 @@ pub(crate) static ROLLOUT: Object = Object {
 };
 
 /// Strategies of other tools.
-pub(crate) const STRATEGIES_NOT_YET: [&str; 5] =
-    ["blueGreen", "blue-green", "bluegreen", "recreate", "abTesting"];
+pub(crate) const STRATEGIES_NOT_YET: [&str; 2] = ["recreate", "abTesting"];
 
 pub(crate) static ROLLING: Object = Object {
     path: "rollout.rolling",
@@ -347,6 +351,47 @@ pub(crate) static CANARY: Object = Object {
         ("canaryService", NotYet("the built-in gateway routes the traffic: leave it out")),
         ("dynamicStableScale", NotYet("it is not supported yet: the stable release keeps its full size")),
         ("abortScaleDownDelaySeconds", NotYet("it is not supported yet")),
+    ],
+};
+
+pub(crate) static BLUE_GREEN: Object = Object {
+    path: "rollout.blueGreen",
+    about: "The new release whole beside the stable one, then all traffic in one swap.",
+    fields: &[
+        Field::new(
+            "autoPromotionEnabled",
+            Shape::Bool,
+            "Whether the switch happens by itself; otherwise somebody promotes.",
+        )
+        .or("true"),
+        Field::new(
+            "autoPromotionDelay",
+            DURATION,
+            "How long the ready preview is held before the switch happens by itself (Argo's autoPromotionSeconds).",
+        )
+        .or("0s"),
+        Field::new(
+            "previewReplicaCount",
+            Shape::Integer { min: 1, max: 100 },
+            "How many replicas the preview has. The default is all; all are ready before the switch in any case.",
+        ),
+        Field::new(
+            "previewHosts",
+            Shape::List { item: &Shape::Text, max: 64 },
+            "Where the new release answers before the switch. The default is preview.SERVICE.ENVIRONMENT.localhost.",
+        ),
+    ],
+    elsewhere: &[
+        ("autoPromotionSeconds", Use("autoPromotionDelay")),
+        ("autoPromotion", Use("autoPromotionEnabled")),
+        ("scaleDownDelay", Use("rollout.scaleDownDelay")),
+        ("scaleDownDelaySeconds", Use("rollout.scaleDownDelay")),
+        ("previewService", Use("previewHosts")),
+        ("activeService", NotYet("the built-in gateway routes the traffic: leave it out")),
+        ("prePromotionAnalysis", NotYet("prePromotionAnalysis is not supported yet")),
+        ("postPromotionAnalysis", NotYet("postPromotionAnalysis is not supported yet")),
+        ("abortScaleDownDelaySeconds", NotYet("it is not supported yet")),
+        ("scaleDownDelayRevisionLimit", NotYet("at most two releases run at one place")),
     ],
 };
 

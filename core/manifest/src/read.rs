@@ -190,6 +190,15 @@ impl<'a> Mapping<'a> {
         })
     }
 
+    /// A field that is `true` or `false`.
+    pub(crate) fn flag(&self, name: &'static str) -> Option<bool> {
+        self.read(name, |scalar, _| match (scalar.text.as_str(), scalar.quoted) {
+            ("true", false) => Ok(true),
+            ("false", false) => Ok(false),
+            _ => Err(Problem::new(format!("expected `true` or `false`, found `{}`", scalar.text))),
+        })
+    }
+
     /// Whether a field that can only be `true` is there.
     pub(crate) fn is_true(&self, name: &'static str) -> bool {
         let parse = |scalar: &Scalar, _: &Shape| {
@@ -354,6 +363,7 @@ fn find_path(object: &'static Object, key: &str, found: &mut Vec<String>) {
             | Shape::Integer { .. }
             | Shape::Number { .. }
             | Shape::True
+            | Shape::Bool
             | Shape::Duration { .. }
             | Shape::Bytes { .. }
             | Shape::Cpu

@@ -144,6 +144,15 @@ fn rollout(strategy: &Strategy) -> Value {
             let steps: Vec<Value> = steps.iter().map(step).collect();
             map.insert("canary".to_owned(), json!({"steps": steps}));
         }
+        Kind::BlueGreen { auto_promotion, preview_replicas, preview_hosts } => {
+            map.insert("strategy".to_owned(), json!("blueGreen"));
+            let mut section = Map::new();
+            section.insert("autoPromotionEnabled".to_owned(), json!(auto_promotion.is_some()));
+            put(&mut section, "autoPromotionDelay", auto_promotion.map(|delay| json!(time(delay))));
+            put(&mut section, "previewReplicaCount", preview_replicas.map(|count| json!(count)));
+            section.insert("previewHosts".to_owned(), json!(preview_hosts));
+            map.insert("blueGreen".to_owned(), Value::Object(section));
+        }
     }
     map.insert("progressDeadline".to_owned(), json!(time(strategy.progress_deadline)));
     map.insert("minReady".to_owned(), json!(time(strategy.min_ready)));

@@ -1,47 +1,104 @@
-//! Rolling updates and canaries, with the words of Kubernetes and Argo Rollouts.
+//! Rolling updates, canaries and blue-green switches, with the words of Kubernetes and Argo Rollouts.
 
 use std::time::Duration;
 
-use model::Weight;
+use model::route::Route;
 use model::strategy::{Amount, Kind, Step, Strategy};
+use model::{EnvironmentName, ServiceName, Weight};
 
 use crate::analysis;
 use crate::diagnostic::Problem;
 use crate::fields;
 use crate::node::Span;
 use crate::read::Mapping;
+use crate::route;
 use crate::service::mappings;
 
 /// A canary without steps of its own.
 const DEFAULT_STEPS: [u16; 3] = [500, 2500, 5000];
 const DEFAULT_PAUSE: Duration = Duration::from_secs(60);
 
-/// A strategy, and the place of a `canary` section that it leaves unused.
+/// A strategy, and what becomes of the sections that belong to one strategy alone.
 pub(crate) struct Rollout {
     pub(crate) strategy: Strategy,
-    pub(crate) unused_canary: Option<Span>,
-    pub(crate) used_canary: Option<Span>,
+    pub(crate) sections: Vec<Section>,
 }
 
-pub(crate) fn rollout(root: &Mapping<'_>) -> Rollout {
+/// A section that belongs to one strategy alone.
+pub(crate) struct Section {
+    pub(crate) name: &'static str,
+    pub(crate) span: Span,
+    /// The strategy that leaves it unused; `None` when it is used, or when nobody can tell.
+    pub(crate) unused_by: Option<&'static str>,
+}
+
+/// Where the rollout happens, and which requests the service itself answers there.
+pub(crate) struct At<'a> {
+    pub(crate) service: &'a ServiceName,
+    pub(crate) environment: &'a EnvironmentName,
+    pub(crate) route: &'a Route,
+}
+
+pub(crate) fn rollout(root: &Mapping<'_>, at: &At<'_>) -> Rollout {
     let rollout = root.child("rollout", &fields::ROLLOUT);
     let rolling = rolling(&rollout);
     let canary = canary(&rollout);
-    let is_canary = rollout.choice("strategy", &fields::STRATEGIES_NOT_YET) == Some("canary");
-    let section = rollout.entry("canary").map(|entry| entry.key_span.clone());
-    let is_rolling = rollout
+    let strategy = rollout.choice("strategy", &fields::STRATEGIES_NOT_YET);
+    let chosen = strategy == Some("blueGreen");
+    let blue_green = blue_green(&rollout, at, chosen);
+    let is_known = rollout
         .entry("strategy")
-        .is_none_or(|entry| entry.value.scalar().is_some_and(|s| s.text == "rolling"));
+        .is_none_or(|entry| entry.value.scalar().is_some_and(|s| Some(s.text.as_str()) == strategy));
+    let sections = ["canary", "blueGreen"].into_iter().filter_map(|name| {
+        let span = rollout.entry(name)?.key_span.clone();
+        let unused_by = strategy.filter(|strategy| is_known && *strategy != name);
+        Some(Section { name, span, unused_by })
+    });
+    let sections = sections.collect();
     let strategy = Strategy {
-        kind: if is_canary { canary } else { rolling },
+        kind: match strategy {
+            Some("canary") => canary,
+            Some("blueGreen") => blue_green,
+            _ => rolling,
+        },
         progress_deadline: rollout.duration("progressDeadline"),
         min_ready: rollout.duration("minReady"),
         scale_down_delay: rollout.duration("scaleDownDelay"),
         analysis: analysis::analysis(&rollout),
     };
     rollout.finish();
-    let (used_canary, unused_canary) = if is_rolling { (None, section) } else { (section, None) };
-    Rollout { strategy, unused_canary, used_canary }
+    Rollout { strategy, sections }
+}
+
+fn blue_green(rollout: &Mapping<'_>, at: &At<'_>, chosen: bool) -> Kind {
+    let section = rollout.child("blueGreen", &fields::BLUE_GREEN);
+    let automatic = section.flag("autoPromotionEnabled").unwrap_or(true);
+    let delay = section.duration("autoPromotionDelay");
+    if let Some(entry) = section.entry("autoPromotionDelay").filter(|_| !automatic) {
+        let problem = Problem::new("`autoPromotionDelay` has no effect");
+        let help = "it needs `autoPromotionEnabled: true`; without it somebody promotes";
+        section.context.sink.warning(&entry.key_span, problem.help(help));
+    }
+    let hosts = section.scalars("previewHosts", "a host name", route::host).map(route::unique);
+    if hosts.as_ref().is_some_and(Vec::is_empty) && section.list("previewHosts").is_some_and(<[_]>::is_empty)
+    {
+        let problem = Problem::new("`previewHosts` is empty, so nobody could look at the preview");
+        section.error(&section.place("previewHosts"), problem.help("remove it to get the default"));
+    }
+    let hosts = hosts.unwrap_or_else(|| vec![format!("preview.{}.{}.localhost", at.service, at.environment)]);
+    let both = hosts.iter().find(|host| at.route.hosts.contains(host));
+    if let Some(host) = both.filter(|_| chosen && !section.context.partial) {
+        let problem = Problem::new(format!("the preview and the service itself both answer {host}"));
+        let help = "give the preview hosts of its own under `rollout.blueGreen.previewHosts`";
+        section.error(&section.place("previewHosts"), problem.help(help));
+    }
+    let kind = Kind::BlueGreen {
+        auto_promotion: automatic.then_some(delay),
+        preview_replicas: section.count("previewReplicaCount"),
+        preview_hosts: hosts,
+    };
+    section.finish();
+    kind
 }
 
 fn rolling(rollout: &Mapping<'_>) -> Kind {

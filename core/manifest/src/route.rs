@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use model::route::{Limits, Route, Timeouts};
-use model::{EnvironmentName, ServiceName};
+use model::{EnvironmentName, ServiceName, Spec};
 
 use crate::diagnostic::Problem;
 use crate::fields;
@@ -40,8 +40,15 @@ fn default_hosts(service: &ServiceName, environment: &EnvironmentName) -> Vec<St
     }
 }
 
-/// The first request that both routes would answer: a host and a prefix.
-pub(crate) fn clash(a: &Route, b: &Route) -> Option<(String, String)> {
+/// The first request that both would answer, previews included: a host and a prefix.
+pub(crate) fn clash(a: &Spec, b: &Spec) -> Option<(String, String)> {
+    let (ours, theirs) = (a.preview(), b.preview());
+    let theirs: Vec<&Route> = std::iter::once(&b.route).chain(&theirs).collect();
+    let mut ours = std::iter::once(&a.route).chain(&ours);
+    ours.find_map(|ours| theirs.iter().find_map(|theirs| overlap(ours, theirs)))
+}
+
+fn overlap(a: &Route, b: &Route) -> Option<(String, String)> {
     let host = a.hosts.iter().find(|host| b.hosts.contains(host))?;
     let prefix = a.path_prefixes.iter().find(|prefix| b.path_prefixes.contains(prefix))?;
     Some((host.clone(), prefix.clone()))
@@ -68,12 +75,12 @@ fn limits(route: &Mapping<'_>) -> Limits {
     read
 }
 
-fn unique(list: Vec<String>) -> Vec<String> {
+pub(crate) fn unique(list: Vec<String>) -> Vec<String> {
     let mut seen = BTreeSet::new();
     list.into_iter().filter(|item| seen.insert(item.clone())).collect()
 }
 
-fn host(scalar: &Scalar) -> Result<String, Problem> {
+pub(crate) fn host(scalar: &Scalar) -> Result<String, Problem> {
     let host = values::written(scalar)?.to_ascii_lowercase();
     if host == "*" {
         return Ok(host);

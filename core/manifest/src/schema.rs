@@ -54,7 +54,7 @@ fn property(field: &Field, complete: bool) -> Value {
 
 fn default_value(shape: &Shape, default: &str) -> Value {
     match shape {
-        Shape::Integer { .. } | Shape::Number { .. } | Shape::Amount => {
+        Shape::Integer { .. } | Shape::Number { .. } | Shape::Amount | Shape::Bool => {
             serde_json::from_str(default).unwrap_or_else(|_| json!(default))
         }
         Shape::Text
@@ -85,6 +85,7 @@ fn shape(shape: &Shape, complete: bool) -> Value {
         }
         Shape::Number { min, max, open: false } => json!({"type": "number", "minimum": min, "maximum": max}),
         Shape::True => json!({"const": true}),
+        Shape::Bool => json!({"type": "boolean"}),
         Shape::Duration { positive } => duration(*positive),
         Shape::Bytes { .. } => json!({
             "anyOf": [

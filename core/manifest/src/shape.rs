@@ -45,6 +45,8 @@ pub(crate) enum Shape {
     Number { min: f64, max: f64, open: bool },
     /// `true` and nothing else.
     True,
+    /// `true` or `false`.
+    Bool,
     /// `30s`.
     Duration { positive: bool },
     /// `256Mi`, in bytes, from `min`.
@@ -99,6 +101,7 @@ impl Shape {
             Self::Integer { .. } => "a whole number",
             Self::Number { .. } => "a number",
             Self::True => "`true`",
+            Self::Bool => "`true` or `false`",
             Self::Duration { .. } => "a duration such as 30s",
             Self::Bytes { .. } => "a size such as 256Mi",
             Self::Cpu => "a number of cores such as 500m or 2",

@@ -212,7 +212,7 @@ fn what_was_probably_not_meant_is_a_warning() {
         [
             (2, "`$PORT` would be given to the program as it stands"),
             (3, "`DB_PASSWORD` looks like a secret"),
-            (4, "the canary's settings are not used: the strategy is `rolling`"),
+            (4, "the settings of `canary` are not used: the strategy is `rolling`"),
             (4, "the weight goes down, from 50% to 20%"),
         ]
     );
@@ -327,4 +327,46 @@ proptest! {
         spec.about.description = Some(description).filter(|text| !text.trim().is_empty());
         reads_back(&spec);
     }
+}
+
+#[test]
+fn a_blue_green_rollout_is_previewed_at_a_name_of_its_own() {
+    let kind = |rollout: &str, environment| {
+        let text =
+            with(&format!("rollout: {{{rollout}}}\nenvironments: {{staging: {{}}, production: {{}}}}\n"));
+        spec(&text, environment).rollout.kind
+    };
+    let hosts = |name: &str| vec![name.to_owned()];
+    assert_eq!(
+        kind("strategy: blueGreen", "staging"),
+        Kind::BlueGreen {
+            auto_promotion: Some(Duration::ZERO),
+            preview_replicas: None,
+            preview_hosts: hosts("preview.shop.staging.localhost"),
+        }
+    );
+    let manual = kind(
+        "strategy: blueGreen, blueGreen: {autoPromotionEnabled: false, previewReplicaCount: 1}",
+        "production",
+    );
+    assert_eq!(
+        manual,
+        Kind::BlueGreen {
+            auto_promotion: None,
+            preview_replicas: Some(1),
+            preview_hosts: hosts("preview.shop.production.localhost"),
+        }
+    );
+}
+
+#[test]
+fn a_delay_without_a_switch_by_itself_is_a_warning() {
+    let text = with(
+        "rollout: {strategy: blueGreen, blueGreen: {autoPromotionEnabled: false, autoPromotionDelay: 1m}}",
+    );
+    let warnings: Vec<_> = parse(&text).warnings().iter().map(|w| w.message.clone()).collect();
+    assert_eq!(warnings, ["`autoPromotionDelay` has no effect"]);
+    let unused = parse(&with("rollout: {strategy: canary, blueGreen: {autoPromotionEnabled: false}}"));
+    let warnings: Vec<_> = unused.warnings().iter().map(|w| w.message.clone()).collect();
+    assert_eq!(warnings, ["the settings of `blueGreen` are not used: the strategy is `canary`"]);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::route::Route;
-use crate::strategy::Strategy;
+use crate::strategy::{Kind, Strategy};
 use crate::{Digest, EnvironmentName, Place, ServiceName};
 
 /// Everything that is needed to run and route one service in one environment, except the artifact itself.
@@ -48,6 +48,16 @@ impl Spec {
     /// Where it runs.
     pub fn place(&self) -> Place {
         Place { service: self.service.clone(), environment: self.environment.clone() }
+    }
+
+    /// The requests that reach a release of this configuration while it is previewed; `None` when it never is.
+    pub fn preview(&self) -> Option<Route> {
+        match &self.rollout.kind {
+            Kind::BlueGreen { preview_hosts, .. } => {
+                Some(Route { hosts: preview_hosts.clone(), ..self.route.clone() })
+            }
+            Kind::Rolling { .. } | Kind::Canary { .. } => None,
+        }
     }
 
     /// The digest of everything that changes how the service behaves: all but [`About`].

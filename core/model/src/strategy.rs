@@ -42,6 +42,27 @@ pub enum Kind {
         /// The steps; after the last one the new release takes all traffic.
         steps: Vec<Step>,
     },
+    /// Whole beside the old release, reachable at a preview address alone, then all requests in one swap.
+    BlueGreen {
+        /// How long the ready preview is held before the switch; `None` = until somebody promotes.
+        #[serde(with = "crate::time::optional_words")]
+        auto_promotion: Option<Duration>,
+        /// How many replicas the preview has; `None` = all. All are ready before the switch in any case.
+        preview_replicas: Option<u32>,
+        /// The hosts at which the new release is previewed.
+        preview_hosts: Vec<String>,
+    },
+}
+
+impl Kind {
+    /// Its name in the manifest and in every report.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Rolling { .. } => "rolling",
+            Self::Canary { .. } => "canary",
+            Self::BlueGreen { .. } => "blueGreen",
+        }
+    }
 }
 
 /// A number of replicas, or a share of the wanted number.

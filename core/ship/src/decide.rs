@@ -134,7 +134,8 @@ fn complete(rollout: &Rollout) -> Vec<Event> {
 
 fn promote(rollout: &Rollout, full: bool) -> Result<Vec<Event>, Refusal> {
     let step = if full { rollout.last_step() } else { rollout.step };
-    let at_pause = matches!(rollout.current_step(), Some(Step::Pause { .. }));
+    let at_pause =
+        matches!(rollout.current_step(), Some(Step::Pause { .. })) || rollout.is_before_the_switch();
     match &rollout.phase {
         Phase::Paused(_) if full => Ok(vec![Event::Resumed { step }]),
         Phase::Paused(PauseReason::Operator) => Ok(vec![Event::Resumed { step }]),
@@ -146,6 +147,10 @@ fn promote(rollout: &Rollout, full: bool) -> Result<Vec<Event>, Refusal> {
         Phase::Progressing => Err(match rollout.strategy.kind {
             Kind::Rolling { .. } => Refusal::new(
                 "a rolling update moves by itself: there is nothing to promote",
+                "`shipshape status` says what it waits for",
+            ),
+            Kind::BlueGreen { .. } => Refusal::new(
+                "the preview is promoted already: the switch is under way",
                 "`shipshape status` says what it waits for",
             ),
             Kind::Canary { .. } if rollout.current_step().is_none() => Refusal::new(

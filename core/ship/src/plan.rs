@@ -2,6 +2,7 @@
 //! through [`crate::decide`], as an operator's would.
 
 mod back;
+mod blue_green;
 mod canary;
 mod rolling;
 mod watch;
@@ -61,12 +62,18 @@ fn next(rollout: &Rollout, seen: &Observation, watched: &watch::Watched, at: Tim
     match &rollout.phase {
         Phase::Progressing => match &rollout.strategy.kind {
             Kind::Canary { .. } => canary::next(rollout, seen, watched, at),
+            Kind::BlueGreen { auto_promotion, preview_replicas, .. } => {
+                blue_green::next(rollout, seen, *auto_promotion, *preview_replicas, at)
+            }
             Kind::Rolling { max_surge, max_unavailable } => {
                 rolling::next(rollout, seen, *max_surge, *max_unavailable, at)
             }
         },
         Phase::Paused(reason) => Next::wait(
-            format!("paused at {}: {reason}", rollout.weight),
+            match blue_green::preview(rollout) {
+                Some(previewed) => format!("{previewed}: {reason}"),
+                None => format!("paused at {}: {reason}", rollout.weight),
+            },
             "`shipshape promote` goes on, `shipshape abort` goes back",
             None,
         ),

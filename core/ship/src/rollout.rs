@@ -27,7 +27,7 @@ pub struct Rollout {
     pub candidate_replicas: u32,
     /// Where it is.
     pub phase: Phase,
-    /// The canary's step, from 0; one past the last is the full promotion.
+    /// The canary's step, from 0; one past the last is the full promotion. Of a blue-green rollout: 0 is the preview.
     pub step: u32,
     /// When it began.
     pub started_at: Timestamp,
@@ -203,11 +203,24 @@ impl Rollout {
         self.progressed_at = at;
     }
 
+    /// Whether the new release is reachable at its preview address: from its first wanted replica until the rollout
+    /// ends or goes back.
+    pub fn previews(&self) -> bool {
+        let on = matches!(self.phase, Phase::Progressing | Phase::Paused(_) | Phase::Promoted);
+        let previewed = matches!(self.strategy.kind, Kind::BlueGreen { .. }) && self.from.is_some();
+        on && previewed && self.wanted_candidate > 0
+    }
+
+    /// Whether the new release is still looked at before it gets its first request.
+    pub fn is_before_the_switch(&self) -> bool {
+        matches!(self.strategy.kind, Kind::BlueGreen { .. }) && self.step < self.last_step()
+    }
+
     /// The canary's steps; none for a rolling update, nor for a first release: there is nobody to compare it with.
     pub fn steps(&self) -> &[Step] {
         match &self.strategy.kind {
             Kind::Canary { steps } if self.from.is_some() => steps,
-            Kind::Canary { .. } | Kind::Rolling { .. } => &[],
+            Kind::Canary { .. } | Kind::Rolling { .. } | Kind::BlueGreen { .. } => &[],
         }
     }
 
@@ -216,8 +229,14 @@ impl Rollout {
         self.steps().get(self.step as usize)
     }
 
-    /// The number of the step after the last one: the full promotion.
+    /// The number of the step after the last one: the full promotion. A blue-green rollout has one before it: the
+    /// preview, unless there is no old release to serve meanwhile.
     pub fn last_step(&self) -> u32 {
-        u32::try_from(self.steps().len()).unwrap_or(u32::MAX)
+        match self.strategy.kind {
+            Kind::BlueGreen { .. } => u32::from(self.from.is_some()),
+            Kind::Canary { .. } | Kind::Rolling { .. } => {
+                u32::try_from(self.steps().len()).unwrap_or(u32::MAX)
+            }
+        }
     }
 }

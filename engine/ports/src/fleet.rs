@@ -79,6 +79,20 @@ pub struct Split {
     pub epoch: Epoch,
     /// Each release's share. The weights add up to all traffic. A release may have the weight zero.
     pub shares: Vec<Share>,
+    /// Which requests reach a release for a look at it, whatever its share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Preview>,
+}
+
+/// The requests that reach a release before it serves, and are in no tally.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Preview {
+    /// Which requests. They are claimed while nothing is previewed, too: who looks at a preview never gets the release
+    /// that serves instead.
+    pub route: Route,
+    /// The release, which must have a share, if only of zero; `None` while nothing is previewed.
+    pub release: Option<ReleaseNumber>,
 }
 
 /// One release's share of the requests.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use lifecycle::World;
 use model::{Place, Release, ReleaseNumber, Spec};
-use ports::fleet::{Group, GroupId, GroupSecrets, SecretValues, Share, Split, Wanted};
+use ports::fleet::{Group, GroupId, GroupSecrets, Preview, SecretValues, Share, Split, Wanted};
 use ports::{Artifacts, Secrets};
 
 /// A wanted state with the values that go with it, and what could not be found.
@@ -43,6 +43,8 @@ pub(crate) fn order(
         }
         let route = serving.route_of.and_then(|number| found(world, place, number));
         if let (Some((_, spec)), false) = (route, serving.shares.is_empty()) {
+            let previewed = serving.preview.and_then(|number| found(world, place, number));
+            let preview = previewed.map_or(spec, |(_, spec)| spec).preview();
             order.wanted.splits.push(Split {
                 place: place.clone(),
                 route: spec.route.clone(),
@@ -52,6 +54,7 @@ pub(crate) fn order(
                     .into_iter()
                     .map(|(release, weight)| Share { release, weight })
                     .collect(),
+                preview: preview.map(|route| Preview { route, release: serving.preview }),
             });
         }
     }

@@ -41,6 +41,9 @@ pub struct PlaceStatus {
     pub hosts: Vec<String>,
     /// The path prefixes it answers.
     pub path_prefixes: Vec<String>,
+    /// The hosts at which the new release is previewed; empty when none is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preview_hosts: Vec<String>,
     /// The latest rollout, ended or not.
     pub rollout: Option<RolloutStatus>,
     /// The releases that run.
@@ -83,13 +86,13 @@ pub struct RolloutStatus {
     pub to: ReleaseNumber,
     /// What asked for it.
     pub cause: Cause,
-    /// `rolling` or `canary`.
+    /// `rolling`, `canary` or `blueGreen`.
     pub strategy: String,
     /// `progressing`, `paused`, `promoted`, `rollingBack`, `completed` or `rolledBack`.
     pub phase: String,
     /// Why it is paused or goes back.
     pub reason: Option<String>,
-    /// The canary's step, from 0; equal to `steps` in the full promotion.
+    /// The canary's step, from 0; equal to `steps` in the full promotion. Of a blue-green rollout, 0 is the preview.
     pub step: u32,
     /// How many steps.
     pub steps: u32,
@@ -125,6 +128,8 @@ fn place_status(
 ) -> PlaceStatus {
     let serving = world.serving(place);
     let route = serving.as_ref().and_then(|s| s.route_of).and_then(|of| world.spec(place, of));
+    let previewed = serving.as_ref().and_then(|s| s.preview).and_then(|of| world.spec(place, of));
+    let preview = previewed.and_then(model::Spec::preview);
     let share = |number: ReleaseNumber| {
         let shares = serving.iter().flat_map(|s| &s.shares);
         shares.filter(|(release, _)| *release == number).map(|(_, weight)| *weight).next().unwrap_or_default()
@@ -161,6 +166,7 @@ fn place_status(
         serving: lane.settled(),
         hosts: route.map_or_else(Vec::new, |spec| spec.route.hosts.clone()),
         path_prefixes: route.map_or_else(Vec::new, |spec| spec.route.path_prefixes.clone()),
+        preview_hosts: preview.map_or_else(Vec::new, |route| route.hosts),
         rollout: lane.rollout.as_ref().map(|rollout| rollout_status(rollout, report)),
         releases,
         history: lane.history.clone(),
@@ -186,10 +192,7 @@ pub fn rollout_status(rollout: &Rollout, report: Option<&Report>) -> RolloutStat
         from: rollout.from,
         to: rollout.to,
         cause: rollout.cause,
-        strategy: match rollout.strategy.kind {
-            model::strategy::Kind::Rolling { .. } => "rolling".to_owned(),
-            model::strategy::Kind::Canary { .. } => "canary".to_owned(),
-        },
+        strategy: rollout.strategy.kind.name().to_owned(),
         phase: rollout.phase.name().to_owned(),
         reason,
         step: rollout.step,

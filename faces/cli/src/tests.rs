@@ -167,6 +167,29 @@ fn place(phase: &str, more: Value) -> Value {
     })
 }
 
+/// A blue-green rollout whose preview waits for a promotion.
+fn previewed() -> Value {
+    let mut place = place(
+        "paused",
+        json!({
+            "strategy": "blueGreen", "step": 0, "steps": 1, "weight": 0,
+            "reason": "the strategy pauses here until it is promoted",
+            "report": {
+                "doing": "release 3 is previewed at preview.shop.production.localhost: the strategy pauses here until it \
+                          is promoted",
+                "wait": {"what": "`shipshape promote` goes on, `shipshape abort` goes back", "until": null},
+                "evidence": {
+                    "candidate": {"requests": 0, "errors": 0}, "stable": {"requests": 0, "errors": 0},
+                    "against": {"e": 1.0, "threshold": 100.0}, "forIt": null, "rules": [],
+                },
+            },
+        }),
+    );
+    (place["releases"][0]["weight"], place["releases"][1]["weight"]) = (json!(10_000), json!(0));
+    place["previewHosts"] = json!(["preview.shop.production.localhost"]);
+    place
+}
+
 fn status(places: Vec<Value>) -> Status {
     serde_json::from_value(json!({
         "version": "0.1.0", "at": "2026-01-01T00:01:00Z", "agentReachable": true, "gateway": "0.0.0.0:8080",
@@ -187,6 +210,18 @@ fn nothing_deployed_says_what_to_do_next() {
 #[test]
 fn the_status_says_what_serves_what_moves_and_why_not() {
     insta::assert_snapshot!("status_canary", overview(&status(vec![place("progressing", json!({}))])));
+}
+
+#[test]
+fn a_preview_says_where_it_is_and_what_it_waits_for() {
+    let status = status(vec![previewed()]);
+    let place = &status.places[0];
+    let rollout = place.rollout.as_ref().unwrap();
+    let drawn = progress::lines(place, rollout, status.at).join("\n");
+    insta::assert_snapshot!(
+        "preview",
+        format!("{}\n{drawn}\n\n> {}", overview(&status), progress::line(rollout))
+    );
 }
 
 #[test]

@@ -34,6 +34,14 @@ fn shares(machine: &Machine, next: &Wanted, split: &Split, broken: &mut Vec<Stri
     if before.is_some_and(|before| before.epoch > split.epoch) {
         broken.push(format!("the epoch at {} goes back to {}", split.place, split.epoch));
     }
+    let previewed = split.preview.as_ref().and_then(|preview| preview.release);
+    if let Some(release) = previewed {
+        let runs =
+            next.groups.iter().any(|group| group.id.release == release && group.id.place == split.place);
+        if !runs || !split.shares.iter().any(|share| share.release == release) {
+            broken.push(format!("release {release} is previewed at {} and nothing runs it", split.place));
+        }
+    }
     for share in split.shares.iter().filter(|share| share.weight > Weight::NONE) {
         let id = GroupId { place: split.place.clone(), release: share.release };
         if !next.groups.iter().any(|group| group.id == id && group.replicas > 0) {

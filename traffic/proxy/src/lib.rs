@@ -32,3 +32,4 @@ pub use error::Error;
 pub use gateway::Gateway;
 pub use live::{Backend, PlaceRouting, Routing};
 pub use registry::Tally;
+pub use routes::Preview;

@@ -30,6 +30,8 @@ pub struct PlaceRouting {
     pub shares: Vec<(ReleaseNumber, Weight)>,
     /// The ready replicas, in any order. Who is not ready is not listed.
     pub backends: Vec<Backend>,
+    /// The requests that reach one release whatever its share: in the metrics, but in no tally.
+    pub preview: Option<routes::Preview>,
 }
 
 /// A ready replica.
@@ -99,10 +101,17 @@ impl Live {
         let usable =
             |share, index| !ask.excluded.iter().any(|excluded| Arc::ptr_eq(excluded, replica(share, index)));
         let load = |share, index| replica(share, index).in_flight();
-        let choice =
-            entry.choose(ask.draw, ask.luck, usable, load).ok_or_else(|| unserved(Code::NoReplica))?;
+        let choice = match &entry.preview {
+            Some(preview) if found.preview && preview.release.is_none() => {
+                return Err(unserved(Code::NoRoute));
+            }
+            Some(_) if found.preview => entry.choose_preview(ask.luck, usable, load),
+            Some(_) | None => entry.choose(ask.draw, ask.luck, usable, load),
+        };
+        let choice = choice.ok_or_else(|| unserved(Code::NoReplica))?;
         let chosen = replica(choice.share, choice.replica).clone();
-        let in_flight = InFlight::enter(chosen, place.crowd.clone(), entry.route.limits.in_flight)
+        let limit = route(entry, found).limits.in_flight;
+        let in_flight = InFlight::enter(chosen, place.crowd.clone(), limit)
             .ok_or_else(|| unserved(Code::InFlightLimit))?;
         Ok(Claim {
             live: self.clone(),
@@ -116,7 +125,7 @@ impl Live {
 
 impl Claim {
     pub(crate) fn route(&self) -> &Route {
-        &self.live.table.entries()[self.found.entry].route
+        route(&self.live.table.entries()[self.found.entry], self.found)
     }
 
     pub(crate) fn share(&self) -> &LiveShare {
@@ -126,6 +135,11 @@ impl Claim {
     pub(crate) fn replica(&self) -> &Arc<Replica> {
         self.in_flight.replica()
     }
+}
+
+/// The route that a request came in by.
+fn route(entry: &routes::Entry, found: routes::Match) -> &Route {
+    entry.preview.as_ref().filter(|_| found.preview).map_or(&entry.route, |preview| &preview.route)
 }
 
 /// The pure table's entries for a routing.
@@ -150,5 +164,6 @@ fn entry(routing: &PlaceRouting) -> Result<routes::Entry, Error> {
         route: routing.route.clone(),
         epoch: routing.epoch,
         shares,
+        preview: routing.preview.clone(),
     })
 }

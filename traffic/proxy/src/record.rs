@@ -63,7 +63,7 @@ impl Record {
         share.labels[self.claim.found.label].observe(self.worker.index, self.method, status, latency);
         if self.claim.fallback {
             self.worker.counts.fallbacks.fetch_add(1, Ordering::Relaxed);
-        } else if judged {
+        } else if judged && !self.claim.found.preview {
             share.tally.observe(self.worker.index, status, latency);
         }
     }

@@ -232,3 +232,30 @@ async fn a_bad_table_is_refused_and_the_old_one_stays() {
     assert!(gateway.swap(proxy::Routing { places: vec![bad] }).is_err());
     assert_eq!(get(&gateway, "/").await.body, "old");
 }
+
+#[tokio::test]
+async fn a_preview_is_served_beside_the_weights_and_in_no_tally() {
+    let gateway = gateway();
+    let (old, new) = (named("old").await, named("new").await);
+    let split = || shop().share(1, 10_000).share(2, 0).ready(1, 0, old).ready(2, 0, new);
+    split().preview("next.test", Some(2)).on(&gateway);
+    for _ in 0..5 {
+        assert_eq!(get(&gateway, "/").await.body, "old");
+        assert_eq!(get_from(&gateway, "next.test", "/orders/1").await.body, "new");
+    }
+    let counted: Vec<_> = gateway.tallies().iter().map(|tally| (tally.release.0, tally.requests)).collect();
+    assert_eq!(counted, [(1, 5), (2, 0)]);
+    let seen = "version=\"2\",route=\"/orders/{id}\",method=\"GET\",status_class=\"2xx\"} 5";
+    assert!(gateway.metrics_text().contains(seen), "{}", gateway.metrics_text());
+}
+
+#[tokio::test]
+async fn a_preview_without_its_release_never_shows_the_one_that_serves() {
+    let gateway = gateway();
+    let old = named("old").await;
+    shop().share(1, 10_000).share(2, 0).ready(1, 0, old).preview("next.test", Some(2)).on(&gateway);
+    assert_eq!(get_from(&gateway, "next.test", "/").await.status, 503);
+    Shop::only(old).preview("next.test", None).on(&gateway);
+    assert_eq!(get_from(&gateway, "next.test", "/").await.status, 404);
+    assert_eq!(get(&gateway, "/").await.body, "old");
+}

@@ -46,6 +46,20 @@ impl Entry {
         Some(Choice { share, replica, fallback: true })
     }
 
+    /// Chooses a replica of the previewed release, never of another one. `None` when it has no usable replica, or when
+    /// nothing is previewed.
+    pub fn choose_preview(
+        &self,
+        luck: u64,
+        usable: impl Fn(usize, usize) -> bool,
+        load: impl Fn(usize, usize) -> u32,
+    ) -> Option<Choice> {
+        let release = self.preview.as_ref()?.release?;
+        let share = self.shares.iter().position(|share| share.release == release)?;
+        let replica = self.lighter_of_two(share, luck, &usable, &load)?;
+        Some(Choice { share, replica, fallback: false })
+    }
+
     /// Two candidates at random, the less loaded of them: nearly as even as looking at all, without the herd.
     fn lighter_of_two(
         &self,

@@ -15,5 +15,5 @@ mod table;
 mod template;
 
 pub use choice::{Choice, DRAWS};
-pub use table::{Conflict, Entry, Error, Match, Replica, Share, Table};
+pub use table::{Conflict, Entry, Error, Match, Preview, Replica, Share, Table};
 pub use template::Template;

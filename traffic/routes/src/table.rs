@@ -21,6 +21,17 @@ pub struct Entry {
     pub epoch: Epoch,
     /// Each release's share; the weights add up to all traffic, or there is no share at all.
     pub shares: Vec<Share>,
+    /// The requests that reach one release whatever the weights.
+    pub preview: Option<Preview>,
+}
+
+/// Requests for a look at a release before it serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Preview {
+    /// Which requests; at least one host. They are claimed while nothing is previewed, too.
+    pub route: Route,
+    /// The release, which has a share, if only of zero; `None` while nothing is previewed.
+    pub release: Option<ReleaseNumber>,
 }
 
 /// One release's share of the requests.
@@ -104,6 +115,12 @@ pub enum Error {
         /// Their sum.
         points: u32,
     },
+    /// A preview that nobody could reach, or that reaches nobody.
+    #[error("{place}: the preview needs a host, and its release a share")]
+    Preview {
+        /// Whose.
+        place: Place,
+    },
     /// A release is listed twice.
     #[error("{place}: release {release} has two shares")]
     Release {
@@ -121,6 +138,8 @@ pub struct Match {
     pub entry: usize,
     /// The position in [`Table::labels`] of that entry.
     pub label: usize,
+    /// Whether it came in by the entry's preview.
+    pub preview: bool,
 }
 
 /// All entries, arranged for look-up: the most specific host first, then the longest prefix. A host that has no fitting
@@ -128,7 +147,8 @@ pub struct Match {
 #[derive(Debug, Clone, Default)]
 pub struct Table {
     entries: Vec<Entry>,
-    templates: Vec<Vec<Template>>,
+    /// Of each entry's route and of its preview's.
+    templates: Vec<[Vec<Template>; 2]>,
     labels: Vec<Vec<String>>,
     exact: BTreeMap<String, Vec<Claim>>,
     below: Vec<(String, Vec<Claim>)>,
@@ -140,6 +160,7 @@ struct Claim {
     prefix: String,
     entry: usize,
     label: usize,
+    preview: bool,
 }
 
 impl Table {
@@ -154,10 +175,17 @@ impl Table {
                 return Err(Error::Twice(entry.place.clone()));
             }
             check_shares(entry)?;
-            let (templates, labels) = labels(entry)?;
-            table.claim(&entries, index, templates.len())?;
-            table.templates.push(templates);
-            table.labels.push(labels);
+            let (templates, mut all) = labels(&entry.place, &entry.route)?;
+            table.claim(&entries, index, &entry.route, templates.len(), false)?;
+            let mut of_preview = Vec::new();
+            if let Some(preview) = &entry.preview {
+                let names;
+                (of_preview, names) = labels(&entry.place, &preview.route)?;
+                table.claim(&entries, index, &preview.route, all.len() + of_preview.len(), true)?;
+                all.extend(names);
+            }
+            table.templates.push([templates, of_preview]);
+            table.labels.push(all);
         }
         table.entries = entries;
         table.sort();
@@ -169,7 +197,7 @@ impl Table {
         &self.entries
     }
 
-    /// The route labels an entry can have: its templates, then its prefixes.
+    /// The route labels an entry can have: its templates, then its prefixes; the same of its preview after them.
     pub fn labels(&self, entry: usize) -> &[String] {
         &self.labels[entry]
     }
@@ -189,20 +217,35 @@ impl Table {
                 fitting.find_map(|(_, claims)| longest(claims, path))
             })
             .or_else(|| longest(&self.any, path))?;
-        let template = self.templates[claim.entry].iter().position(|template| template.fits(path));
-        Some(Match { entry: claim.entry, label: template.unwrap_or(claim.label) })
+        let [of_route, of_preview] = &self.templates[claim.entry];
+        let entry = &self.entries[claim.entry];
+        let template = if claim.preview {
+            let first = of_route.len() + entry.route.path_prefixes.len().max(1);
+            of_preview.iter().position(|template| template.fits(path)).map(|position| first + position)
+        } else {
+            of_route.iter().position(|template| template.fits(path))
+        };
+        let label = template.unwrap_or(claim.label);
+        Some(Match { entry: claim.entry, label, preview: claim.preview })
     }
 
-    fn claim(&mut self, entries: &[Entry], index: usize, first_label: usize) -> Result<(), Error> {
+    fn claim(
+        &mut self,
+        entries: &[Entry],
+        index: usize,
+        route: &Route,
+        first_label: usize,
+        preview: bool,
+    ) -> Result<(), Error> {
         let entry = &entries[index];
-        for host in hosts(&entry.route) {
+        for host in hosts(route) {
             let Some(pattern) = Pattern::parse(host) else {
                 return Err(Error::Host { place: entry.place.clone(), host: host.to_owned() });
             };
-            for (offset, prefix) in prefixes(entry)?.into_iter().enumerate() {
+            for (offset, prefix) in prefixes(&entry.place, route)?.into_iter().enumerate() {
                 let claims = self.claims(&pattern);
                 match claims.iter().find(|claim| claim.prefix == prefix) {
-                    Some(same) if same.entry == index => {}
+                    Some(same) if same.entry == index && same.preview == preview => {}
                     Some(other) => {
                         return Err(Error::from(Box::new(Conflict {
                             first: entries[other.entry].place.clone(),
@@ -211,7 +254,7 @@ impl Table {
                             prefix: shown(&prefix),
                         })));
                     }
-                    None => claims.push(Claim { prefix, entry: index, label: first_label + offset }),
+                    None => claims.push(Claim { prefix, entry: index, label: first_label + offset, preview }),
                 }
             }
         }
@@ -257,6 +300,12 @@ fn check_shares(entry: &Entry) -> Result<(), Error> {
     if !entry.shares.is_empty() && points != u32::from(Weight::ALL.basis_points()) {
         return Err(Error::Weights { place: entry.place.clone(), points });
     }
+    if let Some(preview) = &entry.preview {
+        let has_share = |release| entry.shares.iter().any(|share| share.release == release);
+        if preview.route.hosts.is_empty() || !preview.release.is_none_or(has_share) {
+            return Err(Error::Preview { place: entry.place.clone() });
+        }
+    }
     Ok(())
 }
 
@@ -265,28 +314,28 @@ fn hosts(route: &Route) -> Vec<&str> {
 }
 
 /// The prefixes without trailing slashes; the root is the empty text.
-fn prefixes(entry: &Entry) -> Result<Vec<String>, Error> {
-    if entry.route.path_prefixes.is_empty() {
+fn prefixes(place: &Place, route: &Route) -> Result<Vec<String>, Error> {
+    if route.path_prefixes.is_empty() {
         return Ok(vec![String::new()]);
     }
     let bare = |prefix: &String| {
         if !prefix.starts_with('/') || path::climbs(prefix) {
-            return Err(Error::Prefix { place: entry.place.clone(), prefix: prefix.clone() });
+            return Err(Error::Prefix { place: place.clone(), prefix: prefix.clone() });
         }
         Ok(prefix.trim_end_matches('/').to_owned())
     };
-    entry.route.path_prefixes.iter().map(bare).collect()
+    route.path_prefixes.iter().map(bare).collect()
 }
 
 fn shown(prefix: &str) -> String {
     if prefix.is_empty() { "/".to_owned() } else { prefix.to_owned() }
 }
 
-fn labels(entry: &Entry) -> Result<(Vec<Template>, Vec<String>), Error> {
-    let mut templates = Vec::with_capacity(entry.route.templates.len());
-    for text in &entry.route.templates {
+fn labels(place: &Place, route: &Route) -> Result<(Vec<Template>, Vec<String>), Error> {
+    let mut templates = Vec::with_capacity(route.templates.len());
+    for text in &route.templates {
         templates.push(Template::parse(text).map_err(|reason| Error::Template {
-            place: entry.place.clone(),
+            place: place.clone(),
             template: text.clone(),
             reason,
         })?);
@@ -294,6 +343,6 @@ fn labels(entry: &Entry) -> Result<(Vec<Template>, Vec<String>), Error> {
     templates.sort_by(|a, b| a.order().cmp(&b.order()));
     templates.dedup();
     let mut labels: Vec<String> = templates.iter().map(|template| template.as_str().to_owned()).collect();
-    labels.extend(prefixes(entry)?.iter().map(|prefix| shown(prefix)));
+    labels.extend(prefixes(place, route)?.iter().map(|prefix| shown(prefix)));
     Ok((templates, labels))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::route::{Limits, Route, Timeouts};
 use model::{Epoch, Place, ReleaseNumber, Weight};
 use proptest::prelude::*;
-use routes::{DRAWS, Entry, Error, Replica, Share, Table};
+use routes::{DRAWS, Entry, Error, Preview, Replica, Share, Table};
 
 fn place(service: &str) -> Place {
     Place { service: service.parse().unwrap(), environment: "production".parse().unwrap() }
@@ -32,6 +32,7 @@ fn entry(service: &str, hosts: &[&str], prefixes: &[&str]) -> Entry {
         route: route(hosts, prefixes),
         epoch: Epoch(1),
         shares: vec![share(1, 10_000, 1)],
+        preview: None,
     }
 }
 
@@ -199,4 +200,61 @@ proptest! {
         table.find(&host, &path);
         routes::path::climbs(&path);
     }
+}
+
+fn previewed(release: Option<u64>) -> Entry {
+    let preview = Preview {
+        route: Route { templates: vec!["/orders/{id}".to_owned()], ..route(&["next.test"], &["/", "/api"]) },
+        release: release.map(ReleaseNumber),
+    };
+    Entry {
+        shares: vec![share(1, 10_000, 2), share(2, 0, 2)],
+        preview: Some(preview),
+        ..entry("shop", &["*"], &["/"])
+    }
+}
+
+#[test]
+fn a_preview_is_found_by_its_host_alone_and_labelled_by_its_own_route() {
+    let table = Table::build(vec![previewed(Some(2))]).unwrap();
+    let told = |host, path| {
+        let found = table.find(host, path).unwrap();
+        (found.preview, table.labels(found.entry)[found.label].as_str())
+    };
+    assert_eq!(told("shop.test", "/orders/7"), (false, "/"));
+    assert_eq!(told("Next.test:80", "/orders/7"), (true, "/orders/{id}"));
+    assert_eq!(told("next.test", "/api/x"), (true, "/api"));
+    assert_eq!(told("next.test", "/x"), (true, "/"));
+}
+
+#[test]
+fn a_preview_gets_its_release_or_nobody() {
+    let any = |_: usize, _: usize| true;
+    let idle = |_: usize, _: usize| 0;
+    let entry = previewed(Some(2));
+    for luck in 0..64u64 {
+        let choice = entry.choose_preview(luck << 56, any, idle).unwrap();
+        assert_eq!((choice.share, choice.fallback), (1, false));
+        let drawn = entry.choose(luck as u16 * 150, luck, any, idle).unwrap();
+        assert_eq!(drawn.share, 0, "a preview takes no share of the requests");
+    }
+    assert_eq!(
+        entry.choose_preview(0, |share, _| share == 0, idle),
+        None,
+        "the one that serves is no stand-in"
+    );
+    assert_eq!(previewed(None).choose_preview(0, any, idle), None);
+}
+
+#[test]
+fn a_preview_that_reaches_nobody_or_takes_what_is_served_is_refused() {
+    assert!(matches!(Table::build(vec![previewed(Some(3))]), Err(Error::Preview { .. })));
+    let mut everywhere = previewed(Some(2));
+    everywhere.preview.as_mut().unwrap().route.hosts.clear();
+    assert!(matches!(Table::build(vec![everywhere]), Err(Error::Preview { .. })));
+    let mut own = previewed(Some(2));
+    own.preview.as_mut().unwrap().route.hosts = vec!["*".to_owned()];
+    assert!(matches!(Table::build(vec![own]), Err(Error::Conflict(_))));
+    let other = entry("other", &["next.test"], &["/api"]);
+    assert!(matches!(Table::build(vec![previewed(None), other]), Err(Error::Conflict(_))));
 }

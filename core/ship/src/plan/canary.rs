@@ -26,7 +26,13 @@ pub(super) fn next(rollout: &Rollout, seen: &Observation, watched: &Watched, at:
 }
 
 /// Scales up first, shifts traffic when the replicas are ready, and goes on when the gateway confirmed.
-fn reach(rollout: &Rollout, seen: &Observation, weight: Weight, at: Timestamp, then: Command) -> Next {
+pub(super) fn reach(
+    rollout: &Rollout,
+    seen: &Observation,
+    weight: Weight,
+    at: Timestamp,
+    then: Command,
+) -> Next {
     let full = rollout.candidate_replicas;
     // The old release is kept at full size: nothing may have taken its capacity when the traffic comes back.
     let needed = weight.of_replicas(full).max(1).max(rollout.weight.of_replicas(full));

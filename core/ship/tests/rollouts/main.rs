@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic: it says so")]
 
 mod back;
+mod blue_green;
 mod canary;
 mod counts;
 mod judge;

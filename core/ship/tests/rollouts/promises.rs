@@ -6,7 +6,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use ship::{Command, Event, Phase};
 
-use super::support::{Plan, Scene, canary, evidence, given, hold, hold_for, rolling, rule, seen, share, to};
+use super::support::{
+    Plan, Scene, blue_green, canary, evidence, given, hold, hold_for, rolling, rule, seen, share, to,
+};
 
 /// Something that happens to a rolling update.
 #[derive(Debug, Clone)]
@@ -157,6 +159,9 @@ fn step() -> impl Strategy<Value = Step> {
 fn any_plan() -> impl Strategy<Value = Plan> {
     let kind = prop_oneof![
         4 => vec(step(), 0..5).prop_map(|steps| Kind::Canary { steps }),
+        2 => (0u32..9, proptest::option::of(0u64..100)).prop_map(|(count, seconds)| {
+            blue_green().previewed(count, seconds).strategy.kind
+        }),
         1 => (amount(), amount())
             .prop_map(|(max_surge, max_unavailable)| Kind::Rolling { max_surge, max_unavailable }),
     ];
@@ -205,6 +210,15 @@ fn holds_always(scene: &Scene, before: &Earlier) -> Result<(), TestCaseError> {
         rollout.weight == Weight::NONE || rollout.wanted_candidate > 0,
         "traffic without wanted replicas"
     );
+    let back = rollout.phase.is_terminal() || matches!(rollout.phase, Phase::RollingBack(_));
+    prop_assert!(!(back && rollout.previews()), "a preview of what goes back or has ended");
+    if matches!(rollout.strategy.kind, Kind::BlueGreen { .. }) {
+        prop_assert!(
+            [Weight::NONE, Weight::ALL].contains(&rollout.weight)
+                || matches!(rollout.phase, Phase::RollingBack(_)),
+            "all or nothing"
+        );
+    }
     if rollout.phase.is_terminal() {
         prop_assert_eq!(ship::plan(rollout, &scene.seen, scene.now).0, vec![]);
     }
@@ -237,7 +251,7 @@ fn shifts_rest_on_capacity(scene: &mut Scene) -> Result<(), TestCaseError> {
             let (old, new) = (scene.seen.stable.ready, scene.seen.candidate.ready);
             moved |= scene.carry_out(command).expect("the planner asks for nothing senseless");
             let (weight, full) = (scene.weight(), scene.rollout.candidate_replicas);
-            let canary = matches!(scene.rollout.strategy.kind, Kind::Canary { .. });
+            let canary = !matches!(scene.rollout.strategy.kind, Kind::Rolling { .. });
             if canary && weight > before {
                 prop_assert!(!back && new >= weight.of_replicas(full), "{weight} on {new} of {full}");
             }

@@ -22,6 +22,9 @@ pub(crate) fn lines(place: &PlaceStatus, rollout: &RolloutStatus, at: Timestamp)
         row("traffic", format!("{} {}", share_bar(rollout.weight), share(rollout))),
         row("replicas", replicas(place, rollout)),
     ];
+    if !place.preview_hosts.is_empty() {
+        rows.push(row("preview", format!("release {} at {}", rollout.to, place.preview_hosts.join(", "))));
+    }
     if let Some(report) = &rollout.report {
         if report.evidence.candidate.requests + report.evidence.stable.requests > 0 {
             rows.push(row("requests", requests(rollout)));
@@ -82,6 +85,9 @@ pub(crate) fn requests(rollout: &RolloutStatus) -> String {
 pub(crate) fn step(rollout: &RolloutStatus) -> String {
     match rollout.steps {
         0 => String::new(),
+        steps if rollout.strategy == "blueGreen" => {
+            if rollout.step < steps { "preview" } else { "after the preview" }.to_owned()
+        }
         steps if rollout.step >= steps => format!("after the last of {steps} steps"),
         steps => format!("step {} of {steps}", rollout.step + 1),
     }

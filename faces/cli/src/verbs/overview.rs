@@ -55,8 +55,11 @@ pub(crate) fn lines(status: &Status) -> Vec<Line> {
 
 fn place(status: &Status, place: &PlaceStatus) -> Vec<Line> {
     let mut lines = vec![coloured(Paint::Strong, headline(place))];
-    if let Some(request) = request(status, place) {
+    if let Some(request) = request(status, place, &place.hosts) {
         lines.push(plain(format!("  try      {request}")));
+    }
+    if let Some(request) = request(status, place, &place.preview_hosts) {
+        lines.push(plain(format!("  preview  {request}")));
     }
     if let Some(rollout) = &place.rollout {
         lines.extend(self::rollout(rollout, status.at));
@@ -91,10 +94,10 @@ fn headline(place: &PlaceStatus) -> String {
     if sharing.is_empty() { format!("{at}  nothing serves") } else { format!("{at}  {}", sharing.join(", ")) }
 }
 
-/// A request that reaches the place.
-pub(super) fn request(status: &Status, place: &PlaceStatus) -> Option<String> {
+/// A request that reaches the place by one of these hosts.
+pub(super) fn request(status: &Status, place: &PlaceStatus, hosts: &[String]) -> Option<String> {
     let gateway = status.gateway.as_ref()?;
-    let host = place.hosts.first()?;
+    let host = hosts.first()?;
     let path = place.path_prefixes.first().map_or("/", String::as_str);
     let (address, port) = gateway.rsplit_once(':')?;
     let address = match address {

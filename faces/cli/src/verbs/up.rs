@@ -220,7 +220,7 @@ async fn tell(context: &Context<'_>, agent: &agent::Client, fresh: bool) -> Resu
                 .talk(&format!("{}: {ready} of {wanted} replicas are ready, the others start", place.place));
         }
     }
-    let request = status.places.first().and_then(|place| overview::request(&status, place));
+    let request = status.places.first().and_then(|place| overview::request(&status, place, &place.hosts));
     printer.talk(&match request {
         Some(request) => format!("next: {request}, or `shipshape status`"),
         None if context.common.file.exists() => "next: shipshape deploy PATH".to_owned(),

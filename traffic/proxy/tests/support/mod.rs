@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use model::route::{Limits, Route, Timeouts};
 use model::{Epoch, Place, ReleaseNumber, Weight};
-use proxy::{Backend, Config, Gateway, PlaceRouting, Routing};
+use proxy::{Backend, Config, Gateway, PlaceRouting, Preview, Routing};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -53,7 +53,14 @@ pub fn shop() -> Shop {
         },
         limits: Limits { body_bytes: 1 << 20, in_flight: 1_000 },
     };
-    Shop(PlaceRouting { place: place(), route, epoch: Epoch(1), shares: Vec::new(), backends: Vec::new() })
+    Shop(PlaceRouting {
+        place: place(),
+        route,
+        epoch: Epoch(1),
+        shares: Vec::new(),
+        backends: Vec::new(),
+        preview: None,
+    })
 }
 
 impl Shop {
@@ -74,6 +81,13 @@ impl Shop {
 
     pub fn route(mut self, change: impl FnOnce(&mut Route)) -> Self {
         change(&mut self.0.route);
+        self
+    }
+
+    /// Requests for this host go to `release`, or to nobody.
+    pub fn preview(mut self, host: &str, release: Option<u64>) -> Self {
+        let route = Route { hosts: vec![host.to_owned()], ..self.0.route.clone() };
+        self.0.preview = Some(Preview { route, release: release.map(ReleaseNumber) });
         self
     }
 
@@ -243,6 +257,11 @@ pub async fn ask(gateway: &Gateway, text: &str) -> Answer {
 
 pub async fn get(gateway: &Gateway, path: &str) -> Answer {
     Client::to(gateway).await.get(path).await
+}
+
+/// The same, from another host.
+pub async fn get_from(gateway: &Gateway, host: &str, path: &str) -> Answer {
+    ask(gateway, &format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n")).await
 }
 
 /// Waits until a condition holds.

@@ -7,4 +7,6 @@ mod strategies;
 
 pub(crate) use random::Random;
 pub(crate) use scene::{Scene, given};
-pub(crate) use strategies::{Plan, canary, evidence, hold, hold_for, rolling, rule, seen, share, to, weight};
+pub(crate) use strategies::{
+    Plan, blue_green, canary, evidence, hold, hold_for, rolling, rule, seen, share, to, weight,
+};

@@ -174,11 +174,13 @@ impl Scene {
     pub(crate) fn carry_out(&mut self, command: Command) -> Result<bool, Refusal> {
         let events = decide(&self.rollout, command, self.now)?;
         for event in &events {
-            let before = self.rollout.phase.name();
+            let (before, previewed) = (self.rollout.phase.name(), self.rollout.previews());
             self.rollout.apply(event, self.now).expect("what was decided is legal");
             self.walked.push((before, event.name(), self.rollout.phase.name()));
             self.journal.push((serde_json::to_string(event).unwrap(), self.now));
-            self.follow(event);
+            if event.changes_wanted_state() || self.rollout.previews() != previewed {
+                self.follow();
+            }
         }
         let moved = !events.is_empty();
         self.fresh.extend(events);
@@ -186,10 +188,7 @@ impl Scene {
     }
 
     /// The place follows what is wanted: replicas go at once, come when told, unless the place is a prompt one.
-    fn follow(&mut self, event: &Event) {
-        if !event.changes_wanted_state() {
-            return;
-        }
+    fn follow(&mut self) {
         let (stable, candidate) = (self.rollout.wanted_stable, self.rollout.wanted_candidate);
         self.seen.in_force = self.prompt;
         if self.prompt {

@@ -42,7 +42,25 @@ pub(crate) fn rolling(max_surge: u32, max_unavailable: u32) -> Plan {
     })
 }
 
+/// A blue-green rollout from four old replicas to four new ones, previewed with all of them, that switches by itself
+/// as soon as they are ready.
+pub(crate) fn blue_green() -> Plan {
+    plan(Kind::BlueGreen {
+        auto_promotion: Some(Duration::ZERO),
+        preview_replicas: None,
+        preview_hosts: vec!["preview.test".to_owned()],
+    })
+}
+
 impl Plan {
+    /// The preview has so many replicas, and is held so long, or until somebody promotes.
+    pub(crate) fn previewed(mut self, replicas: u32, seconds: Option<u64>) -> Self {
+        if let Kind::BlueGreen { auto_promotion, preview_replicas, .. } = &mut self.strategy.kind {
+            (*auto_promotion, *preview_replicas) = (seconds.map(Duration::from_secs), Some(replicas));
+        }
+        self
+    }
+
     /// The numbers of old and new replicas.
     pub(crate) fn replicas(self, old: u32, new: u32) -> Self {
         Self { old, new, ..self }
