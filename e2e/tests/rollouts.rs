@@ -249,3 +249,35 @@ fn a_blue_green_rollout_is_previewed_switched_and_taken_back_without_a_loss() {
     assert_eq!(report.errors(), 0);
     assert!(report.started_after(acknowledged, "2").is_empty());
 }
+
+/// A canary that waits for a rule of its step; another rule only tells. The judge is off.
+const ANALYSED: &str = "
+rollout:
+  strategy: canary
+  canary:
+    steps:
+      - setWeight: 50
+      - analysis:
+          metrics:
+            - {name: errors, source: errorRate, interval: 1s, count: 2, successCondition: result < 0.05}
+            - {name: never, source: requestRate, interval: 1s, count: 1, successCondition: result < 0, dryRun: true}
+  scaleDownDelay: 1s
+  analysis: {judge: false}
+";
+
+#[test]
+fn an_analysis_step_lets_a_good_release_pass_and_takes_a_bad_one_back() {
+    let (stage, _) = deployed(ANALYSED);
+    let load = stage.load(200.0);
+    let good = stage.build("good", &json!({"version": "2"}));
+    let _ = stage.run(&["deploy", &good]).ok();
+    let _ = stage.wait_for_phase("production", "completed");
+    let bad = stage.build("bad", &json!({"version": "3", "failureRate": 0.3}));
+    let ran = stage.run(&["deploy", &bad]).exits(1);
+    assert!(format!("{}{}", ran.stdout, ran.stderr).contains("failureLimit"), "{ran:?}");
+    let acknowledged = std::time::Instant::now();
+    assert_eq!(stage.wait_for_phase("production", "rolledBack")["serving"], 2);
+    let report = stage.nothing_lost(load);
+    assert!(report.errors() > 0);
+    assert!(report.started_after(acknowledged, "3").is_empty());
+}

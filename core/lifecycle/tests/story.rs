@@ -292,7 +292,7 @@ fn blue_green(story: &mut Story, build: &str, preview: &str) -> Result<Vec<Event
         spec.rollout.kind =
             Kind::BlueGreen { auto_promotion: None, preview_replicas: Some(1), preview_hosts };
     }
-    let environment = "production".parse().unwrap();
+    let environment = "production".parse().expect("a name");
     story.tell(Command::Deploy { service: service(), artifact: artifact(build), specs, environment })
 }
 

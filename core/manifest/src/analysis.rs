@@ -13,10 +13,34 @@ use crate::service::mappings;
 pub(crate) fn analysis(rollout: &Mapping<'_>) -> Analysis {
     let analysis = rollout.child("analysis", &fields::ANALYSIS);
     let judge = judge(&analysis);
+    let metrics = metrics(&analysis);
+    analysis.finish();
+    Analysis { judge, metrics }
+}
+
+/// The rules of a step, each of which must come to an end.
+pub(crate) fn of_step(step: &Mapping<'_>) -> Vec<Metric> {
+    let analysis = step.child("analysis", &fields::STEP_ANALYSIS);
+    let metrics = metrics(&analysis);
+    let endless = metrics.iter().find(|metric| metric.count.is_none());
+    if let Some(Metric { name, .. }) = endless {
+        let problem = Problem::new(format!("`{name}` has no `count`, so the step would never end"));
+        analysis.error(&analysis.place("metrics"), problem.help("say how many measurements: `count: 5`"));
+    }
+    if analysis.list("metrics").is_some_and(<[_]>::is_empty) {
+        let problem = Problem::new("an analysis needs at least one metric");
+        analysis.error(&analysis.place("metrics"), problem.help("remove the step, or add a metric"));
+    }
+    analysis.finish();
+    metrics
+}
+
+/// The rules of a section, each with a name of its own.
+fn metrics(analysis: &Mapping<'_>) -> Vec<Metric> {
     let mut metrics = Vec::new();
     let mut names: BTreeMap<String, Span> = BTreeMap::new();
-    for item in mappings(&analysis, analysis.list("metrics").unwrap_or_default()) {
-        let Some(metric) = metric(&analysis, item) else { continue };
+    for item in mappings(analysis, analysis.list("metrics").unwrap_or_default()) {
+        let Some(metric) = metric(analysis, item) else { continue };
         let span = item.map().and_then(|map| map.get("name")).map_or(&item.span, |entry| &entry.value.span);
         if let Some(first) = names.get(&metric.name) {
             let problem = Problem::new(format!("two metrics have the name `{}`", metric.name));
@@ -26,8 +50,7 @@ pub(crate) fn analysis(rollout: &Mapping<'_>) -> Analysis {
         names.insert(metric.name.clone(), span.clone());
         metrics.push(metric);
     }
-    analysis.finish();
-    Analysis { judge, metrics }
+    metrics
 }
 
 /// The judge is on unless it is `false`.
@@ -93,6 +116,7 @@ fn metric(analysis: &Mapping<'_>, item: &Node) -> Option<Metric> {
         failure_limit: metric.count("failureLimit"),
         inconclusive_limit: metric.count("inconclusiveLimit"),
         consecutive_error_limit: metric.count("consecutiveErrorLimit"),
+        dry_run: metric.flag("dryRun").unwrap_or_default(),
     };
     let complete = metric.entry("name").is_some();
     metric.finish();

@@ -397,13 +397,18 @@ pub(crate) static BLUE_GREEN: Object = Object {
 
 pub(crate) static STEP: Object = Object {
     path: "rollout.canary.steps[]",
-    about: "One step: exactly one of the two.",
+    about: "One step: exactly one of the three.",
     fields: &[
         Field::new("setWeight", Shape::Percent, "Give the new release this share of the traffic."),
         Field::new(
             "pause",
             Shape::Object(&PAUSE),
             "Wait for a time, or without one until somebody promotes.",
+        ),
+        Field::new(
+            "analysis",
+            Shape::Object(&STEP_ANALYSIS),
+            "Wait until these rules are done: a failure rolls back, an inconclusive one pauses.",
         ),
     ],
     elsewhere: &[
@@ -412,7 +417,6 @@ pub(crate) static STEP: Object = Object {
         ("setHeaderRoute", NotYet("setHeaderRoute is not supported yet")),
         ("setMirrorRoute", NotYet("setMirrorRoute is not supported yet")),
         ("replicaProgressThreshold", NotYet("replicaProgressThreshold is not supported yet")),
-        ("analysis", NotYet("analysis as a step is not supported yet: rollout.analysis runs in every step")),
         ("experiment", NotYet("experiment is not supported yet")),
         ("plugin", NotYet("plugin is not supported yet")),
     ],
@@ -423,6 +427,22 @@ pub(crate) static PAUSE: Object = Object {
     about: "A pause; `{}` waits until somebody promotes.",
     fields: &[Field::new("duration", WAIT, "How long.")],
     elsewhere: &[],
+};
+
+pub(crate) static STEP_ANALYSIS: Object = Object {
+    path: "rollout.canary.steps[].analysis",
+    about: "Rules that a step waits for; those of rollout.analysis go on beside them.",
+    fields: &[Field::new(
+        "metrics",
+        Shape::List { item: &Shape::Object(&METRIC), max: 32 },
+        "Threshold rules, each with a count.",
+    )
+    .required()],
+    elsewhere: &[
+        ("templates", NotYet("analysis templates are not supported yet: write the rules under `metrics`")),
+        ("args", NotYet("arguments are not supported yet")),
+        ("judge", Use("rollout.analysis.judge")),
+    ],
 };
 
 pub(crate) static ANALYSIS: Object = Object {
@@ -497,6 +517,8 @@ pub(crate) static METRIC: Object = Object {
             .or("0"),
         Field::new("consecutiveErrorLimit", LIMIT, "Errs when more in a row could not be taken; -1 = never.")
             .or("4"),
+        Field::new("dryRun", Shape::Bool, "Whether it is measured and reported, but decides nothing.")
+            .or("false"),
     ],
     elsewhere: &[
         (
@@ -505,6 +527,5 @@ pub(crate) static METRIC: Object = Object {
         ),
         ("initialDelay", NotYet("initialDelay is not supported yet")),
         ("consecutiveSuccessLimit", NotYet("consecutiveSuccessLimit is not supported yet")),
-        ("dryRun", NotYet("dryRun is not supported yet")),
     ],
 };

@@ -173,6 +173,10 @@ fn step(step: &Step) -> Value {
         Step::SetWeight(weight) => json!({"setWeight": number(f64::from(weight.basis_points()) / 100.0)}),
         Step::Pause { duration: Some(duration) } => json!({"pause": {"duration": time(*duration)}}),
         Step::Pause { duration: None } => json!({"pause": {}}),
+        Step::Analysis { metrics } => {
+            let metrics: Vec<Value> = metrics.iter().map(metric).collect();
+            json!({"analysis": {"metrics": metrics}})
+        }
     }
 }
 
@@ -219,6 +223,7 @@ fn metric(metric: &Metric) -> Value {
     map.insert("failureLimit".to_owned(), limit(metric.failure_limit));
     map.insert("inconclusiveLimit".to_owned(), limit(metric.inconclusive_limit));
     map.insert("consecutiveErrorLimit".to_owned(), limit(metric.consecutive_error_limit));
+    map.insert("dryRun".to_owned(), json!(metric.dry_run));
     Value::Object(map)
 }
 

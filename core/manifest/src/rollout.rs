@@ -147,7 +147,17 @@ fn default_steps() -> Vec<Step> {
 }
 
 fn one_step(step: &Mapping<'_>, heaviest: &mut Weight) -> Option<Step> {
-    let (weight, pause) = (step.entry("setWeight"), step.entry("pause"));
+    let (weight, pause, analysis) = (step.entry("setWeight"), step.entry("pause"), step.entry("analysis"));
+    if let Some(entry) = analysis {
+        if weight.or(pause).is_some() {
+            let problem = Problem::new("one step analyses and does something else");
+            step.error(
+                &entry.key_span,
+                problem.help("make it two steps: start a new item with `- analysis:`"),
+            );
+        }
+        return Some(Step::Analysis { metrics: analysis::of_step(step) });
+    }
     match (weight, pause) {
         (Some(entry), None) => {
             let weight = step.percent("setWeight")?;
@@ -181,7 +191,7 @@ fn one_step(step: &Mapping<'_>, heaviest: &mut Weight) -> Option<Step> {
         }
         (None, None) if step.has_unknown() => None,
         (None, None) => {
-            let problem = Problem::new("a step needs `setWeight` or `pause`");
+            let problem = Problem::new("a step needs `setWeight`, `pause` or `analysis`");
             step.error(
                 &step.at,
                 problem.help("write `setWeight: 5`, `pause: {duration: 1m}` or `pause: {}`"),

@@ -134,6 +134,7 @@ fn a_canary_without_steps_has_the_default_ones() {
         .iter()
         .filter_map(|step| match step {
             Step::SetWeight(weight) => Some(weight.to_string()),
+            Step::Analysis { .. } => panic!("the default analyses by the judge alone"),
             Step::Pause { duration } => {
                 assert_eq!(*duration, Some(Duration::from_secs(60)));
                 None
@@ -369,4 +370,15 @@ fn a_delay_without_a_switch_by_itself_is_a_warning() {
     let unused = parse(&with("rollout: {strategy: canary, blueGreen: {autoPromotionEnabled: false}}"));
     let warnings: Vec<_> = unused.warnings().iter().map(|w| w.message.clone()).collect();
     assert_eq!(warnings, ["the settings of `blueGreen` are not used: the strategy is `canary`"]);
+}
+
+#[test]
+fn a_step_can_wait_for_an_analysis() {
+    let text = with(
+        "rollout: {strategy: canary, canary: {steps: [{setWeight: 5}, {analysis: {metrics: [\
+         {name: a, source: errorRate, successCondition: result < 0.1}]}}]}}",
+    );
+    let Kind::Canary { steps } = spec(&text, "production").rollout.kind else { panic!("it is a canary") };
+    let [Step::SetWeight(_), Step::Analysis { metrics }] = steps.as_slice() else { panic!("{steps:?}") };
+    assert_eq!((metrics[0].count, metrics[0].dry_run), (Some(1), false));
 }

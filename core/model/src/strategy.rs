@@ -27,7 +27,7 @@ pub struct Strategy {
 }
 
 /// The order in which replicas and traffic move.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Kind {
     /// Replica by replica; traffic follows the ready replicas.
@@ -94,7 +94,7 @@ impl Amount {
 }
 
 /// One step of a canary.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Step {
     /// Give the new release this share of the traffic.
@@ -104,6 +104,11 @@ pub enum Step {
         /// How long.
         #[serde(with = "crate::time::optional_words")]
         duration: Option<Duration>,
+    },
+    /// Hold until these rules have taken all their measurements.
+    Analysis {
+        /// Each with a count.
+        metrics: Vec<Metric>,
     },
 }
 
@@ -167,6 +172,9 @@ pub struct Metric {
     pub inconclusive_limit: Option<u32>,
     /// The rule errs when *more* measurements in a row than this could not be taken.
     pub consecutive_error_limit: Option<u32>,
+    /// Whether it is measured and reported, but decides nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }
 
 /// What a threshold rule measures, in the gateway's own counts of the new release since the last measurement.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use model::strategy::{Comparison, Condition, Metric, Source};
 use ship::judge::{Stretch, ln_evidence_against};
-use ship::rules::{Reading, State, Verdict, measure};
+use ship::rules::{Reading, Run, State, Verdict, measure};
 use ship::{Counts, bound};
 
 const ALPHA: f64 = 0.01;
@@ -164,13 +164,14 @@ fn threshold(failure_limit: u32) -> Metric {
         failure_limit: Some(failure_limit),
         inconclusive_limit: Some(0),
         consecutive_error_limit: Some(4),
+        dry_run: false,
     }
 }
 
 /// Our own rules, which have the meaning of Argo Rollouts' analysis metrics.
 fn threshold_fails(metric: &Metric, state: &mut State, counts: Counts) -> bool {
     let reading = Reading { counts, ..Reading::default() };
-    let measurement = measure(0, metric, state, Some(&reading), 60.0);
+    let measurement = measure((Run::Background, 0), metric, state, Some(&reading), 60.0);
     state.apply(&measurement, model::Timestamp::default());
     matches!(state.verdict(metric), Verdict::Failed(_))
 }

@@ -134,8 +134,8 @@ fn complete(rollout: &Rollout) -> Vec<Event> {
 
 fn promote(rollout: &Rollout, full: bool) -> Result<Vec<Event>, Refusal> {
     let step = if full { rollout.last_step() } else { rollout.step };
-    let at_pause =
-        matches!(rollout.current_step(), Some(Step::Pause { .. })) || rollout.is_before_the_switch();
+    let at_pause = matches!(rollout.current_step(), Some(Step::Pause { .. } | Step::Analysis { .. }))
+        || rollout.is_before_the_switch();
     match &rollout.phase {
         Phase::Paused(_) if full => Ok(vec![Event::Resumed { step }]),
         Phase::Paused(PauseReason::Operator) => Ok(vec![Event::Resumed { step }]),

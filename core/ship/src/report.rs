@@ -77,4 +77,10 @@ pub struct RuleEvidence {
     pub failed: u32,
     /// Of those, inconclusive.
     pub inconclusive: u32,
+    /// The step that waits for it; `None` when it watches in the background.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
+    /// Whether it decides nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
 }

@@ -1,11 +1,11 @@
 //! The state of a rollout, moved by events alone.
 
-use model::strategy::{Kind, Step, Strategy};
+use model::strategy::{Kind, Metric, Step, Strategy};
 use model::{Epoch, ReleaseNumber, RolloutNumber, Timestamp, Weight};
 
 use crate::book::Book;
 use crate::event::{Cause, Event, PauseReason, RollbackReason};
-use crate::rules;
+use crate::rules::{self, Run};
 use crate::transitions;
 
 /// One rollout at one place.
@@ -53,6 +53,8 @@ pub struct Rollout {
     pub measured_at: Timestamp,
     /// The threshold rules, in the strategy's order.
     pub rules: Vec<rules::State>,
+    /// Those of the step that it is in, when that is an analysis: each entry of a step begins a new run.
+    pub step_rules: Vec<rules::State>,
 }
 
 /// Where a rollout is.
@@ -130,6 +132,11 @@ impl Rollout {
             book: Book::default(),
             measured_at: at,
             rules: vec![rules::State::default(); strategy.analysis.metrics.len()],
+            step_rules: vec![],
+        })
+        .map(|mut rollout: Self| {
+            rollout.begin_step_rules(at);
+            rollout
         })
     }
 
@@ -158,7 +165,12 @@ impl Rollout {
                 self.measured_at = at;
             }
             Event::RuleMeasured(measurement) => {
-                if let Some(state) = self.rules.get_mut(measurement.rule as usize) {
+                let states = match measurement.run {
+                    Run::Background => &mut self.rules,
+                    Run::Step(step) if step == self.step => &mut self.step_rules,
+                    Run::Step(_) => return Ok(()),
+                };
+                if let Some(state) = states.get_mut(measurement.rule as usize) {
                     state.apply(measurement, at);
                 }
             }
@@ -201,6 +213,20 @@ impl Rollout {
         self.step = step;
         self.step_since = at;
         self.progressed_at = at;
+        self.begin_step_rules(at);
+    }
+
+    fn begin_step_rules(&mut self, at: Timestamp) {
+        let fresh = rules::State { last_at: at, read_at: at, ..rules::State::default() };
+        self.step_rules = vec![fresh; self.step_metrics().len()];
+    }
+
+    /// The rules of the step that it is in.
+    pub fn step_metrics(&self) -> &[Metric] {
+        match self.current_step() {
+            Some(Step::Analysis { metrics }) => metrics,
+            Some(Step::SetWeight(_) | Step::Pause { .. }) | None => &[],
+        }
     }
 
     /// Whether the new release is reachable at its preview address: from its first wanted replica until the rollout

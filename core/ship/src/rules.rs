@@ -19,7 +19,10 @@ pub const ERROR_RETRY: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Measurement {
-    /// The rule's index in the strategy.
+    /// The run it belongs to.
+    #[serde(default, skip_serializing_if = "Run::is_background")]
+    pub run: Run,
+    /// The rule's index in its run.
     pub rule: u32,
     /// What was measured; `None` without data.
     pub value: Option<f64>,
@@ -27,6 +30,23 @@ pub struct Measurement {
     pub outcome: Outcome,
     /// The cumulative reading that the next measurement counts from.
     pub reading: Reading,
+}
+
+/// When rules are measured: each run keeps its own count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Run {
+    /// From the first request that the new release may get until it is promoted.
+    #[default]
+    Background,
+    /// In this step of the canary, which waits for it.
+    Step(u32),
+}
+
+impl Run {
+    fn is_background(&self) -> bool {
+        *self == Self::Background
+    }
 }
 
 /// What a measurement means.
@@ -41,6 +61,8 @@ pub enum Outcome {
     Inconclusive,
     /// It could not be taken.
     Error,
+    /// No measurement: the reading that the first one counts from.
+    Begun,
 }
 
 /// A cumulative reading of the new release's counters.
@@ -71,6 +93,8 @@ impl Reading {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
+    /// Whether it has a reading to count from.
+    pub begun: bool,
     /// Measurements taken, those in error not counted.
     pub taken: u32,
     /// Of those, failed.
@@ -96,6 +120,11 @@ impl State {
     /// Takes a measurement into account.
     pub fn apply(&mut self, measurement: &Measurement, at: Timestamp) {
         self.last_at = at;
+        if measurement.outcome == Outcome::Begun {
+            (self.begun, self.read_at) = (true, at);
+            self.reading = measurement.reading.clone();
+            return;
+        }
         self.last_was_error = measurement.outcome == Outcome::Error;
         if self.last_was_error {
             self.errors_in_a_row += 1;
@@ -109,14 +138,14 @@ impl State {
         match measurement.outcome {
             Outcome::Failed => self.failed += 1,
             Outcome::Inconclusive => self.inconclusive += 1,
-            Outcome::Successful | Outcome::Error => {}
+            Outcome::Successful | Outcome::Error | Outcome::Begun => {}
         }
     }
 
     /// Begins to watch, unless it has measured already.
     pub fn begin(&mut self, at: Timestamp) {
         if self.taken == 0 {
-            (self.last_at, self.read_at) = (at, at);
+            (self.begun, self.last_at, self.read_at) = (true, at, at);
         }
     }
 
@@ -133,11 +162,16 @@ impl State {
 
     /// When the next measurement is due, at least `shortest` after the last one; `None` when the rule has all it wants.
     pub fn due(&self, metric: &Metric, shortest: Duration) -> Option<Timestamp> {
-        if metric.count.is_some_and(|count| self.taken >= count) {
+        if self.is_done(metric) {
             return None;
         }
         let wait = if self.last_was_error { metric.interval.min(ERROR_RETRY) } else { metric.interval };
         Some(self.last_at.after(wait.max(shortest)))
+    }
+
+    /// Whether it has taken all its measurements.
+    pub fn is_done(&self, metric: &Metric) -> bool {
+        metric.count.is_some_and(|count| self.taken >= count)
     }
 
     /// What the rule says so far.
@@ -192,17 +226,26 @@ pub enum Verdict {
     Inconclusive(String),
 }
 
-/// Takes one measurement over `seconds` since the last one. An unreachable fleet is an error.
+/// Takes one measurement over `seconds` since the last one, or the first reading. An unreachable fleet is an error.
 pub fn measure(
-    rule: u32,
+    (run, rule): (Run, u32),
     metric: &Metric,
     state: &State,
     now: Option<&Reading>,
     seconds: f64,
 ) -> Measurement {
     let Some(reading) = now else {
-        return Measurement { rule, value: None, outcome: Outcome::Error, reading: state.reading.clone() };
+        return Measurement {
+            run,
+            rule,
+            value: None,
+            outcome: Outcome::Error,
+            reading: state.reading.clone(),
+        };
     };
+    if !state.begun {
+        return Measurement { run, rule, value: None, outcome: Outcome::Begun, reading: reading.clone() };
+    }
     let (counts, latency) = reading.since(&state.reading);
     let value = match metric.source {
         Source::ErrorRate => counts.error_rate(),
@@ -210,7 +253,7 @@ pub fn measure(
         Source::RequestRate => (seconds > 0.0).then(|| counts.requests as f64 / seconds),
     };
     let outcome = value.map_or(Outcome::Inconclusive, |value| outcome(metric, value));
-    Measurement { rule, value, outcome, reading: reading.clone() }
+    Measurement { run, rule, value, outcome, reading: reading.clone() }
 }
 
 fn outcome(metric: &Metric, value: f64) -> Outcome {

@@ -43,6 +43,7 @@ fn strategy() -> Strategy {
                 failure_limit: Some(0),
                 inconclusive_limit: None,
                 consecutive_error_limit: Some(4),
+                dry_run: false,
             }],
         },
     }
@@ -75,6 +76,7 @@ fn events() -> Vec<Event> {
             tallies: vec![EpochTally { epoch: Epoch(4), candidate: counts, stable: Counts::default() }],
         },
         ship::Event::RuleMeasured(Measurement {
+            run: ship::rules::Run::Background,
             rule: 0,
             value: Some(0.123_456_789_012_345_68),
             outcome: Outcome::Successful,
@@ -151,4 +153,54 @@ fn a_body_that_does_not_fit_its_kind_says_which() {
     record.kind = "rollout.shifted".to_owned();
     let error = event(&record).unwrap_err().to_string();
     assert!(error.contains("event 1 (rollout.shifted)") && error.contains("place"), "{error}");
+}
+
+/// What version 1 learned later: forms that older journals do not have, beside the fixture that must not change.
+#[test]
+fn later_forms_of_version_1_read_back() {
+    let rule = |run, outcome| {
+        ship::Event::RuleMeasured(Measurement {
+            run,
+            rule: 0,
+            value: None,
+            outcome,
+            reading: Reading {
+                instance: "a1".to_owned(),
+                counts: Counts::default(),
+                latency: Default::default(),
+            },
+        })
+    };
+    let mut dry = strategy();
+    dry.analysis.metrics[0].dry_run = true;
+    let metrics = dry.analysis.metrics.clone();
+    let started = |kind| ship::Event::Started {
+        number: RolloutNumber(4),
+        from: Some(ReleaseNumber(1)),
+        to: ReleaseNumber(2),
+        cause: Cause::Deploy,
+        strategy: Strategy { kind, ..dry.clone() },
+        stable_replicas: 2,
+        candidate_replicas: 2,
+    };
+    let preview_hosts = vec!["preview.test".to_owned()];
+    let later = [
+        started(Kind::BlueGreen {
+            auto_promotion: Some(Duration::from_secs(60)),
+            preview_replicas: Some(1),
+            preview_hosts: preview_hosts.clone(),
+        }),
+        started(Kind::BlueGreen { auto_promotion: None, preview_replicas: None, preview_hosts }),
+        started(Kind::Canary { steps: vec![Step::Analysis { metrics }] }),
+        rule(ship::rules::Run::Step(3), Outcome::Begun),
+        rule(ship::rules::Run::Step(3), Outcome::Error),
+    ];
+    let place = Place { service: "shop".parse().unwrap(), environment: "production".parse().unwrap() };
+    let mut chain = Chain::new();
+    for inner in later {
+        let happened = Event::Rollout { place: place.clone(), event: inner };
+        let record = chain.next(draft(&happened, Timestamp::from_micros(7), "ada", None)).unwrap();
+        let read = Record::from_bytes(&record.to_bytes()).unwrap();
+        assert_eq!(event(&read).unwrap(), happened);
+    }
 }

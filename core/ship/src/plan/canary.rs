@@ -21,6 +21,13 @@ pub(super) fn next(rollout: &Rollout, seen: &Observation, watched: &Watched, at:
         Some(Step::Pause { duration: Some(duration) }) => {
             timed_pause(rollout, watched, rollout.step_since.after(*duration), at)
         }
+        Some(Step::Analysis { .. }) => {
+            let doing = format!("analysing release {} at {}", rollout.to, rollout.weight);
+            match &watched.step_waits_for {
+                None => Next::act(doing, Command::EnterStep(rollout.step + 1)),
+                Some(what) => Next::wait(doing, what, None),
+            }
+        }
         None => reach(rollout, seen, Weight::ALL, at, Command::Conclude),
     }
 }

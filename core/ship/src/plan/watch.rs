@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::strategy::Promotion;
+use model::strategy::{Metric, Promotion};
 use model::{Timestamp, Weight};
 
 use crate::book::Book;
@@ -12,7 +12,7 @@ use crate::judge;
 use crate::observation::{Counts, Observation};
 use crate::report::{Evidence, Level, RuleEvidence};
 use crate::rollout::{Phase, Rollout};
-use crate::rules::{self, Reading, Verdict};
+use crate::rules::{self, Reading, Run, Verdict};
 
 /// How often growing counts are written down while a rollout moves; a verdict is written down at once.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
@@ -29,6 +29,8 @@ pub(super) struct Watched {
     pub(super) promotable: bool,
     /// The new release's counts at this weight.
     pub(super) at_this_weight: Counts,
+    /// What an analysis step waits for; `None` when nothing, or in another step.
+    pub(super) step_waits_for: Option<String>,
     /// For the report.
     pub(super) evidence: Evidence,
 }
@@ -37,15 +39,28 @@ pub(super) fn watch(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Wat
     let mut book = rollout.book.clone();
     book.enter(&seen.instance, &seen.tallies);
     let mut states = rollout.rules.clone();
+    let mut step_states = rollout.step_rules.clone();
     let watching = matches!(rollout.phase, Phase::Progressing | Phase::Paused(_));
 
     let mut commands = Vec::new();
     if watching {
-        commands.extend(measure_rules(rollout, seen, &book, &mut states, at));
+        commands.extend(measure_rules(rollout, seen, &book, Run::Background, &mut states, at));
     }
-    let evidence = evidence(rollout, &book, &states);
-    let verdict =
-        if watching { verdict(rollout, seen, &evidence, &states) } else { warm_verdict(rollout, seen) };
+    if rollout.phase == Phase::Progressing {
+        commands.extend(measure_rules(rollout, seen, &book, Run::Step(rollout.step), &mut step_states, at));
+    }
+    let evidence = evidence(rollout, &book, &states, &step_states);
+    let metrics = || rollout.strategy.analysis.metrics.iter().zip(&states);
+    let step_metrics = || rollout.step_metrics().iter().zip(&step_states);
+    let verdict = if watching {
+        verdict(rollout, seen, &evidence, metrics().chain(step_metrics()))
+    } else {
+        warm_verdict(rollout, seen)
+    };
+    let step_waits_for = step_metrics().find(|(metric, state)| !metric.dry_run && !state.is_done(metric));
+    let step_waits_for = step_waits_for.map(|(Metric { name, count, .. }, state)| {
+        format!("{name}: {} of {} measurements are taken", state.taken, count.unwrap_or_default())
+    });
     if watching && (verdict.is_some() || counts_are_due(rollout, at)) {
         let tallies = rollout.book.news(&seen.instance, &seen.tallies);
         if !tallies.is_empty() {
@@ -59,6 +74,7 @@ pub(super) fn watch(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Wat
         decides,
         promotable: evidence.for_it.is_some_and(Level::decides),
         at_this_weight: book.candidate_in(rollout.epoch),
+        step_waits_for,
         evidence,
     }
 }
@@ -79,12 +95,15 @@ fn measure_rules(
     rollout: &Rollout,
     seen: &Observation,
     book: &Book,
+    run: Run,
     states: &mut [rules::State],
     at: Timestamp,
 ) -> Vec<Command> {
-    if rollout.weight == Weight::NONE {
-        return Vec::new();
-    }
+    let metrics = match run {
+        Run::Background if rollout.weight == Weight::NONE => return Vec::new(),
+        Run::Background => rollout.strategy.analysis.metrics.as_slice(),
+        Run::Step(_) => rollout.step_metrics(),
+    };
     let reading = seen.reachable.then(|| Reading {
         instance: seen.instance.clone(),
         counts: book.candidate_by(&seen.instance),
@@ -93,13 +112,14 @@ fn measure_rules(
     let paused = matches!(rollout.phase, Phase::Paused(_));
     let shortest = if paused { MEASURE_EVERY_PAUSED } else { Duration::ZERO };
     let mut commands = Vec::new();
-    for (index, (metric, state)) in rollout.strategy.analysis.metrics.iter().zip(states).enumerate() {
+    for (index, (metric, state)) in metrics.iter().zip(states).enumerate() {
         // An agent that is away may stay so for days: after the verdict, further errors say nothing new.
         let is_told = reading.is_none() && state.has_failed_to_measure(metric);
-        if !is_told && state.due(metric, shortest).is_some_and(|due| at >= due) {
+        let begins = !state.begun && reading.is_some();
+        if begins || (!is_told && state.due(metric, shortest).is_some_and(|due| at >= due)) {
             let seconds = at.since(state.read_at).as_secs_f64();
             let index = u32::try_from(index).unwrap_or(u32::MAX);
-            let measurement = rules::measure(index, metric, state, reading.as_ref(), seconds);
+            let measurement = rules::measure((run, index), metric, state, reading.as_ref(), seconds);
             state.apply(&measurement, at);
             commands.push(Command::MeasureRule(measurement));
         }
@@ -107,7 +127,12 @@ fn measure_rules(
     commands
 }
 
-fn evidence(rollout: &Rollout, book: &Book, states: &[rules::State]) -> Evidence {
+fn evidence(
+    rollout: &Rollout,
+    book: &Book,
+    states: &[rules::State],
+    step_states: &[rules::State],
+) -> Evidence {
     let (candidate, stable) = book.totals();
     let judge = rollout.strategy.analysis.judge.as_ref();
     let against = judge
@@ -119,17 +144,20 @@ fn evidence(rollout: &Rollout, book: &Book, states: &[rules::State]) -> Evidence
             Some(Level::new(judge::ln_evidence_for(counts, max_error_rate), beta))
         }
     });
-    let metrics = rollout.strategy.analysis.metrics.iter();
-    let rules = metrics
-        .zip(states)
-        .map(|(metric, state)| RuleEvidence {
+    let told = |step: Option<u32>| {
+        move |(metric, state): (&Metric, &rules::State)| RuleEvidence {
             name: metric.name.clone(),
             last_value: state.last_value,
             taken: state.taken,
             failed: state.failed,
             inconclusive: state.inconclusive,
-        })
-        .collect();
+            step,
+            dry_run: metric.dry_run,
+        }
+    };
+    let background = rollout.strategy.analysis.metrics.iter().zip(states).map(told(None));
+    let of_step = rollout.step_metrics().iter().zip(step_states).map(told(Some(rollout.step)));
+    let rules = background.chain(of_step).collect();
     Evidence { candidate, stable, against, for_it, rules }
 }
 
@@ -141,11 +169,11 @@ fn warm_verdict(rollout: &Rollout, seen: &Observation) -> Option<Command> {
 }
 
 /// At most one verdict: what rolls back goes before what pauses.
-fn verdict(
+fn verdict<'a>(
     rollout: &Rollout,
     seen: &Observation,
     evidence: &Evidence,
-    states: &[rules::State],
+    rules: impl Iterator<Item = (&'a Metric, &'a rules::State)>,
 ) -> Option<Command> {
     if let Some(why) = &seen.candidate.crash_loop {
         return Some(Command::RollBack(RollbackReason::CrashLoop(why.clone())));
@@ -153,14 +181,8 @@ fn verdict(
     if let Some(level) = evidence.against.filter(|level| level.decides()) {
         return Some(Command::RollBack(RollbackReason::Judge(judged(evidence, level))));
     }
-    let verdicts: Vec<Verdict> = rollout
-        .strategy
-        .analysis
-        .metrics
-        .iter()
-        .zip(states)
-        .map(|(metric, state)| state.verdict(metric))
-        .collect();
+    let decide = rules.filter(|(metric, _)| !metric.dry_run);
+    let verdicts: Vec<Verdict> = decide.map(|(metric, state)| state.verdict(metric)).collect();
     let failed = verdicts.iter().find_map(|verdict| match verdict {
         Verdict::Failed(why) => Some(Command::RollBack(RollbackReason::Rule(why.clone()))),
         Verdict::Fine | Verdict::Inconclusive(_) => None,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic: it says so")]
 
+mod analysis;
 mod back;
 mod blue_green;
 mod canary;

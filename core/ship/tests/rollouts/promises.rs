@@ -1,7 +1,7 @@
 //! What holds whatever happens: random readiness, deaths, operators, agents, at random times.
 
 use model::Weight;
-use model::strategy::{Amount, Kind, Step};
+use model::strategy::{Amount, Kind, Metric, Step};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use ship::{Command, Event, Phase};
@@ -153,7 +153,13 @@ fn chance() -> impl Strategy<Value = Chance> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![(0u16..=100).prop_map(to), Just(hold()), (0u64..100).prop_map(hold_for)]
+    let analysis = |count| Step::Analysis { metrics: vec![Metric { count: Some(count), ..rule() }] };
+    prop_oneof![
+        (0u16..=100).prop_map(to),
+        Just(hold()),
+        (0u64..100).prop_map(hold_for),
+        (1u32..4).prop_map(analysis),
+    ]
 }
 
 fn any_plan() -> impl Strategy<Value = Plan> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::{Epoch, ReleaseNumber, RolloutNumber, Weight};
-use ship::rules::{Measurement, Outcome, Reading};
+use ship::rules::{Measurement, Outcome, Reading, Run};
 use ship::transitions::{TRANSITIONS, diagram, next};
 use ship::{Cause, Command, Event, PauseReason, Phase, RollbackReason};
 
@@ -39,7 +39,13 @@ fn one_of_each() -> Vec<Event> {
 }
 
 fn measurement() -> Measurement {
-    Measurement { rule: 0, value: Some(0.0), outcome: Outcome::Successful, reading: Reading::default() }
+    Measurement {
+        run: Run::Background,
+        rule: 0,
+        value: Some(0.0),
+        outcome: Outcome::Successful,
+        reading: Reading::default(),
+    }
 }
 
 /// A rollout in each phase.

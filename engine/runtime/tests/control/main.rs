@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed helper fails its test")]
 
+mod analyses;
 mod previews;
 mod support;
 

@@ -62,8 +62,10 @@ pub(crate) fn evidence(rollout: &RolloutStatus) -> Vec<String> {
     }
     for rule in &evidence.rules {
         let value = rule.last_value.map_or_else(|| "no data".to_owned(), |value| format!("{value:.4}"));
+        let step = rule.step.map_or_else(String::new, |step| format!(" of step {}", step + 1));
+        let dry = if rule.dry_run { ", dry run" } else { "" };
         lines.push(format!(
-            "rule {}: {value}, {} measured, {} failed, {} inconclusive",
+            "rule {}{step}: {value}, {} measured, {} failed, {} inconclusive{dry}",
             rule.name, rule.taken, rule.failed, rule.inconclusive
         ));
     }

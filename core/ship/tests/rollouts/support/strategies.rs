@@ -132,6 +132,7 @@ pub(crate) fn rule() -> Metric {
         failure_limit: Some(0),
         inconclusive_limit: Some(0),
         consecutive_error_limit: Some(4),
+        dry_run: false,
     }
 }
 
