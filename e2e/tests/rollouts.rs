@@ -281,3 +281,27 @@ fn an_analysis_step_lets_a_good_release_pass_and_takes_a_bad_one_back() {
     assert!(report.errors() > 0);
     assert!(report.started_after(acknowledged, "3").is_empty());
 }
+
+#[test]
+fn a_switch_that_fails_its_analysis_is_switched_back_without_a_loss() {
+    let analysis = "
+rollout:
+  strategy: blueGreen
+  blueGreen:
+    postPromotionAnalysis:
+      metrics: [{name: errors, source: errorRate, interval: 1s, count: 3, successCondition: result < 0.05}]
+  scaleDownDelay: 0s
+";
+    let (stage, _) = deployed(analysis);
+    let load = stage.load(200.0);
+    let good = stage.build("good", &json!({"version": "2"}));
+    let _ = stage.run(&["deploy", &good]).ok();
+    let _ = stage.wait_for_phase("production", "completed");
+    let bad = stage.build("bad", &json!({"version": "3", "failureRate": 0.3}));
+    let ran = stage.run(&["deploy", &bad]).exits(1);
+    assert!(format!("{}{}", ran.stdout, ran.stderr).contains("failureLimit"), "{ran:?}");
+    let acknowledged = std::time::Instant::now();
+    assert_eq!(stage.place("production")["serving"], 2);
+    let report = stage.nothing_lost(load);
+    assert!(report.started_after(acknowledged, "3").is_empty());
+}

@@ -289,8 +289,12 @@ fn blue_green(story: &mut Story, build: &str, preview: &str) -> Result<Vec<Event
     let mut specs = specs();
     for spec in specs.values_mut() {
         let preview_hosts = vec![format!("{preview}.{}.test", spec.environment)];
-        spec.rollout.kind =
-            Kind::BlueGreen { auto_promotion: None, preview_replicas: Some(1), preview_hosts };
+        spec.rollout.kind = Kind::BlueGreen {
+            auto_promotion: None,
+            preview_replicas: Some(1),
+            preview_hosts,
+            post_promotion: vec![],
+        };
     }
     let environment = "production".parse().expect("a name");
     story.tell(Command::Deploy { service: service(), artifact: artifact(build), specs, environment })
@@ -326,7 +330,12 @@ fn a_preview_takes_nobodys_requests() {
     for spec in preview_of_own.values_mut() {
         let preview_hosts = vec!["production.test".to_owned()];
         spec.route.hosts = vec![format!("www.{}.test", spec.environment)];
-        spec.rollout.kind = Kind::BlueGreen { auto_promotion: None, preview_replicas: None, preview_hosts };
+        spec.rollout.kind = Kind::BlueGreen {
+            auto_promotion: None,
+            preview_replicas: None,
+            preview_hosts,
+            post_promotion: vec![],
+        };
     }
     let deploy = |specs, environment: &str| Command::Deploy {
         service: service(),

@@ -18,20 +18,18 @@ pub(crate) fn analysis(rollout: &Mapping<'_>) -> Analysis {
     Analysis { judge, metrics }
 }
 
-/// The rules of a step, each of which must come to an end.
-pub(crate) fn of_step(step: &Mapping<'_>) -> Vec<Metric> {
-    let analysis = step.child("analysis", &fields::STEP_ANALYSIS);
-    let metrics = metrics(&analysis);
+/// Rules that something waits for, so each must come to an end.
+pub(crate) fn waited_for(analysis: &Mapping<'_>) -> Vec<Metric> {
+    let metrics = metrics(analysis);
     let endless = metrics.iter().find(|metric| metric.count.is_none());
     if let Some(Metric { name, .. }) = endless {
-        let problem = Problem::new(format!("`{name}` has no `count`, so the step would never end"));
+        let problem = Problem::new(format!("`{name}` has no `count`, so it would never end"));
         analysis.error(&analysis.place("metrics"), problem.help("say how many measurements: `count: 5`"));
     }
     if analysis.list("metrics").is_some_and(<[_]>::is_empty) {
         let problem = Problem::new("an analysis needs at least one metric");
-        analysis.error(&analysis.place("metrics"), problem.help("remove the step, or add a metric"));
+        analysis.error(&analysis.place("metrics"), problem.help("remove it, or add a metric"));
     }
-    analysis.finish();
     metrics
 }
 

@@ -380,6 +380,11 @@ pub(crate) static BLUE_GREEN: Object = Object {
             Shape::List { item: &Shape::Text, max: 64 },
             "Where the new release answers before the switch. The default is preview.SERVICE.ENVIRONMENT.localhost.",
         ),
+        Field::new(
+            "postPromotionAnalysis",
+            Shape::Object(&POST_PROMOTION),
+            "Rules that the switch has to pass: a failure switches back, and the old release stays warm until then.",
+        ),
     ],
     elsewhere: &[
         ("autoPromotionSeconds", Use("autoPromotionDelay")),
@@ -389,10 +394,16 @@ pub(crate) static BLUE_GREEN: Object = Object {
         ("previewService", Use("previewHosts")),
         ("activeService", NotYet("the built-in gateway routes the traffic: leave it out")),
         ("prePromotionAnalysis", NotYet("prePromotionAnalysis is not supported yet")),
-        ("postPromotionAnalysis", NotYet("postPromotionAnalysis is not supported yet")),
         ("abortScaleDownDelaySeconds", NotYet("it is not supported yet")),
         ("scaleDownDelayRevisionLimit", NotYet("at most two releases run at one place")),
     ],
+};
+
+pub(crate) static POST_PROMOTION: Object = Object {
+    path: "rollout.blueGreen.postPromotionAnalysis",
+    about: "What is measured after the switch, while the old release is warm.",
+    fields: STEP_ANALYSIS.fields,
+    elsewhere: STEP_ANALYSIS.elsewhere,
 };
 
 pub(crate) static STEP: Object = Object {

@@ -144,13 +144,16 @@ fn rollout(strategy: &Strategy) -> Value {
             let steps: Vec<Value> = steps.iter().map(step).collect();
             map.insert("canary".to_owned(), json!({"steps": steps}));
         }
-        Kind::BlueGreen { auto_promotion, preview_replicas, preview_hosts } => {
+        Kind::BlueGreen { auto_promotion, preview_replicas, preview_hosts, post_promotion } => {
             map.insert("strategy".to_owned(), json!("blueGreen"));
             let mut section = Map::new();
             section.insert("autoPromotionEnabled".to_owned(), json!(auto_promotion.is_some()));
             put(&mut section, "autoPromotionDelay", auto_promotion.map(|delay| json!(time(delay))));
             put(&mut section, "previewReplicaCount", preview_replicas.map(|count| json!(count)));
             section.insert("previewHosts".to_owned(), json!(preview_hosts));
+            let metrics: Vec<Value> = post_promotion.iter().map(metric).collect();
+            let analysis = (!metrics.is_empty()).then(|| json!({"metrics": metrics}));
+            put(&mut section, "postPromotionAnalysis", analysis);
             map.insert("blueGreen".to_owned(), Value::Object(section));
         }
     }

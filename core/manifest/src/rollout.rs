@@ -92,10 +92,17 @@ fn blue_green(rollout: &Mapping<'_>, at: &At<'_>, chosen: bool) -> Kind {
         let help = "give the preview hosts of its own under `rollout.blueGreen.previewHosts`";
         section.error(&section.place("previewHosts"), problem.help(help));
     }
+    let post_promotion = section.entry("postPromotionAnalysis").map(|_| {
+        let analysis = section.child("postPromotionAnalysis", &fields::POST_PROMOTION);
+        let metrics = analysis::waited_for(&analysis);
+        analysis.finish();
+        metrics
+    });
     let kind = Kind::BlueGreen {
         auto_promotion: automatic.then_some(delay),
         preview_replicas: section.count("previewReplicaCount"),
         preview_hosts: hosts,
+        post_promotion: post_promotion.unwrap_or_default(),
     };
     section.finish();
     kind
@@ -156,7 +163,10 @@ fn one_step(step: &Mapping<'_>, heaviest: &mut Weight) -> Option<Step> {
                 problem.help("make it two steps: start a new item with `- analysis:`"),
             );
         }
-        return Some(Step::Analysis { metrics: analysis::of_step(step) });
+        let analysis = step.child("analysis", &fields::STEP_ANALYSIS);
+        let metrics = analysis::waited_for(&analysis);
+        analysis.finish();
+        return Some(Step::Analysis { metrics });
     }
     match (weight, pause) {
         (Some(entry), None) => {

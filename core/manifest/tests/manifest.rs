@@ -344,6 +344,7 @@ fn a_blue_green_rollout_is_previewed_at_a_name_of_its_own() {
             auto_promotion: Some(Duration::ZERO),
             preview_replicas: None,
             preview_hosts: hosts("preview.shop.staging.localhost"),
+            post_promotion: vec![],
         }
     );
     let manual = kind(
@@ -356,6 +357,7 @@ fn a_blue_green_rollout_is_previewed_at_a_name_of_its_own() {
             auto_promotion: None,
             preview_replicas: Some(1),
             preview_hosts: hosts("preview.shop.production.localhost"),
+            post_promotion: vec![],
         }
     );
 }

@@ -51,6 +51,9 @@ pub enum Kind {
         preview_replicas: Option<u32>,
         /// The hosts at which the new release is previewed.
         preview_hosts: Vec<String>,
+        /// Rules that the switch has to pass while the old release is warm, each with a count.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        post_promotion: Vec<Metric>,
     },
 }
 

@@ -6,7 +6,7 @@ use model::{Timestamp, Weight};
 use crate::event::{Event, PauseReason, RollbackReason};
 use crate::observation::EpochTally;
 use crate::rollout::{Phase, Rollout};
-use crate::rules::Measurement;
+use crate::rules::{self, Measurement};
 use crate::transitions;
 
 /// What a planner or an operator asks of a rollout.
@@ -162,6 +162,8 @@ fn promote(rollout: &Rollout, full: bool) -> Result<Vec<Event>, Refusal> {
                 "wait for a pause, or `shipshape promote --full` to skip the rest of the steps",
             ),
         }),
+        // What was inconclusive after the switch is accepted.
+        Phase::Promoted if rules::inconclusive(rollout.run_states()).is_some() => Ok(complete(rollout)),
         Phase::Promoted | Phase::Completed => Err(Refusal::new(
             format!("release {} already takes all requests", rollout.to),
             "nothing is left to do",

@@ -77,19 +77,29 @@ fn next(rollout: &Rollout, seen: &Observation, watched: &watch::Watched, at: Tim
             "`shipshape promote` goes on, `shipshape abort` goes back",
             None,
         ),
-        Phase::Promoted => keep_warm(rollout, seen, at),
+        Phase::Promoted => keep_warm(rollout, seen, watched, at),
         Phase::RollingBack(reason) => back::next(rollout, seen, reason),
         Phase::Completed => Next::done(format!("release {} serves", rollout.to)),
         Phase::RolledBack(reason) => Next::done(format!("rolled back ({reason})")),
     }
 }
 
-fn keep_warm(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Next {
+fn keep_warm(rollout: &Rollout, seen: &Observation, watched: &watch::Watched, at: Timestamp) -> Next {
     let until = rollout.phase_since.after(rollout.strategy.scale_down_delay);
     let doing = format!("release {} takes all requests", rollout.to);
     let Some(from) = rollout.from.filter(|_| rollout.wanted_stable > 0) else {
         return Next::act(doing, Command::Complete);
     };
+    if let Some(why) = &watched.run_is_inconclusive {
+        let what = format!(
+            "inconclusive: {why}; release {from} stays warm until `shipshape promote` accepts it or \
+             `shipshape rollback` goes back"
+        );
+        return Next::wait(doing, what, None);
+    }
+    if let Some(what) = &watched.run_waits_for {
+        return Next::wait(doing, format!("{what}; release {from} stays warm until then"), None);
+    }
     if at < until {
         return Next::wait(doing, format!("release {from} stays warm for a rollback"), Some(until));
     }

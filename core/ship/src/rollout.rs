@@ -53,8 +53,8 @@ pub struct Rollout {
     pub measured_at: Timestamp,
     /// The threshold rules, in the strategy's order.
     pub rules: Vec<rules::State>,
-    /// Those of the step that it is in, when that is an analysis: each entry of a step begins a new run.
-    pub step_rules: Vec<rules::State>,
+    /// Those of the run that it waits for ([`Rollout::run`]): each begins anew.
+    pub run_rules: Vec<rules::State>,
 }
 
 /// Where a rollout is.
@@ -132,10 +132,10 @@ impl Rollout {
             book: Book::default(),
             measured_at: at,
             rules: vec![rules::State::default(); strategy.analysis.metrics.len()],
-            step_rules: vec![],
+            run_rules: vec![],
         })
         .map(|mut rollout: Self| {
-            rollout.begin_step_rules(at);
+            rollout.begin_run(at);
             rollout
         })
     }
@@ -167,8 +167,8 @@ impl Rollout {
             Event::RuleMeasured(measurement) => {
                 let states = match measurement.run {
                     Run::Background => &mut self.rules,
-                    Run::Step(step) if step == self.step => &mut self.step_rules,
-                    Run::Step(_) => return Ok(()),
+                    run if self.run().is_some_and(|(now, _)| now == run) => &mut self.run_rules,
+                    Run::Step(_) | Run::PostPromotion => return Ok(()),
                 };
                 if let Some(state) = states.get_mut(measurement.rule as usize) {
                     state.apply(measurement, at);
@@ -180,7 +180,10 @@ impl Rollout {
                 self.rules.iter_mut().for_each(rules::State::forgive);
                 self.enter_step(*step, at);
             }
-            Event::Promoted => self.phase = Phase::Promoted,
+            Event::Promoted => {
+                self.phase = Phase::Promoted;
+                self.begin_run(at);
+            }
             Event::RollbackBegun { reason } => self.phase = Phase::RollingBack(reason.clone()),
             Event::RolledBack => {
                 if let Phase::RollingBack(reason) = &self.phase {
@@ -213,20 +216,39 @@ impl Rollout {
         self.step = step;
         self.step_since = at;
         self.progressed_at = at;
-        self.begin_step_rules(at);
+        self.begin_run(at);
     }
 
-    fn begin_step_rules(&mut self, at: Timestamp) {
+    fn begin_run(&mut self, at: Timestamp) {
         let fresh = rules::State { last_at: at, read_at: at, ..rules::State::default() };
-        self.step_rules = vec![fresh; self.step_metrics().len()];
+        self.run_rules = vec![fresh; self.run().map_or(0, |(_, metrics)| metrics.len())];
     }
 
-    /// The rules of the step that it is in.
-    pub fn step_metrics(&self) -> &[Metric] {
-        match self.current_step() {
-            Some(Step::Analysis { metrics }) => metrics,
-            Some(Step::SetWeight(_) | Step::Pause { .. }) | None => &[],
+    /// The run that it waits for, if any, and its rules: an analysis step's, or a switch's while the old release is warm.
+    pub fn run(&self) -> Option<(Run, &[Metric])> {
+        if let Some(Step::Analysis { metrics }) = self.current_step() {
+            return Some((Run::Step(self.step), metrics));
         }
+        match &self.strategy.kind {
+            Kind::BlueGreen { post_promotion, .. }
+                if self.phase == Phase::Promoted && self.from.is_some() =>
+            {
+                Some((Run::PostPromotion, post_promotion))
+            }
+            Kind::BlueGreen { .. } | Kind::Canary { .. } | Kind::Rolling { .. } => None,
+        }
+    }
+
+    /// Its rules with what they found. Those in dry run are among them.
+    pub fn run_states(&self) -> impl Iterator<Item = (&Metric, &rules::State)> {
+        self.run().map_or(&[][..], |(_, metrics)| metrics).iter().zip(&self.run_rules)
+    }
+
+    /// Whether it is promoted and still has to pass its analysis.
+    pub fn is_proving(&self) -> bool {
+        let unfinished =
+            |(metric, state): (&Metric, &rules::State)| !metric.dry_run && !state.is_done(metric);
+        self.phase == Phase::Promoted && self.run_states().any(unfinished)
     }
 
     /// Whether the new release is reachable at its preview address: from its first wanted replica until the rollout

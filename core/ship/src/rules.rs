@@ -41,6 +41,8 @@ pub enum Run {
     Background,
     /// In this step of the canary, which waits for it.
     Step(u32),
+    /// After a blue-green switch, while the old release is warm.
+    PostPromotion,
 }
 
 impl Run {
@@ -224,6 +226,22 @@ pub enum Verdict {
     Failed(String),
     /// Pause; why.
     Inconclusive(String),
+}
+
+/// Why the first of these that failed, failed; those in dry run decide nothing.
+pub fn failed<'a>(rules: impl Iterator<Item = (&'a Metric, &'a State)>) -> Option<String> {
+    rules.filter(|(metric, _)| !metric.dry_run).find_map(|(metric, state)| match state.verdict(metric) {
+        Verdict::Failed(why) => Some(why),
+        Verdict::Fine | Verdict::Inconclusive(_) => None,
+    })
+}
+
+/// Why the first of these that is inconclusive, is; those in dry run decide nothing.
+pub fn inconclusive<'a>(rules: impl Iterator<Item = (&'a Metric, &'a State)>) -> Option<String> {
+    rules.filter(|(metric, _)| !metric.dry_run).find_map(|(metric, state)| match state.verdict(metric) {
+        Verdict::Inconclusive(why) => Some(why),
+        Verdict::Fine | Verdict::Failed(_) => None,
+    })
 }
 
 /// Takes one measurement over `seconds` since the last one, or the first reading. An unreachable fleet is an error.

@@ -18,6 +18,7 @@ pub const TRANSITIONS: &[(&str, &str, &str)] = &[
     ("paused", "resumed", "progressing"),
     ("paused", "rollbackBegun", "rollingBack"),
     ("promoted", "scaled", "promoted"),
+    ("promoted", "ruleMeasured", "promoted"),
     ("promoted", "completed", "completed"),
     ("promoted", "rollbackBegun", "rollingBack"),
     ("rollingBack", "scaled", "rollingBack"),

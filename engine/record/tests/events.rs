@@ -189,11 +189,18 @@ fn later_forms_of_version_1_read_back() {
             auto_promotion: Some(Duration::from_secs(60)),
             preview_replicas: Some(1),
             preview_hosts: preview_hosts.clone(),
+            post_promotion: metrics.clone(),
         }),
-        started(Kind::BlueGreen { auto_promotion: None, preview_replicas: None, preview_hosts }),
+        started(Kind::BlueGreen {
+            auto_promotion: None,
+            preview_replicas: None,
+            preview_hosts,
+            post_promotion: vec![],
+        }),
         started(Kind::Canary { steps: vec![Step::Analysis { metrics }] }),
         rule(ship::rules::Run::Step(3), Outcome::Begun),
         rule(ship::rules::Run::Step(3), Outcome::Error),
+        rule(ship::rules::Run::PostPromotion, Outcome::Failed),
     ];
     let place = Place { service: "shop".parse().unwrap(), environment: "production".parse().unwrap() };
     let mut chain = Chain::new();

@@ -90,7 +90,7 @@ pub struct RolloutStatus {
     pub strategy: String,
     /// `progressing`, `paused`, `promoted`, `rollingBack`, `completed` or `rolledBack`.
     pub phase: String,
-    /// Why it is paused or goes back.
+    /// Why it is paused or goes back, or what is inconclusive after its switch.
     pub reason: Option<String>,
     /// The canary's step, from 0; equal to `steps` in the full promotion. Of a blue-green rollout, 0 is the preview.
     pub step: u32,
@@ -102,6 +102,9 @@ pub struct RolloutStatus {
     pub started_at: Timestamp,
     /// When it entered its phase.
     pub phase_since: Timestamp,
+    /// Whether it takes all requests and still has to pass an analysis.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proving: bool,
     /// Whether it has ended.
     pub ended: bool,
     /// Why it stands where it stands; absent once it has ended.
@@ -184,7 +187,11 @@ pub fn rollout_status(rollout: &Rollout, report: Option<&Report>) -> RolloutStat
     let reason = match &rollout.phase {
         Phase::Paused(reason) => Some(reason.to_string()),
         Phase::RollingBack(reason) | Phase::RolledBack(reason) => Some(reason.to_string()),
-        Phase::Progressing | Phase::Promoted | Phase::Completed => None,
+        // Nobody but an operator can decide it.
+        Phase::Promoted => {
+            ship::rules::inconclusive(rollout.run_states()).map(|why| format!("inconclusive: {why}"))
+        }
+        Phase::Progressing | Phase::Completed => None,
     };
     let ended = rollout.phase.is_terminal();
     RolloutStatus {
@@ -200,6 +207,7 @@ pub fn rollout_status(rollout: &Rollout, report: Option<&Report>) -> RolloutStat
         weight: rollout.weight,
         started_at: rollout.started_at,
         phase_since: rollout.phase_since,
+        proving: rollout.is_proving(),
         ended,
         report: report.filter(|_| !ended).cloned(),
     }

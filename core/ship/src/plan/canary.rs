@@ -23,7 +23,7 @@ pub(super) fn next(rollout: &Rollout, seen: &Observation, watched: &Watched, at:
         }
         Some(Step::Analysis { .. }) => {
             let doing = format!("analysing release {} at {}", rollout.to, rollout.weight);
-            match &watched.step_waits_for {
+            match &watched.run_waits_for {
                 None => Next::act(doing, Command::EnterStep(rollout.step + 1)),
                 Some(what) => Next::wait(doing, what, None),
             }

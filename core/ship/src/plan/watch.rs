@@ -12,7 +12,7 @@ use crate::judge;
 use crate::observation::{Counts, Observation};
 use crate::report::{Evidence, Level, RuleEvidence};
 use crate::rollout::{Phase, Rollout};
-use crate::rules::{self, Reading, Run, Verdict};
+use crate::rules::{self, Reading, Run};
 
 /// How often growing counts are written down while a rollout moves; a verdict is written down at once.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
@@ -29,8 +29,10 @@ pub(super) struct Watched {
     pub(super) promotable: bool,
     /// The new release's counts at this weight.
     pub(super) at_this_weight: Counts,
-    /// What an analysis step waits for; `None` when nothing, or in another step.
-    pub(super) step_waits_for: Option<String>,
+    /// What is still to be measured of the run that the rollout waits for; `None` when nothing is.
+    pub(super) run_waits_for: Option<String>,
+    /// Why that run is inconclusive, when it is.
+    pub(super) run_is_inconclusive: Option<String>,
     /// For the report.
     pub(super) evidence: Evidence,
 }
@@ -39,26 +41,28 @@ pub(super) fn watch(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Wat
     let mut book = rollout.book.clone();
     book.enter(&seen.instance, &seen.tallies);
     let mut states = rollout.rules.clone();
-    let mut step_states = rollout.step_rules.clone();
+    let mut run_states = rollout.run_rules.clone();
     let watching = matches!(rollout.phase, Phase::Progressing | Phase::Paused(_));
 
     let mut commands = Vec::new();
     if watching {
         commands.extend(measure_rules(rollout, seen, &book, Run::Background, &mut states, at));
     }
-    if rollout.phase == Phase::Progressing {
-        commands.extend(measure_rules(rollout, seen, &book, Run::Step(rollout.step), &mut step_states, at));
+    let runs = rollout.phase == Phase::Progressing || is_warm(rollout);
+    if let Some((run, _)) = rollout.run().filter(|_| runs) {
+        commands.extend(measure_rules(rollout, seen, &book, run, &mut run_states, at));
     }
-    let evidence = evidence(rollout, &book, &states, &step_states);
+    let evidence = evidence(rollout, &book, &states, &run_states);
     let metrics = || rollout.strategy.analysis.metrics.iter().zip(&states);
-    let step_metrics = || rollout.step_metrics().iter().zip(&step_states);
+    let run_metrics = rollout.run().map_or(&[][..], |(_, metrics)| metrics);
+    let of_run = || run_metrics.iter().zip(&run_states);
     let verdict = if watching {
-        verdict(rollout, seen, &evidence, metrics().chain(step_metrics()))
+        verdict(rollout, seen, &evidence, metrics().chain(of_run()))
     } else {
-        warm_verdict(rollout, seen)
+        warm_verdict(rollout, seen, of_run())
     };
-    let step_waits_for = step_metrics().find(|(metric, state)| !metric.dry_run && !state.is_done(metric));
-    let step_waits_for = step_waits_for.map(|(Metric { name, count, .. }, state)| {
+    let run_waits_for = of_run().find(|(metric, state)| !metric.dry_run && !state.is_done(metric));
+    let run_waits_for = run_waits_for.map(|(Metric { name, count, .. }, state)| {
         format!("{name}: {} of {} measurements are taken", state.taken, count.unwrap_or_default())
     });
     if watching && (verdict.is_some() || counts_are_due(rollout, at)) {
@@ -74,7 +78,8 @@ pub(super) fn watch(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Wat
         decides,
         promotable: evidence.for_it.is_some_and(Level::decides),
         at_this_weight: book.candidate_in(rollout.epoch),
-        step_waits_for,
+        run_waits_for,
+        run_is_inconclusive: rules::inconclusive(of_run()),
         evidence,
     }
 }
@@ -102,7 +107,7 @@ fn measure_rules(
     let metrics = match run {
         Run::Background if rollout.weight == Weight::NONE => return Vec::new(),
         Run::Background => rollout.strategy.analysis.metrics.as_slice(),
-        Run::Step(_) => rollout.step_metrics(),
+        Run::Step(_) | Run::PostPromotion => rollout.run().map_or(&[][..], |(_, metrics)| metrics),
     };
     let reading = seen.reachable.then(|| Reading {
         instance: seen.instance.clone(),
@@ -131,7 +136,7 @@ fn evidence(
     rollout: &Rollout,
     book: &Book,
     states: &[rules::State],
-    step_states: &[rules::State],
+    run_states: &[rules::State],
 ) -> Evidence {
     let (candidate, stable) = book.totals();
     let judge = rollout.strategy.analysis.judge.as_ref();
@@ -156,16 +161,28 @@ fn evidence(
         }
     };
     let background = rollout.strategy.analysis.metrics.iter().zip(states).map(told(None));
-    let of_step = rollout.step_metrics().iter().zip(step_states).map(told(Some(rollout.step)));
-    let rules = background.chain(of_step).collect();
+    let run = rollout.run().map_or(&[][..], |(_, metrics)| metrics);
+    let step = rollout.current_step().map(|_| rollout.step);
+    let rules = background.chain(run.iter().zip(run_states).map(told(step))).collect();
     Evidence { candidate, stable, against, for_it, rules }
 }
 
-/// While the old release is still warm, a promoted one that keeps dying goes back.
-fn warm_verdict(rollout: &Rollout, seen: &Observation) -> Option<Command> {
-    let warm = rollout.phase == Phase::Promoted && rollout.from.is_some() && rollout.wanted_stable > 0;
-    let why = seen.candidate.crash_loop.as_ref().filter(|_| warm)?;
-    Some(Command::RollBack(RollbackReason::CrashLoop(why.clone())))
+/// Whether the old release is kept for a way back from the promoted one.
+fn is_warm(rollout: &Rollout) -> bool {
+    rollout.phase == Phase::Promoted && rollout.from.is_some() && rollout.wanted_stable > 0
+}
+
+/// While the old release is still warm, a promoted one goes back that keeps dying or fails its analysis.
+fn warm_verdict<'a>(
+    rollout: &Rollout,
+    seen: &Observation,
+    run: impl Iterator<Item = (&'a Metric, &'a rules::State)>,
+) -> Option<Command> {
+    if !is_warm(rollout) {
+        return None;
+    }
+    let crash_loop = seen.candidate.crash_loop.clone().map(RollbackReason::CrashLoop);
+    crash_loop.or_else(|| rules::failed(run).map(RollbackReason::Rule)).map(Command::RollBack)
 }
 
 /// At most one verdict: what rolls back goes before what pauses.
@@ -181,18 +198,14 @@ fn verdict<'a>(
     if let Some(level) = evidence.against.filter(|level| level.decides()) {
         return Some(Command::RollBack(RollbackReason::Judge(judged(evidence, level))));
     }
-    let decide = rules.filter(|(metric, _)| !metric.dry_run);
-    let verdicts: Vec<Verdict> = decide.map(|(metric, state)| state.verdict(metric)).collect();
-    let failed = verdicts.iter().find_map(|verdict| match verdict {
-        Verdict::Failed(why) => Some(Command::RollBack(RollbackReason::Rule(why.clone()))),
-        Verdict::Fine | Verdict::Inconclusive(_) => None,
-    });
-    let paused = matches!(rollout.phase, Phase::Paused(_));
-    let inconclusive = verdicts.iter().find_map(|verdict| match verdict {
-        Verdict::Inconclusive(why) if !paused => Some(Command::Hold(PauseReason::Inconclusive(why.clone()))),
-        Verdict::Inconclusive(_) | Verdict::Fine | Verdict::Failed(_) => None,
-    });
-    failed.or(inconclusive)
+    let rules: Vec<_> = rules.collect();
+    if let Some(why) = rules::failed(rules.iter().copied()) {
+        return Some(Command::RollBack(RollbackReason::Rule(why)));
+    }
+    if matches!(rollout.phase, Phase::Paused(_)) {
+        return None;
+    }
+    rules::inconclusive(rules.into_iter()).map(|why| Command::Hold(PauseReason::Inconclusive(why)))
 }
 
 fn judged(evidence: &Evidence, level: Level) -> String {

@@ -117,7 +117,7 @@ fn an_analysis_entered_again_begins_anew() {
         .operator(Command::Promote { full: false })
         .then(["resumed at step 1"])
         .waiting_for("smoke: 0 of 3");
-    assert_eq!(scene.rollout.step_rules.len(), 1);
+    assert_eq!(scene.rollout.run_rules.len(), 1);
     scene.when(seen().after(10).candidate(100, 0)).then([]).waiting_for("smoke: 1 of 3");
 }
 

@@ -1,10 +1,12 @@
 //! A blue-green rollout: a preview, one swap, a warm way back.
 
+use std::time::Duration;
+
 use model::Weight;
-use model::strategy::Kind;
+use model::strategy::{Kind, Metric};
 use ship::{Command, Phase};
 
-use super::support::{blue_green, given, seen};
+use super::support::{blue_green, given, rule, seen};
 
 #[test]
 fn a_blue_green_rollout_switches_in_one_swap_when_all_replicas_are_ready() {
@@ -159,4 +161,76 @@ fn a_first_release_has_nobody_to_stand_beside() {
     let scene = scene.when(seen().confirmed()).then(["promoted", "completed"]);
     assert_eq!(scene.rollout.phase, Phase::Completed);
     assert!(matches!(scene.rollout.strategy.kind, Kind::BlueGreen { .. }));
+}
+
+/// Three measurements after the switch, one each 20 s: longer than the old release would be kept warm without.
+fn passed() -> Metric {
+    Metric { count: Some(3), interval: Duration::from_secs(20), ..rule() }
+}
+
+#[test]
+fn the_old_release_stays_warm_until_the_switch_has_passed() {
+    let fine = || seen().after(20).candidate(100, 1);
+    given(blue_green().passed_by(passed()).promptly())
+        .when(seen())
+        .is("promoted")
+        .waiting_for("errors: 0 of 3 measurements are taken; release 1 stays warm until then")
+        .when(fine())
+        .then([])
+        .when(fine())
+        .then([])
+        .waiting_for("errors: 2 of 3")
+        .when(fine())
+        .then(["0 old, 4 new", "completed"]);
+}
+
+#[test]
+fn a_switch_that_fails_its_analysis_is_switched_back() {
+    given(blue_green().passed_by(passed()).promptly())
+        .when(seen())
+        .when(seen().after(20).candidate(100, 1))
+        .then([])
+        .when(seen().after(20).candidate(100, 50))
+        .then(["back: rule", "0%", "rolledBack"]);
+}
+
+#[test]
+fn the_last_measurement_after_the_switch_can_still_fail_it() {
+    let once = Metric { count: Some(1), interval: Duration::from_secs(60), ..rule() };
+    given(blue_green().passed_by(once).promptly())
+        .when(seen())
+        .when(seen().after(60).candidate(100, 50))
+        .then(["back: rule", "0%", "rolledBack"]);
+}
+
+#[test]
+fn a_switch_without_data_waits_for_somebody_and_a_promotion_accepts_it() {
+    let unsure = || {
+        given(blue_green().passed_by(passed()).promptly())
+            .when(seen())
+            .when(seen().after(20))
+            .then([])
+            .waiting_for("inconclusive")
+            .when(seen().after(100_000).candidate(100, 0))
+            .then([])
+            .waiting_for("release 1 stays warm until `shipshape promote` accepts it")
+    };
+    unsure().operator(Command::Promote { full: false }).then(["0 old, 4 new", "completed"]);
+    unsure().operator(Command::Abort).then(["back: an operator asked for it", "0%", "rolledBack"]);
+    given(blue_green().passed_by(passed()).promptly()).when(seen()).refused(
+        Command::Promote { full: false },
+        "already takes all requests",
+        "nothing is left",
+    );
+}
+
+#[test]
+fn a_dry_run_after_the_switch_holds_and_decides_nothing() {
+    let dry = Metric { dry_run: true, ..passed() };
+    given(blue_green().passed_by(dry).promptly())
+        .when(seen())
+        .when(seen().after(20).candidate(100, 100))
+        .then([])
+        .when(seen().after(10))
+        .then(["0 old, 4 new", "completed"]);
 }

@@ -166,7 +166,8 @@ fn any_plan() -> impl Strategy<Value = Plan> {
     let kind = prop_oneof![
         4 => vec(step(), 0..5).prop_map(|steps| Kind::Canary { steps }),
         2 => (0u32..9, proptest::option::of(0u64..100)).prop_map(|(count, seconds)| {
-            blue_green().previewed(count, seconds).strategy.kind
+            let passed = Metric { count: Some(2), ..rule() };
+            blue_green().previewed(count, seconds).passed_by(passed).strategy.kind
         }),
         1 => (amount(), amount())
             .prop_map(|(max_surge, max_unavailable)| Kind::Rolling { max_surge, max_unavailable }),

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use model::strategy::Metric;
 use model::{Epoch, ReleaseNumber, RolloutNumber, Weight};
 use ship::rules::{Measurement, Outcome, Reading, Run};
 use ship::transitions::{TRANSITIONS, diagram, next};
 use ship::{Cause, Command, Event, PauseReason, Phase, RollbackReason};
 
-use super::support::{Scene, canary, given, hold, rule, seen, to, weight};
+use super::support::{Scene, blue_green, canary, given, hold, rule, seen, to, weight};
 
 /// Each event once.
 fn one_of_each() -> Vec<Event> {
@@ -140,6 +141,11 @@ fn every_row_of_the_table_is_walked() {
             .operator(Command::Abort)
             .when(seen().confirmed().stable_ready(4)),
     );
+    // A switch that is measured.
+    let passed = Metric { count: Some(1), ..rule() };
+    let scene = given(blue_green().passed_by(passed).promptly()).when(seen());
+    assert_eq!(scene.rollout.run().map(|(run, _)| run), Some(Run::PostPromotion));
+    walk(scene.when(seen().after(10).candidate(100, 0)).is("promoted"));
     let table: BTreeSet<_> = TRANSITIONS.iter().copied().collect();
     assert_eq!(walked, table);
 }

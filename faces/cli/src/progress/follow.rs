@@ -110,6 +110,10 @@ fn end(rollout: &RolloutStatus, number: RolloutNumber, last: &Option<Box<Rollout
         });
     }
     match rollout.phase.as_str() {
+        "promoted" if rollout.reason.is_some() => {
+            Some(End::Paused { rollout: Box::new(rollout.clone()), inconclusive: true })
+        }
+        "promoted" if rollout.proving => None,
         "promoted" | "completed" => Some(End::Serves(rollout.to)),
         "rolledBack" => Some(End::Back {
             from: rollout.to,
@@ -164,6 +168,15 @@ mod tests {
             last: None,
         };
         assert_eq!(back, Some(expected));
+    }
+
+    #[test]
+    fn a_switch_that_is_still_measured_has_no_end_unless_nobody_else_can_decide() {
+        let mut proving = rollout(3, 1, 2, "promoted", None);
+        proving.proving = true;
+        assert_eq!(ends(&proving, None), None);
+        proving.reason = Some("inconclusive: no data".to_owned());
+        assert!(matches!(ends(&proving, None), Some(End::Paused { inconclusive: true, .. })));
     }
 
     #[test]

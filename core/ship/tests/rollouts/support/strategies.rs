@@ -49,6 +49,7 @@ pub(crate) fn blue_green() -> Plan {
         auto_promotion: Some(Duration::ZERO),
         preview_replicas: None,
         preview_hosts: vec!["preview.test".to_owned()],
+        post_promotion: vec![],
     })
 }
 
@@ -74,6 +75,14 @@ impl Plan {
     /// In a place that does at once what is wanted.
     pub(crate) fn promptly(self) -> Self {
         Self { prompt: true, ..self }
+    }
+
+    /// The switch has to pass this rule.
+    pub(crate) fn passed_by(mut self, metric: Metric) -> Self {
+        if let Kind::BlueGreen { post_promotion, .. } = &mut self.strategy.kind {
+            post_promotion.push(metric);
+        }
+        self
     }
 
     pub(crate) fn without_judge(mut self) -> Self {
