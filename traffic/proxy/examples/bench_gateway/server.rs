@@ -21,6 +21,7 @@ pub(crate) fn run(backends: [SocketAddr; 2]) -> Result<()> {
             epoch: Epoch(1),
             shares: vec![(ReleaseNumber(1), points(9_000)?), (ReleaseNumber(2), points(1_000)?)],
             backends: vec![backend(1, backends[0]), backend(2, backends[1])],
+            preview: None,
         }],
     };
     let gateway = Gateway::start(config, &routing)?;
