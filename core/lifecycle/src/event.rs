@@ -1,6 +1,6 @@
 //! The journal's events: the domain's history in past tense. The stored form is `record`'s business.
 
-use model::{Place, Release, ReleaseNumber, ServiceName};
+use model::{Digest, Place, Release, ReleaseNumber, RolloutNumber, ServiceName};
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened.
@@ -29,4 +29,25 @@ pub enum Event {
         /// What.
         event: ship::Event,
     },
+    /// A command that carried an idempotency key was answered. It stands in one unit with what the command caused.
+    CommandAnswered {
+        /// The key.
+        key: String,
+        /// What was asked with it: the same key may not come with another request.
+        request: Digest,
+        /// What was answered; nothing for a stop.
+        answer: Option<Answer>,
+    },
+}
+
+/// What a command did. When it is given, it is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// Where.
+    pub place: Place,
+    /// The release that shall serve.
+    pub release: ReleaseNumber,
+    /// The rollout that brings it there; `None` when everything was as asked already.
+    pub rollout: Option<RolloutNumber>,
 }

@@ -12,7 +12,7 @@ mod lane;
 mod world;
 
 pub use decide::{Command, decide};
-pub use event::Event;
+pub use event::{Answer, Event};
 pub use lane::{Lane, Serving};
 pub use ship::Refusal;
 pub use world::{Illegal, KEPT_RELEASES, Service, World};

@@ -43,7 +43,8 @@ impl World {
     /// When the event cannot follow.
     pub fn apply(&mut self, event: &Event, seq: u64, at: Timestamp) -> Result<(), Illegal> {
         match event {
-            Event::ControlStarted { .. } | Event::ControlStopped => {}
+            // Whom a retry meets is remembered beside the world: it changes nothing in it.
+            Event::ControlStarted { .. } | Event::ControlStopped | Event::CommandAnswered { .. } => {}
             Event::ReleaseRegistered(release) => {
                 let service = self.services.entry(release.service.clone()).or_default();
                 service.last_number = service.last_number.max(release.number);

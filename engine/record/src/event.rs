@@ -3,8 +3,8 @@
 //! The body of version 1 is the event as `serde` writes it. The day an event's form changes, its old form is frozen
 //! here beside the new one and converted on read; `tests/fixtures/` keeps a journal of every version for that.
 
-use lifecycle::Event;
-use model::{Place, ReleaseNumber, ServiceName, Timestamp};
+use lifecycle::{Answer, Event};
+use model::{Digest, Place, ReleaseNumber, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::{Draft, Record};
@@ -51,6 +51,13 @@ struct Retired {
 }
 
 #[derive(Serialize, Deserialize)]
+struct Answered {
+    key: String,
+    request: Digest,
+    answer: Option<Answer>,
+}
+
+#[derive(Serialize, Deserialize)]
 struct InRollout {
     place: Place,
     #[serde(flatten)]
@@ -76,6 +83,11 @@ pub fn draft(event: &Event, at: Timestamp, actor: &str, reason: Option<&str>) ->
             format!("rollout.{}", event.name()),
             Some(place.to_string()),
             json(&InRollout { place: place.clone(), event: event.clone() }),
+        ),
+        Event::CommandAnswered { key, request, answer } => (
+            "command.answered".to_owned(),
+            answer.as_ref().map(|answer| answer.place.to_string()),
+            json(&Answered { key: key.clone(), request: *request, answer: answer.clone() }),
         ),
     };
     Draft {
@@ -110,6 +122,10 @@ pub fn event(record: &Record) -> Result<Event, Unreadable> {
         "release.retired" => {
             let Retired { service, number } = body(record)?;
             Event::ReleaseRetired { service, number }
+        }
+        "command.answered" => {
+            let Answered { key, request, answer } = body(record)?;
+            Event::CommandAnswered { key, request, answer }
         }
         kind if kind.starts_with("rollout.") => {
             let InRollout { place, event } = body(record)?;

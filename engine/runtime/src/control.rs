@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifecycle::{Command, Event, Refusal, World};
+use lifecycle::{Answer, Command, Event, Refusal, World};
 use model::{Generation, Place, Timestamp};
 use ports::fleet::{self, Fleet, Seen};
 use ports::{Artifacts, Clock, Journal, Secrets};
@@ -17,7 +17,7 @@ use crate::draft;
 use crate::engine::{self, Engine};
 use crate::handle::{Asked, Error, Handle, Message, Snapshot};
 use crate::observe::View;
-use crate::request::Answer;
+use crate::once::Once;
 use crate::wanted;
 
 /// How often control plans and pushes in a row before it listens again: a rollout's longest chain is far below this.
@@ -102,6 +102,10 @@ pub async fn start<J: Journal, F: Fleet>(
         artifacts: ports.artifacts.clone(),
         secrets: ports.secrets.clone(),
         storing: storing.clone(),
+        answers: engine.answers().clone(),
+        journal: engine.history(),
+        last_seq: engine.last_seq(),
+        once: None,
     };
     let mut control = Control {
         engine,
@@ -119,6 +123,7 @@ pub async fn start<J: Journal, F: Fleet>(
         reports: BTreeMap::new(),
         publisher,
         storing,
+        since: 0,
     };
     control.record_start().await.map_err(|error| error.to_string())?;
     Ok((handle, tokio::spawn(control.run(inbox))))
@@ -154,6 +159,8 @@ struct Control<J, F> {
     reports: BTreeMap<Place, Report>,
     publisher: watch::Sender<Arc<Snapshot>>,
     storing: Arc<Mutex<()>>,
+    /// The number of the event that says that this control began.
+    since: u64,
 }
 
 impl<J: Journal, F: Fleet> Control<J, F> {
@@ -162,7 +169,9 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         let mut draft = self.engine.draft(at);
         let started = Event::ControlStarted { version: self.config.version.clone() };
         draft.happened(started, "shipshape", None).map_err(refused)?;
-        self.engine.commit(draft, at).await.map_err(unrecorded)
+        self.engine.commit(draft, at).await.map_err(unrecorded)?;
+        self.since = *self.engine.last_seq().borrow();
+        Ok(())
     }
 
     async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
@@ -200,17 +209,17 @@ impl<J: Journal, F: Fleet> Control<J, F> {
     async fn answer(&mut self, message: Message) -> bool {
         match message {
             Message::Command(asked) => {
-                let Asked { command, actor, reason, reply, not_swept } = *asked;
-                let answer = self.command(command, &actor, reason.as_deref()).await;
+                let Asked { command, actor, reason, once, reply, not_swept } = *asked;
+                let answer = self.command(command, &actor, reason.as_deref(), once.as_ref()).await;
                 drop(not_swept);
                 // Whoever asked may have gone away; what was asked is done all the same.
                 let _ = reply.send(answer);
                 false
             }
-            Message::Stop { actor, reason, reply } => {
-                let stopped = self.stop(&actor, reason.as_deref()).await;
-                let done = stopped.is_ok();
-                let _ = reply.send(stopped);
+            Message::Stop { actor, reason, once, reply } => {
+                let stopped = self.stop(&actor, reason.as_deref(), once.as_ref()).await;
+                let done = stopped.as_ref().is_ok_and(|stopped| *stopped);
+                let _ = reply.send(stopped.map(|_| ()));
                 done
             }
         }
@@ -243,7 +252,11 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         command: Command,
         actor: &str,
         reason: Option<&str>,
+        once: Option<&Once>,
     ) -> Result<Answer, Error> {
+        if let Some(answer) = self.engine.answers().to(once)?.and_then(|answered| answered.answer) {
+            return Ok(answer);
+        }
         let at = self.now();
         let place = place_of(&command);
         let mut draft = self.engine.draft(at);
@@ -251,19 +264,35 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         // What follows at once goes into the same unit of the journal: a rollback is one append away from the fleet.
         let reports = draft.settle(&self.view).map_err(refused)?;
         let answer = answer(&draft.world, &place, changed)?;
+        if let Some(once) = once {
+            draft.happened(once.answered(Some(answer.clone())), actor, reason).map_err(refused)?;
+        }
         self.commit(draft, at, reports).await?;
         Ok(answer)
     }
 
-    async fn stop(&mut self, actor: &str, reason: Option<&str>) -> Result<(), Error> {
+    /// Returns whether this control is to end.
+    async fn stop(&mut self, actor: &str, reason: Option<&str>, once: Option<&Once>) -> Result<bool, Error> {
+        let asked_before = self.engine.answers().to(once)?;
+        if asked_before.as_ref().is_some_and(|asked| asked.seq <= self.since) {
+            // Another control was stopped by this, and somebody has started this one since.
+            return Ok(false);
+        }
         // What cannot be done now is not to be recorded as done.
         let not_yet = |error| Error::Stopped(format!("not yet, nothing was stopped: {error}; ask again"));
         in_time(self.fleet.seen(String::new(), 0, Duration::ZERO), FLEET_TIMEOUT).await.map_err(not_yet)?;
-        let at = self.clock.now();
-        let mut draft = self.engine.draft(at);
-        draft.happened(Event::ControlStopped, actor, reason).map_err(refused)?;
-        self.engine.commit(draft, at).await.map_err(unrecorded)?;
-        in_time(self.fleet.stop(), FLEET_TIMEOUT).await.map_err(not_yet)
+        // Recorded before, and the fleet did not take it then.
+        if asked_before.is_none() {
+            let at = self.now();
+            let mut draft = self.engine.draft(at);
+            draft.happened(Event::ControlStopped, actor, reason).map_err(refused)?;
+            if let Some(once) = once {
+                draft.happened(once.answered(None), actor, reason).map_err(refused)?;
+            }
+            self.engine.commit(draft, at).await.map_err(unrecorded)?;
+        }
+        in_time(self.fleet.stop(), FLEET_TIMEOUT).await.map_err(not_yet)?;
+        Ok(true)
     }
 
     /// What time it is. When somebody set the wall clock forward, nobody was watched in the time that was left out.

@@ -1,22 +1,28 @@
 //! The world and its journal: replay on start, append before apply.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use lifecycle::World;
 use model::Timestamp;
 use ports::journal::{self, Entry, Journal};
 use record::{Chain, Record, event};
 
+use tokio::sync::watch;
+
 use crate::draft::Draft;
+use crate::history::History;
+use crate::once::Answers;
 
 /// How many events are read at once during replay.
 const PAGE: usize = 1_000;
 
 /// The world, and the journal that it follows from.
 pub(crate) struct Engine<J> {
-    journal: J,
+    journal: Arc<J>,
     chain: Chain,
     world: Arc<World>,
+    answers: Answers,
+    last_seq: watch::Sender<u64>,
 }
 
 /// Why control cannot act on this journal, or an append failed.
@@ -41,21 +47,45 @@ impl<J: Journal> Engine<J> {
     pub(crate) fn load(journal: J) -> Result<Self, Error> {
         let mut chain = Chain::new();
         let mut world = World::default();
+        let answers = Answers::default();
         loop {
             let page = journal.read(chain.last_seq, PAGE)?;
             let done = page.len() < PAGE;
             for entry in page {
                 let record = chain.read(&entry.bytes)?;
-                replay(&mut world, &record)?;
+                replay(&mut world, &answers, &record)?;
             }
             if done {
-                return Ok(Self { journal, chain, world: Arc::new(world) });
+                let last_seq = watch::Sender::new(chain.last_seq);
+                return Ok(Self {
+                    journal: Arc::new(journal),
+                    chain,
+                    world: Arc::new(world),
+                    answers,
+                    last_seq,
+                });
             }
         }
     }
 
     pub(crate) fn world(&self) -> &Arc<World> {
         &self.world
+    }
+
+    /// What was answered to whom.
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
+    /// The journal for readers, for as long as this engine lives.
+    pub(crate) fn history(&self) -> Weak<dyn History> {
+        let journal: Weak<J> = Arc::downgrade(&self.journal);
+        journal
+    }
+
+    /// The number of the last event.
+    pub(crate) fn last_seq(&self) -> watch::Receiver<u64> {
+        self.last_seq.subscribe()
     }
 
     pub(crate) fn draft(&self, at: Timestamp) -> Draft {
@@ -75,17 +105,20 @@ impl<J: Journal> Engine<J> {
             entries.push(Entry { seq: record.seq, bytes: record.to_bytes() });
         }
         self.journal.append(entries).await?;
-        for decided in &draft.events {
+        for (decided, seq) in draft.events.iter().zip(self.chain.last_seq + 1..) {
+            self.answers.follow(&decided.event, seq);
             tracing::info!(actor = decided.actor, event = ?decided.event, "recorded");
         }
         self.chain = chain;
         self.world = Arc::new(draft.world);
+        self.last_seq.send_replace(chain.last_seq);
         Ok(())
     }
 }
 
-fn replay(world: &mut World, record: &Record) -> Result<(), Error> {
+fn replay(world: &mut World, answers: &Answers, record: &Record) -> Result<(), Error> {
     let event = event::event(record)?;
+    answers.follow(&event, record.seq);
     world
         .apply(&event, record.seq, record.at)
         .map_err(|illegal| Error::Contradiction { seq: record.seq, what: illegal.to_string() })

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use lifecycle::{Command, Refusal, World};
+use lifecycle::{Answer, Command, Refusal, World};
 use manifest::Manifest;
 use model::spec::SecretSource;
 use model::{EnvironmentName, Place, Spec, Timestamp};
@@ -13,7 +13,9 @@ use ports::{Artifacts, Secrets};
 use ship::Report;
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
 
-use crate::request::{Answer, Deploy, Operate, Operation, Rollback, Ship};
+use crate::history::{self, History, Recorded};
+use crate::once::{Answers, Once};
+use crate::request::{Deploy, Operate, Operation, Rollback, Ship};
 
 /// Why something that was asked for was not done. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +32,17 @@ pub enum Error {
     /// The journal did not take it.
     #[error("not recorded, so not done: {0}")]
     Journal(String),
+    /// The idempotency key belongs to another request.
+    #[error("the idempotency key {key} was used for another request: event {seq} tells which")]
+    KeyReused {
+        /// The key.
+        key: String,
+        /// The event that says so.
+        seq: u64,
+    },
+    /// The journal cannot be read.
+    #[error("the journal cannot be read: {0}")]
+    Unread(String),
     /// Control is stopping or cannot go on.
     #[error("control has stopped: {0}")]
     Stopped(String),
@@ -54,13 +67,14 @@ pub struct Snapshot {
 
 pub(crate) enum Message {
     Command(Box<Asked>),
-    Stop { actor: String, reason: Option<String>, reply: Reply<()> },
+    Stop { actor: String, reason: Option<String>, once: Option<Once>, reply: Reply<()> },
 }
 
 pub(crate) struct Asked {
     pub(crate) command: Command,
     pub(crate) actor: String,
     pub(crate) reason: Option<String>,
+    pub(crate) once: Option<Once>,
     pub(crate) reply: Reply<Answer>,
     /// Keeps the store from being swept until the command is recorded, even if whoever asked has gone away.
     pub(crate) not_swept: Option<OwnedMutexGuard<()>>,
@@ -77,6 +91,10 @@ pub struct Handle {
     pub(crate) secrets: Arc<dyn Secrets>,
     /// Held while an artifact is in the store but not yet in the journal, and while the store is swept.
     pub(crate) storing: Arc<Mutex<()>>,
+    pub(crate) answers: Answers,
+    pub(crate) journal: Weak<dyn History>,
+    pub(crate) last_seq: watch::Receiver<u64>,
+    pub(crate) once: Option<Once>,
 }
 
 impl Handle {
@@ -85,11 +103,37 @@ impl Handle {
         self.snapshots.borrow().clone()
     }
 
+    /// The handle for one request that is to be done once, however often it arrives: whoever asks again gets the
+    /// answer that was given, also from a later control on the same journal.
+    #[must_use]
+    pub fn once(&self, once: Once) -> Self {
+        Self { once: Some(once), ..self.clone() }
+    }
+
+    /// Up to `limit` events with a number above `after`, in order; fewer when they are large, none at the end.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or control has ended.
+    pub async fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Recorded>, Error> {
+        let journal = self.journal.upgrade().ok_or_else(stopped)?;
+        let reading = tokio::task::spawn_blocking(move || history::page(&*journal, after, limit));
+        reading.await.map_err(|error| Error::Stopped(error.to_string()))?.map_err(Error::Unread)
+    }
+
+    /// The number of the last event, as it grows. Its sender goes when control ends.
+    pub fn last_event(&self) -> watch::Receiver<u64> {
+        self.last_seq.clone()
+    }
+
     /// Stores the artifact, makes it a release and starts its rollout. The answer is durable.
     ///
     /// # Errors
     /// See [`Error`]; nothing has changed then, but that the artifact may be in the store.
     pub async fn deploy(&self, request: Deploy) -> Result<Answer, Error> {
+        // Before the artifact is looked at: it may be another by now, or gone.
+        if let Some(answer) = self.given()? {
+            return Ok(answer);
+        }
         let manifest = Manifest::parse(&request.manifest)
             .map_err(|errors| Error::Manifest(errors.render("shipshape.yaml", &request.manifest, false)))?;
         let environment = environment(&manifest, request.environment)?;
@@ -169,8 +213,13 @@ impl Handle {
     /// When the journal did not take it or the agent cannot be reached.
     pub async fn stop(&self, actor: String, reason: Option<String>) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        self.deliver(Message::Stop { actor, reason, reply }).await?;
+        let once = self.once.clone();
+        self.deliver(Message::Stop { actor, reason, once, reply }).await?;
         answer.await.map_err(|_| stopped())?
+    }
+
+    fn given(&self) -> Result<Option<Answer>, Error> {
+        Ok(self.answers.to(self.once.as_ref())?.and_then(|answered| answered.answer))
     }
 
     async fn send(&self, command: Command, actor: String, reason: Option<String>) -> Result<Answer, Error> {
@@ -185,7 +234,7 @@ impl Handle {
         not_swept: Option<OwnedMutexGuard<()>>,
     ) -> Result<Answer, Error> {
         let (reply, answer) = oneshot::channel();
-        let asked = Asked { command, actor, reason, reply, not_swept };
+        let asked = Asked { command, actor, reason, once: self.once.clone(), reply, not_swept };
         self.deliver(Message::Command(Box::new(asked))).await?;
         answer.await.map_err(|_| stopped())?
     }

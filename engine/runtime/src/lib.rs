@@ -11,10 +11,15 @@ mod control;
 mod draft;
 mod engine;
 mod handle;
+mod history;
 mod observe;
+mod once;
 mod request;
 mod wanted;
 
 pub use control::{Config, Ports, start};
 pub use handle::{Error, Handle, Snapshot};
-pub use request::{Answer, Deploy, Operate, Operation, Rollback, Ship};
+pub use history::Recorded;
+pub use lifecycle::Answer;
+pub use once::Once;
+pub use request::{Deploy, Operate, Operation, Rollback, Ship};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use model::{EnvironmentName, Place, ReleaseNumber, RolloutNumber, ServiceName};
+use model::{EnvironmentName, Place, ReleaseNumber, ServiceName};
 use serde::{Deserialize, Serialize};
 
 /// Make an artifact a release and roll it out.
@@ -79,16 +79,4 @@ pub enum Operation {
     Pause,
     /// Go back.
     Abort,
-}
-
-/// What a command did. When it is given, it is durable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Answer {
-    /// Where.
-    pub place: Place,
-    /// The release that shall serve.
-    pub release: ReleaseNumber,
-    /// The rollout that brings it there; `None` when everything was as asked already.
-    pub rollout: Option<RolloutNumber>,
 }

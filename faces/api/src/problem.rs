@@ -20,6 +20,12 @@ pub(crate) const MANIFEST: &str = "SHP-API-MANIFEST";
 pub(crate) const ARTIFACT: &str = "SHP-API-ARTIFACT";
 /// Something inside failed that the request is not to blame for.
 pub(crate) const INTERNAL: &str = "SHP-API-INTERNAL";
+/// The idempotency key belongs to another request.
+pub(crate) const KEY: &str = "SHP-API-KEY";
+/// The bearer token is missing or wrong.
+pub(crate) const UNAUTHORIZED: &str = "SHP-API-UNAUTHORIZED";
+/// The request comes by way of another site.
+pub(crate) const FORBIDDEN: &str = "SHP-API-FORBIDDEN";
 /// The journal did not take it, or control is stopping.
 pub(crate) const UNAVAILABLE: &str = "SHP-API-UNAVAILABLE";
 
@@ -65,6 +71,14 @@ impl From<runtime::Error> for Problem {
             }
             runtime::Error::Artifact(error) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, ARTIFACT, error.to_string())
+            }
+            runtime::Error::KeyReused { .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, KEY, error.to_string())
+                    .instead("send a fresh key with each new request, and the same one only to ask again")
+            }
+            runtime::Error::Unread(_) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, error.to_string())
+                    .instead("`shipshape journal verify` says what is whole and what is not")
             }
             runtime::Error::Journal(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, error.to_string())

@@ -11,3 +11,4 @@ mod deploys;
 mod faults;
 mod fleet;
 mod journal;
+mod once;
