@@ -1,6 +1,7 @@
 //! Control's wiring: journal, artifacts, fleet, secrets and clock around the runtime, and the API in front of it. Does
 //! not live here: what control does (`runtime`), and what it is asked (`api`).
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,15 +21,15 @@ const THREADS: usize = 2;
 
 /// Runs control until it is told to end: by SIGTERM or SIGINT, which leave the fleet as it is, or by its socket, which
 /// stops the fleet first.
-pub(crate) fn run(home: &Path) -> Result<(), String> {
+pub(crate) fn run(home: &Path, api: Option<SocketAddr>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     let runtime = runtime.map_err(|error| format!("control cannot start its threads: {error}"))?;
-    let ended = runtime.block_on(serve(home));
+    let ended = runtime.block_on(serve(home, api));
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
 
-async fn serve(home: &Path) -> Result<(), String> {
+async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
     let mut term = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     private(home)?;
@@ -47,6 +48,10 @@ async fn serve(home: &Path) -> Result<(), String> {
     let (handle, mut deciding) = runtime::start(ports, config).await?;
     // The journal's lock says that no other control lives: what is left of its socket may go.
     let socket = api::Socket::open(home).await.map_err(|error| error.to_string())?;
+    let door = match door {
+        Some(address) => Some(api::Door::open(home, address).await.map_err(|error| error.to_string())?),
+        None => None,
+    };
     tracing::info!(home = %home.display(), version = VERSION, "control started");
     let faces = api::Config {
         control: handle,
@@ -54,7 +59,7 @@ async fn serve(home: &Path) -> Result<(), String> {
         version: VERSION.to_owned(),
     };
     let mut ended = None;
-    api::serve(socket, faces, async {
+    api::serve(socket, door, faces, async {
         tokio::select! {
             _ = term.recv() => {}
             _ = interrupt.recv() => {}

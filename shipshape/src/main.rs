@@ -31,6 +31,6 @@ fn run(process: Process) -> Result<(), String> {
     log::start(&process);
     match process {
         Process::Agent { home, listen, admin } => agent::run(home, listen, admin),
-        Process::Control { home } => control::run(&home),
+        Process::Control { home, api } => control::run(&home, api),
     }
 }

@@ -7,7 +7,7 @@ use record::Record;
 /// How many entries are read at once: with the largest ones, a few megabytes.
 const CHUNK: usize = 16;
 /// No more is read once this many bytes are: a page is no larger than this and one chunk.
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
+const PAGE_BYTES: usize = 1024 * 1024;
 
 /// An event as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,10 @@
-//! The client for control's socket: one connection for each request. Does not live here: how anything is shown.
+//! The client for control, over its socket or its TCP door: one connection for each request. Does not live here: how anything is shown.
 
+mod events;
+
+use std::fmt;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,10 +16,14 @@ use hyper_util::rt::TokioIo;
 use runtime::{Answer, Deploy, Operate, Rollback, Ship};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
+pub use self::events::{Event, Events};
+use crate::caller::KEY;
 use crate::problem::Problem;
 use crate::socket::{self, LONGEST_PATH};
+use crate::token::{self, Token};
 use crate::{Health, Stop, logs};
 
 /// The largest answer that is taken, in bytes. Output is taken piece by piece and has no such limit.
@@ -32,13 +40,13 @@ pub enum Error {
     #[error("control is not running")]
     NotRunning {
         /// Where it would.
-        socket: PathBuf,
+        at: String,
     },
     /// The socket is there, but may not be opened, or its path is too long.
-    #[error("cannot connect to control at {}: {why}", socket.display())]
+    #[error("cannot connect to control at {at}: {why}")]
     Refused {
         /// Where.
-        socket: PathBuf,
+        at: String,
         /// What the system said.
         why: String,
     },
@@ -80,13 +88,56 @@ impl Error {
 /// Asks control.
 #[derive(Debug, Clone)]
 pub struct Client {
-    socket: PathBuf,
+    way: Way,
+}
+
+#[derive(Debug, Clone)]
+enum Way {
+    Socket(PathBuf),
+    /// The host and port, and what opens it.
+    Door(String, Token),
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(path) => path.display().fmt(f),
+            Self::Door(address, _) => write!(f, "http://{address}"),
+        }
+    }
+}
+
+/// Why a request has no answer, and whether asking again with the same key is worth it.
+enum Failed {
+    Cut(Error),
+    For(Error),
 }
 
 impl Client {
     /// For the control of a home directory, running or not.
     pub fn new(home: &Path) -> Self {
-        Self { socket: socket::socket(home) }
+        Self { way: Way::Socket(socket::socket(home)) }
+    }
+
+    /// For the control whose TCP door is at `url`, as `http://127.0.0.1:9465`.
+    ///
+    /// # Errors
+    /// When it is no such address. The token travels as it is, so the address must be one of this machine.
+    pub fn at(url: &str, token: Token) -> Result<Self, String> {
+        let address = url.strip_prefix("http://").unwrap_or(url);
+        let address = address.strip_suffix('/').unwrap_or(address);
+        let parts = address.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+        let Some((host, _)) = parts else {
+            return Err(format!("{url} is no address of control's API: write http://127.0.0.1:PORT"));
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if bare != "localhost" && !bare.parse::<IpAddr>().is_ok_and(|host| host.is_loopback()) {
+            return Err(format!(
+                "{url} is not of this machine, and the token would travel for all to read; a tunnel makes it one, \
+                 as `ssh -L PORT:127.0.0.1:PORT {bare}`"
+            ));
+        }
+        Ok(Self { way: Way::Door(address.to_owned(), token) })
     }
 
     /// Who control is.
@@ -150,9 +201,7 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn stop(&self, request: &Stop) -> Result<(), Error> {
-        let request = self.request(Method::POST, "/v1/stop", body(request)?)?;
-        let response = within(LONG_PATIENCE, self.send(request)).await?;
-        collect(response).await.map(|_| ())
+        self.change("/v1/stop", body(request)?).await.map(|_| ())
     }
 
     /// The output of replicas.
@@ -160,7 +209,32 @@ impl Client {
     /// # Errors
     /// See [`Error`].
     pub async fn logs(&self, ask: &logs::Ask) -> Result<Output, Error> {
-        let request = self.request(Method::GET, &format!("/v1/logs?{}", query(ask)), Bytes::new())?;
+        self.stream(&format!("/v1/logs?{}", query(ask))).await
+    }
+
+    /// The events after number `after`, and those to come when `follow` says so.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn events(&self, after: u64, follow: bool) -> Result<Events, Error> {
+        let path = format!("/v1/events?after={after}&follow={follow}");
+        Ok(Events::new(self.stream(&path).await?))
+    }
+
+    /// The number of the last event.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn last_event(&self) -> Result<u64, Error> {
+        #[derive(serde::Deserialize)]
+        struct Page {
+            last: u64,
+        }
+        Ok(self.get::<Page>("/v1/events?format=json&limit=1").await?.last)
+    }
+
+    async fn stream(&self, path: &str) -> Result<Output, Error> {
+        let request = self.request(Method::GET, path, Bytes::new())?;
         let response = within(PATIENCE, self.send(request)).await?;
         if !response.status().is_success() {
             return Err(refusal(response).await);
@@ -174,46 +248,93 @@ impl Client {
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str, request: &impl Serialize) -> Result<T, Error> {
-        let request = self.request(Method::POST, path, body(request)?)?;
-        within(LONG_PATIENCE, async { understood(&collect(self.send(request).await?).await?) }).await
+        understood(&self.change(path, body(request)?).await?)
+    }
+
+    /// Asks once more with the same key when the connection is lost: what was done is not done again.
+    async fn change(&self, path: &str, body: Bytes) -> Result<Bytes, Error> {
+        let key = token::random::<16>().map_err(|error| Error::Strange(error.to_string()))?;
+        within(LONG_PATIENCE, async {
+            let lost = match self.try_change(path, &key, body.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(Failed::For(error)) => return Err(error),
+                Err(Failed::Cut(lost)) => lost,
+            };
+            match self.try_change(path, &key, body).await {
+                Ok(answer) => Ok(answer),
+                // That it is gone now is less to know than that it went in the middle.
+                Err(Failed::For(Error::NotRunning { .. })) => Err(lost),
+                Err(Failed::For(error) | Failed::Cut(error)) => Err(error),
+            }
+        })
+        .await
+    }
+
+    async fn try_change(&self, path: &str, key: &str, body: Bytes) -> Result<Bytes, Failed> {
+        let mut request = self.request(Method::POST, path, body).map_err(Failed::For)?;
+        let key = key.parse().map_err(|_| Failed::For(Error::Strange("a key that is none".to_owned())))?;
+        request.headers_mut().insert(KEY, key);
+        let cut = |error: Error| match error {
+            Error::Lost(_) => Failed::Cut(error),
+            Error::NotRunning { .. } | Error::Refused { .. } | Error::Strange(_) | Error::Said(_) => {
+                Failed::For(error)
+            }
+        };
+        collect(self.send(request).await.map_err(cut)?).await.map_err(cut)
     }
 
     fn request(&self, method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Error> {
-        Request::builder()
+        let request = Request::builder()
             .method(method)
             .uri(path)
-            .header(http::header::HOST, "control")
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|error| Error::Strange(error.to_string()))
+            .header(http::header::CONTENT_TYPE, "application/json");
+        let request = match &self.way {
+            Way::Socket(_) => request.header(http::header::HOST, "control"),
+            Way::Door(address, token) => request
+                .header(http::header::HOST, address)
+                .header(http::header::AUTHORIZATION, token.bearer()),
+        };
+        request.body(Full::new(body)).map_err(|error| Error::Strange(error.to_string()))
     }
 
-    async fn connect(&self) -> Result<UnixStream, Error> {
-        let socket = self.socket.clone();
-        if socket.as_os_str().len() > LONGEST_PATH {
-            let why = format!("its path is longer than {LONGEST_PATH} bytes");
-            return Err(Error::Refused { socket, why });
+    fn unreachable(&self, error: &std::io::Error) -> Error {
+        let at = self.way.to_string();
+        if [ErrorKind::NotFound, ErrorKind::ConnectionRefused].contains(&error.kind()) {
+            return Error::NotRunning { at };
         }
-        let dead = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
-        UnixStream::connect(&self.socket).await.map_err(|error| {
-            if dead.contains(&error.kind()) {
-                Error::NotRunning { socket }
-            } else {
-                Error::Refused { socket, why: error.to_string() }
-            }
-        })
+        Error::Refused { at, why: error.to_string() }
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
-        let lost = |error: hyper::Error| Error::Lost(error.to_string());
-        let io = TokioIo::new(self.connect().await?);
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(lost)?;
-        tokio::spawn(async move {
-            // Its errors reach whoever waits for the answer.
-            let _ = connection.await;
-        });
-        sender.send_request(request).await.map_err(lost)
+        match &self.way {
+            Way::Socket(socket) => {
+                if socket.as_os_str().len() > LONGEST_PATH {
+                    let why = format!("its path is longer than {LONGEST_PATH} bytes");
+                    return Err(Error::Refused { at: self.way.to_string(), why });
+                }
+                let stream = UnixStream::connect(socket).await.map_err(|error| self.unreachable(&error))?;
+                exchange(stream, request).await
+            }
+            Way::Door(address, _) => {
+                let stream = TcpStream::connect(address).await.map_err(|error| self.unreachable(&error))?;
+                exchange(stream, request).await
+            }
+        }
     }
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, Error> {
+    let lost = |error: hyper::Error| Error::Lost(error.to_string());
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    tokio::spawn(async move {
+        // Its errors reach whoever waits for the answer.
+        let _ = connection.await;
+    });
+    sender.send_request(request).await.map_err(lost)
 }
 
 /// The output of replicas, piece by piece.

@@ -1,16 +1,20 @@
-//! REST on control's Unix socket, and the client for it.
+//! REST on control's Unix socket and, when asked for, on a loopback address; and the client for both.
 //!
 //! Lives here: the routes, their limits, the form of an error, the socket itself, and [`Client`], which the command
 //! line uses. Does not live here: any decision (that is `runtime`), and how an answer is shown (`cli`).
 //!
 //! Whoever can open the socket may do everything that control can; its file mode, 0600 in a directory of 0700, is the
-//! guard.
+//! guard. Over TCP it is a bearer token, made when the door is first opened and kept in the home with mode 0600.
+//!
+//! A `POST` takes an `Idempotency-Key`: the same key with the same request is done once, and answered alike.
 //!
 //! | route | body or query | answer |
 //! |---|---|---|
 //! | `GET /v1/health` | | [`Health`] |
 //! | `GET /v1/status` | `service`, `environment` | [`views::Status`] |
 //! | `GET /v1/logs` | [`logs::Ask`] | lines of JSON ([`logs::Line`]), or text |
+//! | `GET /v1/events` | `after`, `follow`, `format`, `limit`, `Last-Event-ID` | server-sent events, or a page of JSON |
+//! | `GET /v1/openapi.json` | | [`OPENAPI`] |
 //! | `POST /v1/deploy` | [`runtime::Deploy`] | [`runtime::Answer`] |
 //! | `POST /v1/ship` | [`runtime::Ship`] | [`runtime::Answer`] |
 //! | `POST /v1/rollback` | [`runtime::Rollback`] | [`runtime::Answer`] |
@@ -20,20 +24,29 @@
 //! Every error is a [`Problem`].
 
 pub mod client;
+pub mod events;
 pub mod logs;
 
+mod caller;
 mod connection;
+mod door;
 mod problem;
 mod routes;
 mod server;
 mod socket;
+mod token;
 
 use serde::{Deserialize, Serialize};
 
 pub use client::Client;
+pub use door::Door;
 pub use problem::Problem;
 pub use server::{Config, serve};
 pub use socket::{SOCKET, Socket, socket};
+pub use token::{TOKEN, Token};
+
+/// The OpenAPI document of the routes, as JSON.
+pub const OPENAPI: &str = include_str!("../openapi.json");
 
 /// Why the socket could not be served.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +70,30 @@ pub enum Error {
         /// The path.
         path: std::path::PathBuf,
     },
+    /// The address is not one of this machine alone.
+    #[error(
+        "{address} can be reached from other machines; the API listens on loopback addresses only: 127.0.0.1:PORT"
+    )]
+    NotLoopback {
+        /// The address.
+        address: std::net::SocketAddr,
+    },
+    /// The address cannot be listened on.
+    #[error("the API cannot listen on {address}: {source}; name another with --api, or `--api off`")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The token's file holds no token that can be trusted.
+    #[error("the token in {} is not used: {what}; remove the file, and `shipshape up` makes a new one", path.display())]
+    Token {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why not.
+        what: String,
+    },
     /// The file system said no.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
@@ -79,6 +116,9 @@ pub struct Health {
     pub pid: u32,
     /// Whether the agent answers it.
     pub agent_reachable: bool,
+    /// Where the API listens beside the socket, as `127.0.0.1:9465`.
+    #[serde(default)]
+    pub api: Option<String>,
 }
 
 /// Drain and stop everything.

@@ -26,6 +26,8 @@ pub(crate) const KEY: &str = "SHP-API-KEY";
 pub(crate) const UNAUTHORIZED: &str = "SHP-API-UNAUTHORIZED";
 /// The request comes by way of another site.
 pub(crate) const FORBIDDEN: &str = "SHP-API-FORBIDDEN";
+/// The events were not read in time.
+pub(crate) const SLOW: &str = "SHP-API-SLOW";
 /// The journal did not take it, or control is stopping.
 pub(crate) const UNAVAILABLE: &str = "SHP-API-UNAVAILABLE";
 

@@ -1,31 +1,28 @@
 //! The routes: from a request to a question for control, and from its answer to a response. Does not live here: the
 //! decision itself.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
-use bytes::Bytes;
-use http::{StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use model::{EnvironmentName, ServiceName};
 use runtime::{Answer, Deploy, Handle, Operate, Rollback, Ship};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use crate::caller::Asked;
+use crate::events;
 use crate::logs::{self, Format, Logs};
 use crate::problem::{self, Problem};
 use crate::{Health, Stop};
 
 /// The largest request body in bytes: a manifest fits many times over.
-const LARGEST_BODY_BYTES: usize = 2 * 1024 * 1024;
-/// What the journal takes.
-const LONGEST_ACTOR_BYTES: usize = 256;
-/// What the journal takes.
-const LONGEST_REASON_BYTES: usize = 16 * 1024;
+pub(crate) const LARGEST_BODY_BYTES: usize = 2 * 1024 * 1024;
 
 /// What every route can reach.
 #[derive(Clone)]
@@ -33,22 +30,32 @@ pub(crate) struct Faces {
     pub(crate) control: Handle,
     pub(crate) logs: Arc<dyn Logs>,
     pub(crate) version: String,
+    pub(crate) address: Option<SocketAddr>,
     pub(crate) closing: watch::Receiver<bool>,
 }
 
 type Reached<T> = Result<Json<T>, Problem>;
-type Body = Result<Bytes, BytesRejection>;
+
+/// Every route. The OpenAPI document has the same, by a test.
+fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 10] {
+    [
+        (Method::GET, "/v1/health", get(health)),
+        (Method::GET, "/v1/status", get(status)),
+        (Method::GET, "/v1/logs", get(output)),
+        (Method::GET, "/v1/events", get(events)),
+        (Method::GET, "/v1/openapi.json", get(openapi)),
+        (Method::POST, "/v1/deploy", post(deploy)),
+        (Method::POST, "/v1/ship", post(ship)),
+        (Method::POST, "/v1/rollback", post(rollback)),
+        (Method::POST, "/v1/operate", post(operate)),
+        (Method::POST, "/v1/stop", post(stop)),
+    ]
+}
 
 pub(crate) fn router(faces: Faces) -> Router {
-    Router::new()
-        .route("/v1/health", get(health))
-        .route("/v1/status", get(status))
-        .route("/v1/logs", get(output))
-        .route("/v1/deploy", post(deploy))
-        .route("/v1/ship", post(ship))
-        .route("/v1/rollback", post(rollback))
-        .route("/v1/operate", post(operate))
-        .route("/v1/stop", post(stop))
+    let router =
+        routes().into_iter().fold(Router::new(), |router, (_, path, route)| router.route(path, route));
+    router
         .fallback(nowhere)
         .method_not_allowed_fallback(otherwise)
         .layer(DefaultBodyLimit::max(LARGEST_BODY_BYTES))
@@ -57,7 +64,7 @@ pub(crate) fn router(faces: Faces) -> Router {
 
 async fn nowhere(uri: http::Uri) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, problem::UNKNOWN, format!("there is no {}", uri.path()))
-        .instead("the routes are listed in the documentation of the crate `api`")
+        .instead("`GET /v1/openapi.json` lists what there is")
 }
 
 async fn otherwise(method: http::Method, uri: http::Uri) -> Problem {
@@ -70,6 +77,7 @@ async fn health(State(faces): State<Faces>) -> Json<Health> {
         version: faces.version,
         pid: std::process::id(),
         agent_reachable: faces.control.snapshot().reachable,
+        api: faces.address.map(|address| address.to_string()),
     })
 }
 
@@ -129,9 +137,20 @@ async fn output(
     Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
 }
 
-async fn deploy(State(faces): State<Faces>, body: Body) -> Reached<Answer> {
-    let request: Deploy = read(body)?;
-    check(&request.actor, request.reason.as_deref())?;
+async fn events(
+    State(faces): State<Faces>,
+    headers: HeaderMap,
+    ask: Result<Query<events::Ask>, QueryRejection>,
+) -> Result<Response, Problem> {
+    events::answer(faces.control, asked(ask)?, &headers, faces.closing).await
+}
+
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], crate::OPENAPI).into_response()
+}
+
+async fn deploy(asked: Asked<Deploy>) -> Reached<Answer> {
+    let Asked { request, control } = asked;
     let named = request.artifact.iter().chain([&request.directory]);
     for path in named {
         if !path.is_absolute() {
@@ -140,47 +159,24 @@ async fn deploy(State(faces): State<Faces>, body: Body) -> Reached<Answer> {
                 .instead("control runs in a directory of its own: send absolute paths"));
         }
     }
-    Ok(Json(faces.control.deploy(request).await?))
+    Ok(Json(control.deploy(request).await?))
 }
 
-async fn ship(State(faces): State<Faces>, body: Body) -> Reached<Answer> {
-    let request: Ship = read(body)?;
-    check(&request.actor, request.reason.as_deref())?;
-    Ok(Json(faces.control.ship(request).await?))
+async fn ship(asked: Asked<Ship>) -> Reached<Answer> {
+    Ok(Json(asked.control.ship(asked.request).await?))
 }
 
-async fn rollback(State(faces): State<Faces>, body: Body) -> Reached<Answer> {
-    let request: Rollback = read(body)?;
-    check(&request.actor, request.reason.as_deref())?;
-    Ok(Json(faces.control.rollback(request).await?))
+async fn rollback(asked: Asked<Rollback>) -> Reached<Answer> {
+    Ok(Json(asked.control.rollback(asked.request).await?))
 }
 
-async fn operate(State(faces): State<Faces>, body: Body) -> Reached<Answer> {
-    let request: Operate = read(body)?;
-    check(&request.actor, request.reason.as_deref())?;
-    Ok(Json(faces.control.operate(request).await?))
+async fn operate(asked: Asked<Operate>) -> Reached<Answer> {
+    Ok(Json(asked.control.operate(asked.request).await?))
 }
 
-async fn stop(State(faces): State<Faces>, body: Body) -> Result<StatusCode, Problem> {
-    let request: Stop = read(body)?;
-    check(&request.actor, request.reason.as_deref())?;
-    faces.control.stop(request.actor, request.reason).await?;
+async fn stop(asked: Asked<Stop>) -> Result<StatusCode, Problem> {
+    asked.control.stop(asked.request.actor, asked.request.reason).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn read<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let what = format!("the request is larger than {LARGEST_BODY_BYTES} bytes");
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, problem::TOO_LARGE, what)
-                .instead("a manifest is a few kilobytes; artifacts are sent as a path")
-        }
-        _ => Problem::malformed(rejection.body_text()),
-    })?;
-    serde_json::from_slice(&body).map_err(|error| {
-        Problem::malformed(format!("the request's body is not what is expected here: {error}"))
-            .instead("`shipshape` and control may be of different versions: `shipshape --version`")
-    })
 }
 
 fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
@@ -188,17 +184,23 @@ fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
     Ok(query)
 }
 
-/// The journal would refuse these too, but it would sound like the disk's fault.
-fn check(actor: &str, reason: Option<&str>) -> Result<(), Problem> {
-    if actor.is_empty() || actor.len() > LONGEST_ACTOR_BYTES {
-        let what = format!("the actor has {} bytes: it needs 1 to {LONGEST_ACTOR_BYTES}", actor.len());
-        return Err(Problem::malformed(what).instead("say who asks; it goes into the journal"));
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_document_has_every_route_and_no_other() {
+        let document: serde_json::Value = serde_json::from_str(crate::OPENAPI).unwrap();
+        let mut described = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys() {
+                described.insert((method.to_uppercase(), path.clone()));
+            }
+        }
+        let served: BTreeSet<_> =
+            routes().iter().map(|(method, path, _)| (method.to_string(), (*path).to_owned())).collect();
+        assert_eq!(described, served);
     }
-    let length = reason.map_or(0, str::len);
-    if length > LONGEST_REASON_BYTES {
-        let what =
-            format!("the reason has {length} bytes: at most {LONGEST_REASON_BYTES} fit into the journal");
-        return Err(Problem::malformed(what).instead("say it in fewer words, and link to the rest"));
-    }
-    Ok(())
 }

@@ -48,6 +48,9 @@ pub(crate) struct Common {
     /// The service; the manifest's by default
     #[arg(long, global = true, value_name = "NAME", help_heading = "Everywhere")]
     pub(crate) service: Option<ServiceName>,
+    /// Where control's API is, instead of the home's socket; with `up`, where it shall be as well (`off` closes it)
+    #[arg(long, global = true, env = "SHIPSHAPE_API", value_name = "URL", help_heading = "Everywhere")]
+    pub(crate) api: Option<String>,
     /// The form of data on stdout
     #[arg(long, global = true, value_name = "FORM", default_value = "text", help_heading = "Everywhere")]
     pub(crate) output: Format,
@@ -101,6 +104,11 @@ pub(crate) enum Verb {
     Journal(verbs::journal::Args),
     /// See it all on a real example service, in about a minute
     Demo(verbs::demo::Args),
+    /// Print what completes these verbs and options in a shell
+    Completions(verbs::completions::Args),
+    /// Print the OpenAPI document of control's API
+    #[command(hide = true)]
+    Api(verbs::api::Args),
     /// The process that runs the gateway and the replicas
     #[command(hide = true)]
     Agent(verbs::hidden::Agent),
@@ -114,7 +122,7 @@ impl Verb {
     pub(crate) fn process(&self, common: &Common) -> Option<Result<Process, Failure>> {
         match self {
             Self::Agent(agent) => Some(common.home().map(|home| agent.process(home))),
-            Self::Control(_) => Some(common.home().map(|home| Process::Control { home })),
+            Self::Control(control) => Some(common.home().map(|home| control.process(home))),
             Self::Up(_)
             | Self::Down(_)
             | Self::Check(_)
@@ -128,6 +136,8 @@ impl Verb {
             | Self::Status(_)
             | Self::Logs(_)
             | Self::Journal(_)
+            | Self::Completions(_)
+            | Self::Api(_)
             | Self::Demo(_) => None,
         }
     }

@@ -1,9 +1,9 @@
 //! What a verb works with: the home, the manifest, the place that is meant, control's client. Does not live here: any
 //! verb.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use api::Client;
+use api::{Client, Token};
 use model::{EnvironmentName, Place};
 
 use crate::args::Common;
@@ -20,9 +20,14 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(common: Common, printer: &'a Printer) -> Result<Self, Failure> {
+    /// `is_here` means the control of this home, wherever `--api` points.
+    pub(crate) fn new(common: Common, printer: &'a Printer, is_here: bool) -> Result<Self, Failure> {
         let home = common.home()?;
-        Ok(Self { printer, client: Client::new(&home), home, common })
+        let client = match common.api.as_deref().filter(|api| !is_here && !api.is_empty()) {
+            Some(url) => Client::at(url, token(&home)?).map_err(Failure::new)?,
+            None => Client::new(&home),
+        };
+        Ok(Self { printer, client, home, common })
     }
 
     /// The manifest's text.
@@ -68,6 +73,18 @@ impl<'a> Context<'a> {
     /// The environment option alone.
     pub(crate) fn environment(&self) -> Option<&EnvironmentName> {
         self.common.environment.as_ref()
+    }
+}
+
+/// What opens the API's door: from the environment, or else from the home of a control on this machine.
+fn token(home: &Path) -> Result<Token, Failure> {
+    const VARIABLE: &str = "SHIPSHAPE_TOKEN";
+    match std::env::var(VARIABLE).ok().filter(|token| !token.trim().is_empty()) {
+        Some(token) => Token::new(&token).map_err(|error| Failure::new(format!("{VARIABLE}: {error}"))),
+        None => Token::read(home).map_err(|error| {
+            Failure::new(format!("no token for --api: {error}"))
+                .instead(format!("set {VARIABLE} to what the file `token` in control's home holds"))
+        }),
     }
 }
 

@@ -44,6 +44,8 @@ pub enum Process {
     Control {
         /// The directory that holds everything.
         home: PathBuf,
+        /// Where the API listens beside the socket.
+        api: Option<SocketAddr>,
     },
 }
 
@@ -59,7 +61,7 @@ impl Process {
     /// The directory that holds everything.
     pub fn home(&self) -> &std::path::Path {
         match self {
-            Self::Agent { home, .. } | Self::Control { home } => home,
+            Self::Agent { home, .. } | Self::Control { home, .. } => home,
         }
     }
 }
@@ -119,7 +121,9 @@ impl From<Done> for ExitCode {
 }
 
 fn client(cli: Cli, printer: &Printer) -> Result<Done, failure::Failure> {
-    let context = Context::new(cli.common, printer)?;
+    // What starts and stops the processes of this machine asks them here.
+    let is_here = matches!(cli.verb, args::Verb::Up(_) | args::Verb::Down(_));
+    let context = Context::new(cli.common, printer, is_here)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failure::Failure::new(format!("cannot start: {error}")))?;
     let done = runtime.block_on(verbs::run(cli.verb, &context));

@@ -40,8 +40,16 @@ pub(crate) fn start(process: &Process) -> Result<Started, Failure> {
     let program = std::env::current_exe().map_err(|error| failed("find the program that runs", error))?;
     let mut command = Command::new(program);
     command.arg(name).arg("--home").arg(home).stdin(Stdio::null()).stdout(out).stderr(err).current_dir(home);
-    if let Process::Agent { listen, admin, .. } = process {
-        command.arg("--listen").arg(listen.to_string()).arg("--admin").arg(admin.to_string());
+    // What this process was told about another control is not for the one it starts.
+    command.env_remove("SHIPSHAPE_API").env_remove("SHIPSHAPE_TOKEN");
+    match process {
+        Process::Agent { listen, admin, .. } => {
+            command.arg("--listen").arg(listen.to_string()).arg("--admin").arg(admin.to_string());
+        }
+        Process::Control { api: Some(api), .. } => {
+            command.arg("--listen-api").arg(api.to_string());
+        }
+        Process::Control { api: None, .. } => {}
     }
     let child = command.spawn().map_err(|error| failed(&format!("start the {name}"), error))?;
     Ok(Started { name, child })

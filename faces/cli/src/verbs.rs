@@ -1,7 +1,9 @@
 //! The verbs, a module each.
 
 pub(crate) mod abort;
+pub(crate) mod api;
 pub(crate) mod check;
+pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod deploy;
 pub(crate) mod down;
@@ -39,7 +41,9 @@ pub(crate) async fn run(verb: Verb, context: &Context<'_>) -> Result<Done, Failu
         Verb::Rollback(args) => rollback::run(args, context).await,
         Verb::Status(args) => status::run(args, context).await,
         Verb::Logs(args) => logs::run(args, context).await,
-        Verb::Journal(args) => journal::run(args, context),
+        Verb::Journal(args) => journal::run(args, context).await,
+        Verb::Completions(args) => Ok(completions::run(&args, context)),
+        Verb::Api(_) => Ok(api::run(context)),
         Verb::Demo(_) | Verb::Agent(_) | Verb::Control(_) => {
             Err(Failure::new("this verb is a process of its own"))
         }

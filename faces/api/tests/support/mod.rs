@@ -1,19 +1,22 @@
 //! Control in the simulated world, behind a real socket. Lives here: the stage, and output that a test writes. Does not
 //! live here: the world.
 
+pub(crate) mod schema;
+
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use api::logs::{Follow, Line, Logs};
-use api::{Client, Socket};
+use api::{Client, Door, Socket, Token};
 use model::{Place, ReleaseNumber};
 use runtime::Ports;
 use sim::{Artifacts, Clock, Fleet, Journal, Secrets};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -64,14 +67,26 @@ pub(crate) struct Stage {
     pub(crate) journal: Journal,
     pub(crate) fleet: Fleet,
     pub(crate) written: Written,
+    pub(crate) door: SocketAddr,
+    pub(crate) token: Token,
     over: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
 }
 
 impl Stage {
     pub(crate) async fn set() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let (journal, fleet, written) = (Journal::default(), Fleet::start(7, 0), Written::default());
+        Self::on(tempfile::tempdir().unwrap(), Journal::default()).await
+    }
+
+    /// With what a control before this one left.
+    pub(crate) async fn again(mut self) -> Self {
+        self.leave().await;
+        let (directory, journal) = (self.directory, self.journal);
+        Self::on(directory, journal).await
+    }
+
+    async fn on(directory: tempfile::TempDir, journal: Journal) -> Self {
+        let (fleet, written) = (Fleet::start(7, 0), Written::default());
         let ports = Ports {
             journal: journal.clone(),
             fleet: Arc::new(fleet.clone()),
@@ -81,16 +96,29 @@ impl Stage {
         };
         let (control, mut deciding) = runtime::start(ports, runtime::Config::default()).await.unwrap();
         let socket = Socket::open(directory.path()).await.unwrap();
+        let door = Door::open(directory.path(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = door.address();
+        let token = Token::read(directory.path()).unwrap();
         let config = api::Config { control, logs: Arc::new(written.clone()), version: "1.2.3".to_owned() };
         let (over, left) = oneshot::channel::<()>();
-        let serving = tokio::spawn(api::serve(socket, config, async move {
+        let serving = tokio::spawn(api::serve(socket, Some(door), config, async move {
             tokio::select! {
                 _ = left => {}
                 _ = &mut deciding => {}
             }
         }));
         let client = Client::new(directory.path());
-        let stage = Self { directory, client, journal, fleet, written, over: Some(over), serving };
+        let stage = Self {
+            directory,
+            client,
+            journal,
+            fleet,
+            written,
+            door: address,
+            token,
+            over: Some(over),
+            serving,
+        };
         stage.until("control sees the fleet", |status| status.agent_reachable).await;
         stage
     }
@@ -128,9 +156,39 @@ impl Stage {
 
     /// A request as it is, and the status and body of its answer.
     pub(crate) async fn raw(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        let mut stream = UnixStream::connect(api::socket(self.directory.path())).await.unwrap();
+        let (status, _, body) = self.with(method, path, "Host: control\r\n", body).await;
+        (status, body)
+    }
+
+    /// A request with these headers over the socket; the status, head and body of its answer.
+    pub(crate) async fn with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> (u16, String, String) {
+        let stream = UnixStream::connect(api::socket(self.directory.path())).await.unwrap();
+        exchange(stream, method, path, headers, body).await
+    }
+
+    /// A request with these headers over TCP.
+    pub(crate) async fn at_door(&self, method: &str, path: &str, headers: &str) -> (u16, String, String) {
+        let stream = TcpStream::connect(self.door).await.unwrap();
+        exchange(stream, method, path, headers, "").await
+    }
+}
+
+async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> (u16, String, String) {
+    {
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: control\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\n{headers}Connection: close\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -140,6 +198,6 @@ impl Stage {
         let _ = stream.read_to_end(&mut answer).await;
         let answer = String::from_utf8(answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_owned(), body.to_owned())
     }
 }

@@ -22,4 +22,14 @@ impl Agent {
 
 /// Control.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Control {}
+pub(crate) struct Control {
+    /// Where the API listens beside the socket
+    #[arg(long, value_name = "ADDRESS")]
+    listen_api: Option<SocketAddr>,
+}
+
+impl Control {
+    pub(crate) fn process(&self, home: PathBuf) -> Process {
+        Process::Control { home, api: self.listen_api }
+    }
+}

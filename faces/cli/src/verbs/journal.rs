@@ -1,6 +1,8 @@
 //! `shipshape journal`: what happened, read from the journal's file, with control running or not. Does not live here:
 //! the file's form (`sqlite`), and the events' (`record`).
 
+mod follow;
+
 use std::path::PathBuf;
 
 use ports::journal::Entry;
@@ -51,13 +53,33 @@ enum What {
     #[command(after_help = "Example:
   shipshape journal verify --journal backup/journal.db")]
     Verify,
+    /// Print events as they happen, until Ctrl-C
+    #[command(after_help = "Examples:
+  shipshape journal follow
+  shipshape journal follow --after 0 --output json")]
+    Follow {
+        /// Begin after the event with this number; with what happens from now on by default
+        #[arg(long, value_name = "NUMBER")]
+        after: Option<u64>,
+    },
     /// Print all events as they are stored, one JSON object on each line
     #[command(after_help = "Example:
   shipshape journal export > journal.ndjson")]
     Export,
 }
 
-pub(crate) fn run(arguments: Args, context: &Context<'_>) -> Result<Done, Failure> {
+pub(crate) async fn run(arguments: Args, context: &Context<'_>) -> Result<Done, Failure> {
+    let follows = matches!(arguments.what, What::Follow { .. });
+    if follows && arguments.journal.is_some() {
+        return Err(Failure::new("only a control that runs can be followed, not a journal's file")
+            .instead("`shipshape journal list --journal PATH` reads the file"));
+    }
+    if !follows && context.common.api.is_some() && arguments.journal.is_none() {
+        return Err(Failure::new(
+            "this reads a journal's file on this machine, and --api is about a control elsewhere",
+        )
+        .instead("`shipshape journal follow --after 0` reads it there; without --api, this home's is read"));
+    }
     let path = match &arguments.journal {
         Some(path) => args::absolute(path)?,
         None => home::journal(&context.home),
@@ -66,6 +88,7 @@ pub(crate) fn run(arguments: Args, context: &Context<'_>) -> Result<Done, Failur
         What::List { after, limit } => list(&open(&path)?, context, after, limit),
         What::Show { seq } => show(&open(&path)?, context, seq),
         What::Verify => verify(&path, context),
+        What::Follow { after } => follow::follow(context, after).await,
         What::Export => export(&open(&path)?, context),
     }
 }

@@ -26,8 +26,9 @@ const LOOK: Duration = Duration::from_millis(25);
 
 /// Start the gateway, and control that decides about releases.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   shipshape up --listen 0.0.0.0:80
+  shipshape up --api 127.0.0.1:9465      the API on TCP, for programs that bring the token of the home
 
 Both run in the background until `shipshape down`. What runs already is left alone.")]
 pub(crate) struct Args {
@@ -47,6 +48,8 @@ pub(crate) struct Args {
 struct Addresses {
     listen: SocketAddr,
     admin: SocketAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    api: Option<SocketAddr>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failure> {
@@ -54,18 +57,23 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failu
     make_home(home)?;
     let turn = turn(context).await?;
     let before = remembered(home);
-    let addresses = addresses(&args, before)?;
+    let asked_api = asked_api(context)?;
+    let addresses = addresses(&args, asked_api, before)?;
     let agent = agent::Client::new(home);
     let mut started = Vec::new();
     match agent.health().await {
         Ok(_) => say_if_moved(context, &args, before),
         Err(_) => {
-            let Addresses { listen, admin } = addresses;
+            let Addresses { listen, admin, .. } = addresses;
             started.push(processes::start(&Process::Agent { home: home.clone(), listen, admin })?);
         }
     }
-    if context.client.health().await.is_err() {
-        started.push(processes::start(&Process::Control { home: home.clone() })?);
+    match context.client.health().await {
+        Ok(control) => say_if_api_moved(context, asked_api, &control),
+        Err(_) => {
+            let api = addresses.api;
+            started.push(processes::start(&Process::Control { home: home.clone(), api })?);
+        }
     }
     let fresh = !started.is_empty();
     if let Err(failure) = ready(context, &agent, &mut started).await {
@@ -74,7 +82,7 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failu
         return Err(failure);
     }
     if fresh {
-        remember(home, addresses, &agent).await?;
+        remember(context, addresses, &agent).await?;
     }
     drop(turn);
     tell(context, &agent, fresh).await?;
@@ -115,13 +123,55 @@ fn remembered(home: &Path) -> Option<Addresses> {
     serde_json::from_slice(&fs::read(home::addresses(home)).ok()?).ok()
 }
 
-fn addresses(args: &Args, before: Option<Addresses>) -> Result<Addresses, Failure> {
+fn addresses(
+    args: &Args,
+    api: Option<Option<SocketAddr>>,
+    before: Option<Addresses>,
+) -> Result<Addresses, Failure> {
     let parsed = |text: &str| -> Result<SocketAddr, Failure> {
         text.parse().map_err(|error| Failure::new(format!("{text}: {error}")))
     };
-    let first = Addresses { listen: parsed(LISTEN)?, admin: parsed(ADMIN)? };
+    let first = Addresses { listen: parsed(LISTEN)?, admin: parsed(ADMIN)?, api: None };
     let before = before.unwrap_or(first);
-    Ok(Addresses { listen: args.listen.unwrap_or(before.listen), admin: args.admin.unwrap_or(before.admin) })
+    Ok(Addresses {
+        listen: args.listen.unwrap_or(before.listen),
+        admin: args.admin.unwrap_or(before.admin),
+        api: api.unwrap_or(before.api),
+    })
+}
+
+/// Where the API shall be, or that it shall not; `None` when nothing is said.
+fn asked_api(context: &Context<'_>) -> Result<Option<Option<SocketAddr>>, Failure> {
+    match context.common.api.as_deref() {
+        None | Some("") => Ok(None),
+        Some("off") => Ok(Some(None)),
+        Some(url) => {
+            let bare = url.strip_prefix("http://").unwrap_or(url);
+            let asked = address(bare.strip_suffix('/').unwrap_or(bare));
+            let asked = asked.map_err(|error| Failure::new(format!("--api {url}")).instead(error))?;
+            if !asked.ip().is_loopback() {
+                return Err(Failure::new(format!("--api {url} can be reached from other machines"))
+                    .instead("the API listens on this machine alone: 127.0.0.1:PORT; a tunnel leads there"));
+            }
+            Ok(Some(Some(asked)))
+        }
+    }
+}
+
+fn say_if_api_moved(context: &Context<'_>, asked: Option<Option<SocketAddr>>, control: &api::Health) {
+    let Some(asked) = asked else { return };
+    let is = control.api.as_ref().and_then(|at| at.parse::<SocketAddr>().ok());
+    let is_as_asked = match (asked, is) {
+        // Port 0 means any.
+        (Some(asked), Some(is)) => asked == is || asked.port() == 0,
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    if !is_as_asked {
+        context.printer.warning(
+            "control runs already and keeps its API where it is; `shipshape down` first, then `up` with --api",
+        );
+    }
 }
 
 fn say_if_moved(context: &Context<'_>, args: &Args, before: Option<Addresses>) {
@@ -171,13 +221,16 @@ async fn ready(context: &Context<'_>, agent: &agent::Client, started: &mut [Star
 }
 
 /// Keeps the ports that the system chose, so that the gateway comes back on the same ones.
-async fn remember(home: &Path, asked: Addresses, agent: &agent::Client) -> Result<(), Failure> {
+async fn remember(context: &Context<'_>, asked: Addresses, agent: &agent::Client) -> Result<(), Failure> {
+    let home = &context.home;
+    let control = context.client.health().await?;
     let health = agent.health().await.map_err(|error| Failure::new(error.to_string()))?;
     let chosen = |at: Option<String>, asked| at.and_then(|at| at.parse().ok()).unwrap_or(asked);
     let listen = chosen(health.gateway, asked.listen);
     let admin = chosen(health.admin, asked.admin);
+    let api = control.api.and_then(|at| at.parse().ok());
     let path = home::addresses(home);
-    let written = serde_json::to_vec(&Addresses { listen, admin })
+    let written = serde_json::to_vec(&Addresses { listen, admin, api })
         .map_err(std::io::Error::other)
         .and_then(|bytes| fs::write(&path, bytes));
     written.map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
@@ -193,6 +246,7 @@ async fn tell(context: &Context<'_>, agent: &agent::Client, fresh: bool) -> Resu
             "home": context.home,
             "gateway": health.gateway,
             "admin": health.admin,
+            "api": control.api,
             "agentPid": health.pid,
             "controlPid": control.pid,
             "version": control.version,
@@ -204,6 +258,10 @@ async fn tell(context: &Context<'_>, agent: &agent::Client, fresh: bool) -> Resu
     printer.data(&format!("{state}: the gateway takes requests at http://{gateway}"));
     if let Some(admin) = health.admin {
         printer.data(&format!("metrics are at http://{admin}/metrics"));
+    }
+    if let Some(api) = &control.api {
+        let token = context.home.join(api::TOKEN);
+        printer.data(&format!("the API is at http://{api}, for who has the token in {}", token.display()));
     }
     if control.version != env!("CARGO_PKG_VERSION") {
         printer.warning(&format!(
