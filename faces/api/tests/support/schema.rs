@@ -27,9 +27,9 @@ fn check(document: &Value, schema: &Value, value: &Value, at: &str, found: &mut 
                 check(document, schema, value, at, &mut problems);
                 problems.is_empty()
             }),
-            "type" => match wanted {
-                Value::Array(types) => types.iter().any(|wanted| is(value, wanted.as_str().unwrap())),
-                wanted => is(value, wanted.as_str().unwrap()),
+            "type" => match wanted.as_array() {
+                Some(types) => types.iter().any(|one| is(value, one.as_str().unwrap())),
+                None => is(value, wanted.as_str().unwrap()),
             },
             "enum" => wanted.as_array().unwrap().contains(value),
             "minimum" => value.as_f64().is_none_or(|value| value >= wanted.as_f64().unwrap()),

@@ -1,0 +1,157 @@
+//! What `--output json` prints, compared with `docs/output.md`: the page is the snapshot.
+#![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use e2e::{Ran, Stage};
+use serde_json::{Value, json};
+
+/// The shapes of the page by name, and which of them were compared.
+struct Page(BTreeMap<String, (Value, bool)>);
+
+impl Page {
+    fn read() -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/output.md");
+        let text = fs::read_to_string(path).unwrap();
+        let blocks = text.split("```json ").skip(1).map(|block| {
+            let (name, rest) = block.split_once('\n').unwrap();
+            let shape = serde_json::from_str(rest.split("```").next().unwrap());
+            (name.to_owned(), (shape.unwrap_or_else(|error| panic!("{name}: {error}")), false))
+        });
+        Self(blocks.collect())
+    }
+
+    fn fits(&mut self, name: &str, text: &str) -> Value {
+        let value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}: {text}"));
+        let (shape, compared) = self.0.get_mut(name).unwrap_or_else(|| panic!("the page has no {name}"));
+        *compared = true;
+        let mut found = Vec::new();
+        compare(shape, &value, name, &mut found);
+        assert!(found.is_empty(), "docs/output.md says otherwise:\n{}\n{text}", found.join("\n"));
+        value
+    }
+
+    /// What the last line says, after lines of progress.
+    fn ends_with(&mut self, name: &str, ran: &Ran) -> Value {
+        let lines: Vec<&str> = ran.stdout.lines().collect();
+        let (last, before) = lines.split_last().unwrap_or_else(|| panic!("{name}: {ran:?}"));
+        for line in before {
+            let _ = self.fits("progress", line);
+        }
+        self.fits(name, last)
+    }
+
+    fn each_line_fits(&mut self, name: &str, ran: &Ran) {
+        assert!(!ran.stdout.is_empty(), "{name}: {ran:?}");
+        for line in ran.stdout.lines() {
+            let _ = self.fits(name, line);
+        }
+    }
+
+    fn all_were_compared(&self) {
+        let left: Vec<&String> =
+            self.0.iter().filter(|(_, (_, compared))| !compared).map(|(n, _)| n).collect();
+        assert!(left.is_empty(), "nothing was compared with {left:?}");
+    }
+}
+
+fn compare(shape: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
+    if let Some(kinds) = shape.as_str() {
+        if !kinds.split(" | ").any(|kind| kind == "any" || kind == kind_of(value)) {
+            found.push(format!("{at} is {}, not {kinds}: {value}", kind_of(value)));
+        }
+    } else if let (Some(shapes), Some(values)) = (shape.as_array(), value.as_array()) {
+        for (index, value) in values.iter().enumerate() {
+            compare(&shapes[0], value, &format!("{at}[{index}]"), found);
+        }
+    } else if let (Some(shape), Some(value)) = (shape.as_object(), value.as_object()) {
+        for (key, shape) in shape {
+            let bare = key.trim_end_matches('?');
+            match value.get(bare) {
+                Some(value) => compare(shape, value, &format!("{at}.{bare}"), found),
+                None if bare != key => {}
+                None => found.push(format!("{at}.{key} is missing")),
+            }
+        }
+        let known = |key: &String| shape.contains_key(key) || shape.contains_key(&format!("{key}?"));
+        found.extend(
+            value.keys().filter(|key| !known(key)).map(|key| format!("{at}.{key} is not on the page")),
+        );
+    } else {
+        found.push(format!("{at} is {}, not {shape}", kind_of(value)));
+    }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "list",
+        Value::Object(_) => "object",
+    }
+}
+
+const CANARY: &str = "environments: {staging: {replicas: 1}, production: {}}
+rollout: {strategy: canary, canary: {steps: [{setWeight: 20}, {pause: {}}]}, scaleDownDelay: 1s}
+";
+
+fn json(stage: &Stage, arguments: &[&str]) -> Ran {
+    stage.run(&[arguments, &["--output", "json"]].concat())
+}
+
+#[test]
+fn every_verb_prints_what_the_page_says() {
+    let mut page = Page::read();
+    let stage = Stage::with(&format!("replicsa: 3\n{CANARY}"));
+    let _ = page.fits("check", &json(&stage, &["check"]).exits(1).stdout);
+    stage.manifest(CANARY);
+    let _ = page.fits("check", &json(&stage, &["check"]).ok().stdout);
+    let _ = page.fits("env show", &json(&stage, &["env", "show", "staging"]).ok().stdout);
+    let _ = page.fits("env diff", &json(&stage, &["env", "diff", "staging", "production"]).ok().stdout);
+    let _ = page.fits("schema", &json(&stage, &["schema"]).ok().stdout);
+    let up = ["up", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--api", "127.0.0.1:0"];
+    let _ = page.fits("up", &json(&stage, &up).ok().stdout);
+
+    let (first, second) =
+        (stage.build("one", &json!({"version": "1"})), stage.build("two", &json!({"version": "2"})));
+    let at = ["-e", "staging"];
+    let with = |arguments: &[&str]| json(&stage, &[arguments, &at].concat());
+    let refused = with(&["rollback"]).exits(1);
+    let failure = page.fits("failure", &refused.stderr);
+    assert_eq!(failure["code"], "SHP-API-REFUSED");
+    let done = page.ends_with("serves", &with(&["deploy", &first]).ok());
+    assert_eq!(done["outcome"], "serves");
+    let done = page.ends_with("unchanged", &with(&["deploy", &first]).ok());
+    assert_eq!(done["outcome"], "unchanged");
+    let done = page.ends_with("paused", &with(&["deploy", &second]).ok());
+    assert_eq!(done["outcome"], "paused");
+    let _ = page.fits("status", &with(&["status"]).ok().stdout);
+    let done = page.ends_with("rolledBack", &with(&["abort"]).ok());
+    assert_eq!(done["outcome"], "rolledBack");
+    let done = page.ends_with("started", &with(&["deploy", &second, "--detach"]).ok());
+    assert_eq!(done["outcome"], "started");
+    // It needs a second at least until its replica counts.
+    let _ = page.fits("pause", &with(&["pause"]).ok().stdout);
+    let _ = page.ends_with("rolledBack", &with(&["rollback"]).ok());
+    page.each_line_fits("logs", &with(&["logs"]).ok());
+    page.each_line_fits("journal", &json(&stage, &["journal", "list"]).ok());
+    page.each_line_fits("journal", &json(&stage, &["journal", "export"]).ok());
+    let _ = page.fits("journal", &json(&stage, &["journal", "show", "2"]).ok().stdout);
+    let _ = page.fits("journal verify", &json(&stage, &["journal", "verify"]).ok().stdout);
+    let _ = page.fits("down", &json(&stage, &["down"]).ok().stdout);
+    page.all_were_compared();
+}
+
+#[test]
+fn the_comparison_finds_what_is_missing_other_and_more() {
+    let mut found = Vec::new();
+    let shape = json!({"a": "number", "b": "string | null", "c?": "string", "d": [{"e": "boolean"}]});
+    compare(&shape, &json!({"a": 1, "b": null, "d": [{"e": true}]}), "x", &mut found);
+    assert_eq!(found, [""; 0]);
+    compare(&shape, &json!({"b": 2, "d": [{"e": 1}], "f": 1}), "x", &mut found);
+    assert_eq!(found.len(), 4, "{found:?}");
+}
