@@ -1,6 +1,7 @@
 //! Every route and its errors, over a real socket.
 #![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
+#[allow(dead_code, reason = "the stage is shared with other tests")]
 mod support;
 
 use std::os::unix::fs::PermissionsExt as _;

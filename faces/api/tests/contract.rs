@@ -1,8 +1,8 @@
 //! What a program may rely on: events that are resumed, keys that make a request happen once, the door's guard, and
 //! answers as the document says.
 #![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
-#![allow(dead_code, reason = "the stage is shared with other tests")]
 
+#[allow(dead_code, reason = "the stage is shared with other tests")]
 mod support;
 
 use api::{Client, Token};
@@ -106,7 +106,7 @@ async fn a_reader_gets_events_as_they_come_and_goes_on_with_the_next_control() {
     let stage = Stage::set().await;
     let begun = stage.client.last_event().await.unwrap();
     let mut reader = stage.client.events(begun, true).await.unwrap();
-    let _ = stage.client.deploy(&deploy(&stage, "one")).await.unwrap();
+    served(&stage, "one").await;
     let first = reader.next().await.unwrap().unwrap();
     assert_eq!((first.seq, first.kind.as_str()), (begun + 1, "release.registered"));
     let stage = stage.again().await;
