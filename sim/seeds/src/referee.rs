@@ -323,7 +323,7 @@ impl Referee {
                     let full = rollout.candidate_replicas;
                     full + max_surge.rounded_up(full) <= 1
                 }
-                Kind::Canary { .. } => false,
+                Kind::Canary { .. } | Kind::BlueGreen { .. } => false,
             });
         if self.gentle && served.lost_needlessly > 0 && !declared {
             self.breaks(format!(
@@ -384,7 +384,7 @@ fn told(record: &Record, event: &Event) -> String {
         },
         Event::ReleaseRegistered(release) => format!("{} {}", release.number, release.artifact.name),
         Event::ReleaseRetired { number, .. } => number.to_string(),
-        Event::ControlStarted { .. } | Event::ControlStopped => String::new(),
+        Event::ControlStarted { .. } | Event::ControlStopped | Event::CommandAnswered { .. } => String::new(),
     };
     let line = format!("#{} {} {subject} {detail}", record.seq, record.kind);
     format!("{} by {}", line.trim_end(), record.actor)

@@ -81,7 +81,9 @@ impl Referee {
     fn shift(&mut self, place: &Place, rollout: &Rollout, weight: Weight) {
         if weight > rollout.weight {
             let needed = match rollout.strategy.kind {
-                Kind::Canary { .. } => weight.of_replicas(rollout.candidate_replicas).max(1),
+                Kind::Canary { .. } | Kind::BlueGreen { .. } => {
+                    weight.of_replicas(rollout.candidate_replicas).max(1)
+                }
                 // Where one replica is all that ever fits, there is a time without, as declared.
                 Kind::Rolling { max_surge, .. } => {
                     let full = rollout.candidate_replicas;
