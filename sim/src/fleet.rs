@@ -1,8 +1,6 @@
-//! The fleet as its callers meet it: the port, and what a test does to it. What happens inside is `machine`'s business.
+//! The fleet as its callers meet it: the port, and what a test does to it. What happens inside is the [`Machine`]'s business.
 
-mod machine;
 mod promises;
-mod traffic;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,7 +11,7 @@ use ports::fleet::{Error, GroupId, SecretValues, Seen, Wanted};
 use tokio::time::Instant;
 
 use crate::locked;
-use machine::Machine;
+use crate::machine::{Behaviour, Machine};
 
 /// The grain of simulated time.
 const TICK: Duration = Duration::from_millis(100);
@@ -34,38 +32,15 @@ struct World {
     orders: Vec<Wanted>,
     asked: u64,
     broken: Vec<String>,
-}
-
-/// How a release behaves.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Behaviour {
-    /// How its replicas start.
-    pub start: Start,
-    /// The share of its requests that fail, 0 to 1.
-    pub error_rate: f64,
-}
-
-/// How a replica starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
-    /// It is ready after this time.
-    After(Duration),
-    /// It runs and is never ready.
-    Never,
-    /// It dies, again and again.
-    Crashes,
-}
-
-impl Default for Behaviour {
-    fn default() -> Self {
-        Self { start: Start::After(Duration::from_millis(300)), error_rate: 0.0 }
-    }
+    lost: u64,
+    served: BTreeMap<ReleaseNumber, u64>,
 }
 
 impl Fleet {
     /// An empty machine whose places get `requests_per_second` each, drawn from `seed`.
     pub fn start(seed: u64, requests_per_second: u32) -> Self {
-        let machine = Machine::new(seed, requests_per_second);
+        let mut machine = Machine::new(seed, TICK);
+        machine.requests_per_second = requests_per_second;
         Self {
             world: Arc::new(Mutex::new(World {
                 machine,
@@ -75,13 +50,15 @@ impl Fleet {
                 orders: vec![],
                 asked: 0,
                 broken: vec![],
+                lost: 0,
+                served: BTreeMap::new(),
             })),
         }
     }
 
     /// Says how a release behaves wherever it runs; without, as [`Behaviour::default`].
     pub fn behave(&self, release: u64, behaviour: Behaviour) {
-        self.moved().machine.behaviours.insert(ReleaseNumber(release), behaviour);
+        self.moved().machine.releases.insert(ReleaseNumber(release), behaviour);
     }
 
     /// Cuts or restores the line to the agent; replicas and traffic go on.
@@ -97,7 +74,7 @@ impl Fleet {
     /// Kills the agent and starts it again: another instance, counters from zero, secrets forgotten; the wanted state
     /// is on its disk and the replicas run on.
     pub fn restart(&self) {
-        self.moved().machine.restart();
+        self.moved().machine.restart_agent();
     }
 
     /// Every wanted state that was taken, in order.
@@ -122,12 +99,12 @@ impl Fleet {
 
     /// Requests that a place with a route could not serve at all.
     pub fn lost(&self) -> u64 {
-        self.moved().machine.lost
+        self.moved().lost
     }
 
     /// Requests that a release was given in all lives of the agent.
     pub fn served_by(&self, release: u64) -> u64 {
-        self.moved().machine.served.get(&ReleaseNumber(release)).copied().unwrap_or_default()
+        self.moved().served.get(&ReleaseNumber(release)).copied().unwrap_or_default()
     }
 
     /// Every promise that a wanted state has broken, in words.
@@ -139,7 +116,12 @@ impl Fleet {
     fn moved(&self) -> std::sync::MutexGuard<'_, World> {
         let mut world = locked(&self.world);
         let now = world.started.elapsed();
-        world.machine.move_to(now);
+        for served in world.machine.move_to(now) {
+            world.lost += u64::from(served.lost);
+            for (release, requests) in served.by {
+                *world.served.entry(release).or_default() += u64::from(requests);
+            }
+        }
         world
     }
 

@@ -8,12 +8,14 @@ mod artifacts;
 mod clock;
 mod fleet;
 mod journal;
+mod machine;
 mod secrets;
 
 pub use artifacts::Artifacts;
 pub use clock::Clock;
-pub use fleet::{Behaviour, Fleet, Start};
+pub use fleet::Fleet;
 pub use journal::{Crash, Journal};
+pub use machine::{Behaviour, Machine, Served, Start};
 pub use secrets::Secrets;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use model::Place;
 
-use crate::machine::{Behaviour, Start};
+use sim::{Behaviour, Start};
 
 /// The services of one life.
 #[derive(Debug, Clone, Default)]

@@ -1,13 +1,13 @@
 //! Seeded lives of control: the real rules and the real runtime in a simulated world, with operators at the worst moment
 //! and everything failing that can. The same seed gives the same journal, byte by byte.
 //!
-//! Lives here: what happens (`story`, `script`), to whom (`cast`, `machine`, `outside`), and who watches over the promises
+//! Lives here: what happens (`acts`, `story`, `script`), to whom (`cast`, `outside`), and who watches over the promises
 //! (`referee`). Does not live here: anything that control is made of.
 
+mod acts;
 mod cast;
 mod gate;
 mod life;
-mod machine;
 mod outside;
 mod referee;
 mod script;

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Place, ReleaseNumber, Weight};
+use model::{ReleaseNumber, Weight};
 use ports::journal::Entry;
-use runtime::{Config, Deploy, Handle, Operate, Operation, Ports, Rollback, Ship};
+use runtime::{Config, Handle, Ports};
 use ship::{Phase, Report};
-use sim::Crash;
+use sim::{Machine, Start};
 use tokio::task::JoinHandle;
 
-use crate::cast::{Build, Cast};
+use crate::acts::{Act, Fault, Wish};
+use crate::cast::Cast;
 use crate::gate::{self, Gate};
-use crate::machine::{Machine, Start};
 use crate::outside::{Fleet, Journal, Wall, World};
 use crate::referee::{Figures, Referee, SECRET};
 
@@ -22,47 +22,6 @@ const PROBE: Duration = Duration::from_secs(4);
 const PROBES: u32 = 400;
 /// How long a wait may be overdue before it is called stuck.
 const OVERDUE: Duration = Duration::from_secs(20);
-
-/// What can happen.
-#[derive(Debug, Clone)]
-pub(crate) enum Act {
-    Deploy {
-        build: Build,
-        environment: String,
-    },
-    Ship {
-        service: String,
-        from: String,
-        to: String,
-    },
-    Rollback {
-        place: Place,
-        to: Option<u64>,
-    },
-    Operate {
-        place: Place,
-        operation: Operation,
-    },
-    /// Control is killed, and comes back after this time.
-    Kill(Duration),
-    /// Control dies at the append after so many others.
-    CrashAtAppend(usize, Crash),
-    /// Control dies at its next order to the agent.
-    CrashAtOrder(Crash),
-    JournalFails(u32),
-    JournalSlow(Duration),
-    AgentCut(bool),
-    AgentRestarts,
-    AgentSlow(Duration),
-    AgentRefuses(u32),
-    AnswersLost(u32),
-    OldReports(u32),
-    NoTallies(bool),
-    ReplicaDies,
-    ReplicaUnready(Duration),
-    Incident(f64),
-    ClockSteps(i64),
-}
 
 /// What became of a life.
 #[derive(Debug, Clone)]
@@ -218,42 +177,46 @@ impl Life {
     }
 
     pub(crate) async fn act(&mut self, act: Act) {
-        self.world.now().referee.tell(|| format!("> {}", in_words(&act)));
+        self.world.now().referee.tell(|| format!("> {act}"));
         match act {
-            Act::Deploy { .. } | Act::Ship { .. } | Act::Rollback { .. } | Act::Operate { .. } => {
-                self.operate(act);
-            }
-            Act::Kill(back_after) => self.kill(back_after).await,
-            Act::CrashAtAppend(after, crash) => {
-                self.journal.crash_at(self.journal.units() + 1 + after, crash);
-                self.journal_armed = true;
-            }
-            Act::JournalFails(times) => self.journal.fail(times),
-            Act::JournalSlow(delay) => self.journal.slow_down(delay),
-            Act::ClockSteps(seconds) => self.wall.step(seconds),
-            Act::CrashAtOrder(crash) => self.world.now().line.crash = Some(crash),
-            Act::AgentCut(cut) => self.world.now().line.cut = cut,
-            Act::AgentRestarts => self.world.now().machine.restart_agent(),
-            Act::AgentSlow(latency) => self.world.now().line.latency = latency,
-            Act::AgentRefuses(times) => self.world.now().line.refusals = times,
-            Act::AnswersLost(times) => self.world.now().line.lost_answers = times,
-            Act::OldReports(times) => self.world.now().line.repeats = times,
-            Act::NoTallies(none) => self.world.now().line.no_tallies = none,
-            Act::ReplicaDies => self.world.now().machine.kill_one(),
-            Act::ReplicaUnready(time) => self.world.now().machine.darken_one(time),
-            Act::Incident(share) => self.world.now().machine.incident = share,
+            Act::Wish(wish) => self.operate(wish),
+            Act::Fault(fault) => self.suffer(fault).await,
         }
     }
 
     /// An operator asks and waits for the answer by himself.
-    fn operate(&mut self, act: Act) {
+    fn operate(&mut self, wish: Wish) {
         let Some((handle, _)) = &self.control else { return };
         self.operators += 1;
         let (handle, world, actor) = (handle.clone(), self.world.clone(), format!("op-{}", self.operators));
         tokio::spawn(async move {
-            let answer = ask(&handle, act, actor.clone()).await;
+            let answer = wish.ask(&handle, actor.clone()).await;
             world.now().referee.answered(&actor, &answer);
         });
+    }
+
+    async fn suffer(&mut self, fault: Fault) {
+        match fault {
+            Fault::Kill(back_after) => self.kill(back_after).await,
+            Fault::CrashAtAppend(after, crash) => {
+                self.journal.crash_at(self.journal.units() + 1 + after, crash);
+                self.journal_armed = true;
+            }
+            Fault::JournalFails(times) => self.journal.fail(times),
+            Fault::JournalSlow(delay) => self.journal.slow_down(delay),
+            Fault::ClockSteps(seconds) => self.wall.step(seconds),
+            Fault::CrashAtOrder(crash) => self.world.now().line.crash = Some(crash),
+            Fault::AgentCut(cut) => self.world.now().line.cut = cut,
+            Fault::AgentRestarts => self.world.now().machine.restart_agent(),
+            Fault::AgentSlow(latency) => self.world.now().line.latency = latency,
+            Fault::AgentRefuses(times) => self.world.now().line.refusals = times,
+            Fault::AnswersLost(times) => self.world.now().line.lost_answers = times,
+            Fault::OldReports(times) => self.world.now().line.repeats = times,
+            Fault::NoTallies(none) => self.world.now().line.no_tallies = none,
+            Fault::ReplicaDies => self.world.now().machine.kill_one(),
+            Fault::ReplicaUnready(time) => self.world.now().machine.darken_one(time),
+            Fault::Incident(share) => self.world.now().machine.incident = share,
+        }
     }
 
     /// Ends every fault that somebody would repair.
@@ -368,69 +331,4 @@ impl Life {
 
 fn is_overdue(report: &Report, at: model::Timestamp) -> bool {
     report.wait.as_ref().is_none_or(|wait| wait.until.is_some_and(|until| at > until.after(OVERDUE)))
-}
-
-async fn ask(handle: &Handle, act: Act, actor: String) -> Result<runtime::Answer, runtime::Error> {
-    let reason = None;
-    match act {
-        Act::Deploy { build, environment } => {
-            let environment = environment.parse().ok();
-            let (manifest, artifact) = (build.manifest, Some(build.path));
-            let directory = std::path::PathBuf::from("/src");
-            handle.deploy(Deploy { manifest, directory, artifact, environment, actor, reason }).await
-        }
-        Act::Ship { service, from, to } => match (service.parse(), from.parse(), to.parse()) {
-            (Ok(service), Ok(from), Ok(to)) => handle.ship(Ship { service, from, to, actor, reason }).await,
-            _ => Err(runtime::Error::Stopped("names that are none".to_owned())),
-        },
-        Act::Rollback { place, to } => {
-            handle.rollback(Rollback { place, to: to.map(ReleaseNumber), actor, reason }).await
-        }
-        Act::Operate { place, operation } => {
-            handle.operate(Operate { place, operation, actor, reason }).await
-        }
-        Act::Kill(_)
-        | Act::CrashAtAppend(..)
-        | Act::CrashAtOrder(_)
-        | Act::JournalFails(_)
-        | Act::JournalSlow(_)
-        | Act::AgentCut(_)
-        | Act::AgentRestarts
-        | Act::AgentSlow(_)
-        | Act::AgentRefuses(_)
-        | Act::AnswersLost(_)
-        | Act::OldReports(_)
-        | Act::NoTallies(_)
-        | Act::ReplicaDies
-        | Act::ReplicaUnready(_)
-        | Act::Incident(_)
-        | Act::ClockSteps(_) => Err(runtime::Error::Stopped("nothing that an operator asks".to_owned())),
-    }
-}
-
-fn in_words(act: &Act) -> String {
-    match act {
-        Act::Deploy { build, environment } => format!("deploy {} -e {environment}", build.path.display()),
-        Act::Kill(back_after) => format!("kill control for {}s", back_after.as_secs_f64()),
-        Act::Rollback { place, to } => {
-            format!("rollback {place} {}", to.map_or(String::new(), |it| it.to_string()))
-        }
-        Act::Operate { place, operation } => format!("{operation:?} {place}"),
-        Act::Ship { service, from, to } => format!("ship {service} {from} -> {to}"),
-        Act::CrashAtAppend(..)
-        | Act::CrashAtOrder(_)
-        | Act::JournalFails(_)
-        | Act::JournalSlow(_)
-        | Act::AgentCut(_)
-        | Act::AgentRestarts
-        | Act::AgentSlow(_)
-        | Act::AgentRefuses(_)
-        | Act::AnswersLost(_)
-        | Act::OldReports(_)
-        | Act::NoTallies(_)
-        | Act::ReplicaDies
-        | Act::ReplicaUnready(_)
-        | Act::Incident(_)
-        | Act::ClockSteps(_) => format!("{act:?}"),
-    }
 }

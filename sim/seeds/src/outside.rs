@@ -8,12 +8,11 @@ use std::time::Duration;
 use model::Timestamp;
 use ports::fleet::{Error, SecretValues, Seen, Wanted};
 use ports::journal::{self, Entry};
-use sim::Crash;
+use sim::{Crash, Machine};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::gate::Gate;
-use crate::machine::Machine;
 use crate::referee::Referee;
 
 /// When every life begins: 2023-11-14T22:13:20Z.
@@ -132,7 +131,7 @@ impl Outside {
             self.referee.sighted(None);
             return Some(Err(error));
         }
-        let same = self.machine.version == after && self.machine.instance() == instance;
+        let same = self.machine.version() == after && self.machine.instance() == instance;
         if same && !last {
             return None;
         }
@@ -156,7 +155,7 @@ impl Outside {
     }
 
     /// The order arrives; an answer that is `None` never does.
-    fn order(&mut self, wanted: Wanted) -> (Option<Result<(), Error>>, bool) {
+    fn order(&mut self, wanted: Wanted, secrets: SecretValues) -> (Option<Result<(), Error>>, bool) {
         let crash = self.line.crash.take();
         if crash == Some(Crash::BeforeWriting) {
             return (None, true);
@@ -174,7 +173,7 @@ impl Outside {
             return (Some(Err(Error::Stale { has, offered: wanted.generation })), false);
         }
         self.referee.ordered(&wanted, &self.machine);
-        self.machine.take(wanted);
+        self.machine.take(wanted, secrets);
         if crash == Some(Crash::AfterWriting) {
             return (None, true);
         }
@@ -206,13 +205,13 @@ impl Drop for Busy {
 pub(crate) struct Fleet(pub(crate) World);
 
 impl ports::Fleet for Fleet {
-    async fn want(&self, wanted: Wanted, _secrets: SecretValues) -> Result<(), Error> {
+    async fn want(&self, wanted: Wanted, secrets: SecretValues) -> Result<(), Error> {
         let _busy = Busy::begin(&self.0);
         let latency = self.0.now().line.latency;
         if latency > Duration::ZERO {
             tokio::time::sleep(latency).await;
         }
-        let (answer, crashed) = self.0.now().order(wanted);
+        let (answer, crashed) = self.0.now().order(wanted, secrets);
         if crashed {
             self.0.power_cut.notify_one();
         }

@@ -14,7 +14,7 @@ use ports::journal::Entry;
 use record::{Chain, Record};
 use ship::{Phase, RollbackReason};
 
-use crate::machine::{Machine, Served};
+use sim::{Machine, Served};
 
 /// What stands in for every secret; it must be found nowhere.
 pub(crate) const SECRET: &str = "swordfish";
@@ -325,10 +325,10 @@ impl Referee {
                 }
                 Kind::Canary { .. } | Kind::BlueGreen { .. } => false,
             });
-        if self.gentle && served.lost_needlessly > 0 && !declared {
+        if self.gentle && served.lost > 0 && served.needlessly && !declared {
             self.breaks(format!(
                 "{} requests at {} are lost beside a ready replica",
-                served.lost_needlessly, served.place
+                served.lost, served.place
             ));
         }
         let Some(rollout) = self.world.lanes.get(&served.place).and_then(|lane| lane.rollout.as_ref()) else {

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use model::Place;
 use runtime::Operation;
-use sim::Crash;
+use sim::{Behaviour, Crash, Start};
 
+use crate::acts::{Act, Fault, Wish};
 use crate::cast::{Build, Cast, Service};
 use crate::gate::Gate;
-use crate::life::{Act, Life, Outcome};
-use crate::machine::{Behaviour, Start};
+use crate::life::{Life, Outcome};
 use crate::referee::Referee;
 
 /// How finely `when` looks.
@@ -149,7 +149,7 @@ impl Script {
 }
 
 fn behaviour(words: &[&str]) -> Result<Behaviour, String> {
-    let mut behaviour = Behaviour::default();
+    let mut behaviour = Behaviour { start: Start::After(Duration::from_secs(1)), error_rate: 0.0 };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match *word {
@@ -171,7 +171,7 @@ fn act(words: &[&str], builds: &[Build]) -> Result<Act, String> {
         let service = "shop".parse().map_err(|error| format!("{error}"))?;
         Ok(Place { service, environment: "production".parse().map_err(|error| format!("{error}"))? })
     };
-    let operate = |operation| Ok(Act::Operate { place: place()?, operation });
+    let operate = |operation| Ok(Wish::Operate { place: place()?, operation }.into());
     let side = |word: &str| match word {
         "before" => Ok(Crash::BeforeWriting),
         "after" => Ok(Crash::AfterWriting),
@@ -181,21 +181,22 @@ fn act(words: &[&str], builds: &[Build]) -> Result<Act, String> {
         ["deploy", name] => {
             let build = builds.iter().find(|it| it.path.ends_with(name)).cloned();
             let build = build.ok_or_else(|| format!("no build is called {name}"))?;
-            Ok(Act::Deploy { build, environment: "production".to_owned() })
+            Ok(Wish::Deploy { build, environment: "production".to_owned() }.into())
         }
         ["promote"] => operate(Operation::Promote),
         ["promote", "full"] => operate(Operation::PromoteFull),
         ["pause"] => operate(Operation::Pause),
         ["abort"] => operate(Operation::Abort),
-        ["rollback"] => Ok(Act::Rollback { place: place()?, to: None }),
-        ["kill", "control", time] => Ok(Act::Kill(duration(time)?)),
-        ["crash", side_of, "the", "next", "append"] => Ok(Act::CrashAtAppend(0, side(side_of)?)),
-        ["crash", side_of, "the", "next", "order"] => Ok(Act::CrashAtOrder(side(side_of)?)),
-        ["agent", "away"] => Ok(Act::AgentCut(true)),
-        ["agent", "back"] => Ok(Act::AgentCut(false)),
-        ["agent", "restarts"] => Ok(Act::AgentRestarts),
+        ["rollback"] => Ok(Wish::Rollback { place: place()?, to: None }.into()),
+        ["kill", "control", time] => Ok(Fault::Kill(duration(time)?).into()),
+        ["crash", side_of, "the", "next", "append"] => Ok(Fault::CrashAtAppend(0, side(side_of)?).into()),
+        ["crash", side_of, "the", "next", "order"] => Ok(Fault::CrashAtOrder(side(side_of)?).into()),
+        ["agent", "away"] => Ok(Fault::AgentCut(true).into()),
+        ["agent", "back"] => Ok(Fault::AgentCut(false).into()),
+        ["agent", "restarts"] => Ok(Fault::AgentRestarts.into()),
         ["clock", seconds] => {
-            Ok(Act::ClockSteps(seconds.parse().map_err(|_| format!("`{seconds}` is no number"))?))
+            let seconds = seconds.parse().map_err(|_| format!("`{seconds}` is no number"))?;
+            Ok(Fault::ClockSteps(seconds).into())
         }
         other => Err(format!("nobody can `{}`", other.join(" "))),
     }

@@ -6,9 +6,10 @@ use fastrand::Rng;
 use runtime::Operation;
 use sim::Crash;
 
+use crate::acts::{Act, Fault, Wish};
 use crate::cast::Cast;
 use crate::gate::Gate;
-use crate::life::{Act, Life, Outcome};
+use crate::life::{Life, Outcome};
 use crate::referee::Referee;
 
 /// How long things happen.
@@ -23,7 +24,7 @@ pub(crate) async fn live(seed: u64, tells: bool, gate: Gate) -> Outcome {
     introduce(&life, &cast, gentle);
     life.pass(Duration::from_secs(1)).await;
     if let Some(act) = first_deploy(&cast) {
-        life.act(act).await;
+        life.act(act.into()).await;
     }
     let end = SPAN + Duration::from_secs(chance.u64(..60));
     while life.now() < end {
@@ -31,7 +32,11 @@ pub(crate) async fn live(seed: u64, tells: bool, gate: Gate) -> Outcome {
         let wait = if chance.u32(..4) == 0 { chance.u64(..300) } else { chance.u64(300..12_000) };
         let next = life.now() + Duration::from_millis(wait);
         life.pass(next).await;
-        let act = if chance.u32(..5) < 3 { wish(&mut chance, &cast) } else { fault(&mut chance, gentle) };
+        let act: Act = if chance.u32(..5) < 3 {
+            wish(&mut chance, &cast).into()
+        } else {
+            fault(&mut chance, gentle).into()
+        };
         life.act(act).await;
     }
     life.heal().await;
@@ -48,19 +53,19 @@ fn introduce(life: &Life, cast: &Cast, gentle: bool) {
     outside.referee.tell(|| format!("given {rate} requests/s, replicas left alone: {gentle}"));
 }
 
-fn first_deploy(cast: &Cast) -> Option<Act> {
+fn first_deploy(cast: &Cast) -> Option<Wish> {
     let service = cast.services.first()?;
     let environment = service.environments.first()?.clone();
-    Some(Act::Deploy { build: service.builds.first()?.clone(), environment })
+    Some(Wish::Deploy { build: service.builds.first()?.clone(), environment })
 }
 
-fn wish(chance: &mut Rng, cast: &Cast) -> Act {
+fn wish(chance: &mut Rng, cast: &Cast) -> Wish {
     let service = &cast.services[chance.usize(..cast.services.len())];
     let places = cast.places();
     let place = places[chance.usize(..places.len())].clone();
-    let operate = |operation| Act::Operate { place: place.clone(), operation };
+    let operate = |operation| Wish::Operate { place: place.clone(), operation };
     match chance.u32(..12) {
-        0..=4 => Act::Deploy {
+        0..=4 => Wish::Deploy {
             build: service.builds[chance.usize(..service.builds.len())].clone(),
             environment: service.environments[chance.usize(..service.environments.len())].clone(),
         },
@@ -68,8 +73,8 @@ fn wish(chance: &mut Rng, cast: &Cast) -> Act {
         6 => operate(Operation::PromoteFull),
         7 => operate(Operation::Pause),
         8 => operate(Operation::Abort),
-        9 | 10 => Act::Rollback { place, to: (chance.u32(..3) == 0).then(|| chance.u64(1..5)) },
-        _ => Act::Ship {
+        9 | 10 => Wish::Rollback { place, to: (chance.u32(..3) == 0).then(|| chance.u64(1..5)) },
+        _ => Wish::Ship {
             service: service.name.clone(),
             from: "production".to_owned(),
             to: "staging".to_owned(),
@@ -77,28 +82,28 @@ fn wish(chance: &mut Rng, cast: &Cast) -> Act {
     }
 }
 
-fn fault(chance: &mut Rng, gentle: bool) -> Act {
+fn fault(chance: &mut Rng, gentle: bool) -> Fault {
     let seconds = |chance: &mut Rng, most: u64| Duration::from_secs(chance.u64(..most));
     let side = |chance: &mut Rng| if chance.bool() { Crash::BeforeWriting } else { Crash::AfterWriting };
     match chance.u32(..if gentle { 17 } else { 24 }) {
-        0 | 1 => Act::CrashAtAppend(chance.usize(..3), side(chance)),
-        2 | 3 => Act::CrashAtOrder(side(chance)),
-        4 => Act::Kill(seconds(chance, 20)),
-        5 => Act::JournalFails(chance.u32(..4)),
-        6 => Act::JournalSlow(Duration::from_millis(chance.u64(..1_500))),
-        7 => Act::JournalSlow(Duration::ZERO),
-        8 => Act::AgentCut(true),
-        9 | 10 => Act::AgentCut(false),
-        11 => Act::AgentRestarts,
-        12 => Act::AgentSlow(Duration::from_millis([0, 0, 200, 1_500, 15_000][chance.usize(..5)])),
-        13 => Act::AnswersLost(chance.u32(1..3)),
-        14 => Act::AgentRefuses(chance.u32(1..4)),
-        15 => Act::ClockSteps([-30, -5, 5, 60, 3_600][chance.usize(..5)]),
-        16 => Act::Incident([0.0, 0.0, 0.2, 0.5][chance.usize(..4)]),
-        17 => Act::OldReports(chance.u32(1..6)),
-        18 => Act::NoTallies(chance.bool()),
-        19 | 20 => Act::ReplicaDies,
-        21 | 22 => Act::ReplicaUnready(seconds(chance, 20)),
-        _ => Act::NoTallies(false),
+        0 | 1 => Fault::CrashAtAppend(chance.usize(..3), side(chance)),
+        2 | 3 => Fault::CrashAtOrder(side(chance)),
+        4 => Fault::Kill(seconds(chance, 20)),
+        5 => Fault::JournalFails(chance.u32(..4)),
+        6 => Fault::JournalSlow(Duration::from_millis(chance.u64(..1_500))),
+        7 => Fault::JournalSlow(Duration::ZERO),
+        8 => Fault::AgentCut(true),
+        9 | 10 => Fault::AgentCut(false),
+        11 => Fault::AgentRestarts,
+        12 => Fault::AgentSlow(Duration::from_millis([0, 0, 200, 1_500, 15_000][chance.usize(..5)])),
+        13 => Fault::AnswersLost(chance.u32(1..3)),
+        14 => Fault::AgentRefuses(chance.u32(1..4)),
+        15 => Fault::ClockSteps([-30, -5, 5, 60, 3_600][chance.usize(..5)]),
+        16 => Fault::Incident([0.0, 0.0, 0.2, 0.5][chance.usize(..4)]),
+        17 => Fault::OldReports(chance.u32(1..6)),
+        18 => Fault::NoTallies(chance.bool()),
+        19 | 20 => Fault::ReplicaDies,
+        21 | 22 => Fault::ReplicaUnready(seconds(chance, 20)),
+        _ => Fault::NoTallies(false),
     }
 }

@@ -3,7 +3,7 @@
 use model::Weight;
 use ports::fleet::{Group, GroupId, Split, Wanted};
 
-use super::machine::Machine;
+use crate::machine::Machine;
 
 /// What a wanted state that follows the machine's present one breaks, in words.
 pub(super) fn broken(machine: &Machine, next: &Wanted) -> Vec<String> {

@@ -8,7 +8,7 @@ use record::Record;
 use ship::{Phase, RollbackReason, Rollout};
 
 use super::{Referee, Sighting, is_timed_pause};
-use crate::machine::Machine;
+use sim::Machine;
 
 /// Who acts when nobody in particular does.
 const PLANNER: &str = "shipshape";

@@ -1,5 +1,7 @@
-//! The machine and its users: replicas start, die and drain; requests are shared by the weights, served and counted. It
-//! does not know who wants what of it, nor what was promised.
+//! The machine and its users: groups of replicas come and go as it is wanted; requests are shared by the weights, served
+//! and counted. It does not know who wants what of it, nor what was promised. What one replica does is `replica`'s business.
+
+mod replica;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,87 +10,66 @@ use std::time::Duration;
 use fastrand::Rng;
 use model::latency::Histogram;
 use model::{Epoch, Place, ReleaseNumber, Weight};
-use ports::fleet::{GroupId, GroupSeen, ReplicaPhase, ReplicaSeen, Seen, Share, Tally, Wanted};
+use ports::fleet::{Group, GroupId, GroupSecrets, ReplicaPhase, SecretValues, Seen, Share, Tally, Wanted};
 
-/// Deaths after which a group counts as dying again and again.
-const CRASH_LOOP: u32 = 3;
-/// How long a dead replica waits before it is started again.
-const BACKOFF: Duration = Duration::from_secs(2);
-/// How long requests in flight keep a draining replica.
-const DRAIN: Duration = Duration::from_secs(2);
+use replica::Replica;
+pub use replica::{Behaviour, Start};
+
+/// Where its gateway claims to listen; nobody does.
+const GATEWAY: &str = "127.0.0.1:8080";
 /// How long requests take that are served.
 const LATENCY: Duration = Duration::from_millis(5);
 
-/// How a build behaves wherever it runs.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Behaviour {
-    /// How its replicas start.
-    pub(crate) start: Start,
-    /// The share of its requests that fail, 0 to 1.
-    pub(crate) error_rate: f64,
-}
-
-/// How a replica starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Start {
-    /// It is ready after this time.
-    After(Duration),
-    /// It runs and is never ready.
-    Never,
-    /// It dies, again and again.
-    Crashes,
-}
-
-impl Default for Behaviour {
-    fn default() -> Self {
-        Self { start: Start::After(Duration::from_secs(1)), error_rate: 0.0 }
-    }
-}
-
 /// What one grain of time did to the users of a place.
 #[derive(Debug, Clone)]
-pub(crate) struct Served {
-    pub(crate) place: Place,
-    pub(crate) by: BTreeMap<ReleaseNumber, u32>,
-    /// Nobody served these although a ready replica stood there.
-    pub(crate) lost_needlessly: u32,
+pub struct Served {
+    /// Where.
+    pub place: Place,
+    /// Requests that each release was given.
+    pub by: BTreeMap<ReleaseNumber, u32>,
+    /// Requests that nobody served.
+    pub lost: u32,
+    /// Whether a ready replica stood there all the same.
+    pub needlessly: bool,
 }
 
+/// A machine with its agent. Time stands still in it until it is moved to another moment.
 #[derive(Debug)]
-pub(crate) struct Machine {
-    pub(crate) wanted: Wanted,
-    pub(crate) builds: BTreeMap<PathBuf, Behaviour>,
-    pub(crate) requests_per_second: u32,
-    /// The share of all requests that fail whoever serves them.
-    pub(crate) incident: f64,
-    pub(crate) now: Duration,
-    pub(crate) version: u64,
+pub struct Machine {
+    /// What is in force.
+    pub wanted: Wanted,
+    /// How builds behave, by the directory of their artifact.
+    pub builds: BTreeMap<PathBuf, Behaviour>,
+    /// How releases behave, whatever their build does.
+    pub releases: BTreeMap<ReleaseNumber, Behaviour>,
+    /// What each place gets.
+    pub requests_per_second: u32,
+    /// The share of all requests that fail whoever serves them, 0 to 1.
+    pub incident: f64,
+    /// Whether it was told to stop: then nothing happens any more.
+    pub stopped: bool,
+    now: Duration,
+    version: u64,
     life: u32,
     grain: Duration,
     groups: BTreeMap<GroupId, Vec<Replica>>,
     behaviours: BTreeMap<GroupId, Behaviour>,
     next_ordinal: u32,
     tallies: BTreeMap<(Place, Epoch, ReleaseNumber), Tally>,
+    secrets: Vec<GroupSecrets>,
     chance: Rng,
 }
 
-#[derive(Debug, Clone)]
-struct Replica {
-    ordinal: u32,
-    phase: ReplicaPhase,
-    since: Duration,
-    restarts: u32,
-    /// A fault keeps it from being ready until then.
-    dark_until: Duration,
-}
-
 impl Machine {
-    pub(crate) fn new(seed: u64, grain: Duration) -> Self {
+    /// An empty machine that lives by steps of `grain`; what is left to chance comes from `seed`.
+    pub fn new(seed: u64, grain: Duration) -> Self {
         Self {
             wanted: Wanted::default(),
             builds: BTreeMap::new(),
+            releases: BTreeMap::new(),
             requests_per_second: 0,
             incident: 0.0,
+            stopped: false,
             now: Duration::ZERO,
             version: 1,
             life: 1,
@@ -97,13 +78,15 @@ impl Machine {
             behaviours: BTreeMap::new(),
             next_ordinal: 0,
             tallies: BTreeMap::new(),
+            secrets: vec![],
             chance: Rng::with_seed(seed),
         }
     }
 
     /// Puts a wanted state in force, as an executor does before it answers.
-    pub(crate) fn take(&mut self, wanted: Wanted) {
+    pub fn take(&mut self, wanted: Wanted, secrets: SecretValues) {
         self.wanted = wanted;
+        self.secrets = secrets.0;
         self.version += 1;
         let epochs: Vec<_> = self.wanted.splits.iter().map(|it| (it.place.clone(), it.epoch)).collect();
         // The most recent 64 epochs of a place are kept.
@@ -113,40 +96,37 @@ impl Machine {
         self.reconcile();
     }
 
-    /// Another life of the agent: counters from zero; the replicas and the wanted state are as they were.
-    pub(crate) fn restart_agent(&mut self) {
+    /// Another life of the agent: counters from zero, secrets forgotten; the replicas and the wanted state are as they were.
+    pub fn restart_agent(&mut self) {
         self.life += 1;
         self.version = 1;
         self.tallies.clear();
+        self.secrets.clear();
     }
 
     /// Kills one replica's process.
-    pub(crate) fn kill_one(&mut self) {
+    pub fn kill_one(&mut self) {
         let now = self.now;
         if let Some(replica) = self.any_replica() {
-            replica.restarts += 1;
-            (replica.phase, replica.since) = (ReplicaPhase::Backoff, now);
+            replica.die(now);
             self.version += 1;
         }
     }
 
     /// Lets one replica fail its probe for a while.
-    pub(crate) fn darken_one(&mut self, time: Duration) {
+    pub fn darken_one(&mut self, time: Duration) {
         let now = self.now;
         if let Some(replica) = self.any_replica() {
-            replica.dark_until = now + time;
-            if replica.phase == ReplicaPhase::Ready {
-                replica.phase = ReplicaPhase::Unready;
-            }
+            replica.darken(now + time);
             self.version += 1;
         }
     }
 
     /// Ends what keeps replicas from being ready.
-    pub(crate) fn heal(&mut self) {
+    pub fn heal(&mut self) {
         self.incident = 0.0;
         let now = self.now;
-        self.groups.values_mut().flatten().for_each(|replica| replica.dark_until = now);
+        self.groups.values_mut().flatten().for_each(|replica| replica.lighten(now));
     }
 
     fn any_replica(&mut self) -> Option<&mut Replica> {
@@ -156,26 +136,46 @@ impl Machine {
         (replica.phase != ReplicaPhase::Draining).then_some(replica)
     }
 
-    pub(crate) fn ready(&self, group: &GroupId) -> u32 {
+    /// How many replicas of a group take requests.
+    pub fn ready(&self, group: &GroupId) -> u32 {
         let replicas = self.groups.get(group).map(Vec::as_slice).unwrap_or_default();
         let ready = replicas.iter().filter(|replica| replica.phase == ReplicaPhase::Ready);
         u32::try_from(ready.count()).unwrap_or(u32::MAX)
     }
 
-    pub(crate) fn errors(&self, place: &Place, release: ReleaseNumber) -> u64 {
+    /// Requests of a release that failed, in this life of the agent.
+    pub fn errors(&self, place: &Place, release: ReleaseNumber) -> u64 {
         let of = |tally: &&Tally| tally.place == *place && tally.release == release;
         self.tallies.values().filter(of).map(|tally| tally.errors).sum()
     }
 
-    pub(crate) fn behaviour(&self, group: &GroupId) -> Behaviour {
-        self.behaviours.get(group).copied().unwrap_or_default()
+    /// How the replicas of a group behave.
+    pub fn behaviour(&self, group: &GroupId) -> Behaviour {
+        let own = self.releases.get(&group.release).or_else(|| self.behaviours.get(group));
+        own.copied().unwrap_or_default()
+    }
+
+    /// The names and values of the secrets that the agent holds for a group.
+    pub fn secrets_of(&self, group: &GroupId) -> BTreeMap<String, String> {
+        let held = self.secrets.iter().filter(|held| held.group == *group);
+        held.flat_map(|held| &held.values)
+            .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
+            .collect()
+    }
+
+    /// The group of this name that is wanted now.
+    pub fn wanted_group(&self, id: &GroupId) -> Option<&Group> {
+        self.wanted.groups.iter().find(|group| group.id == *id)
     }
 
     /// Lives on until `now`, grain by grain.
-    pub(crate) fn move_to(&mut self, now: Duration) -> Vec<Served> {
+    pub fn move_to(&mut self, now: Duration) -> Vec<Served> {
         let mut served = Vec::new();
         while self.now + self.grain <= now {
             self.now += self.grain;
+            if self.stopped {
+                continue;
+            }
             self.grow();
             for index in 0..self.wanted.splits.len() {
                 served.extend(self.serve(index));
@@ -187,17 +187,18 @@ impl Machine {
     fn grow(&mut self) {
         let now = self.now;
         let mut changed = false;
-        for (id, replicas) in &mut self.groups {
-            let start = self.behaviours.get(id).copied().unwrap_or_default().start;
+        let mut groups = std::mem::take(&mut self.groups);
+        for (id, replicas) in &mut groups {
+            let start = self.behaviour(id).start;
             let before = replicas.len();
-            let leaving = |it: &Replica| it.phase == ReplicaPhase::Draining && now >= it.since + DRAIN;
-            replicas.retain(|replica| !leaving(replica));
+            replicas.retain(|replica| !replica.has_drained(now));
             changed |= replicas.len() != before;
             for replica in replicas {
                 changed |= replica.grow(start, now);
             }
         }
-        self.groups.retain(|_, replicas| !replicas.is_empty());
+        groups.retain(|_, replicas| !replicas.is_empty());
+        self.groups = groups;
         self.version += u64::from(changed);
     }
 
@@ -220,7 +221,7 @@ impl Machine {
             // Those that serve stay, the oldest first.
             alive.sort_by_key(|it| (it.phase != ReplicaPhase::Ready, it.ordinal));
             for surplus in alive.into_iter().skip(wanted as usize) {
-                (surplus.phase, surplus.since) = (ReplicaPhase::Draining, now);
+                surplus.drain(now);
             }
         }
     }
@@ -251,7 +252,7 @@ impl Machine {
         self.version += u64::from(requests > 0);
         let here = |id: &&GroupId| id.place == split.place;
         let somebody = self.groups.keys().filter(here).any(|id| self.ready(id) > 0);
-        Some(Served { place: split.place, by, lost_needlessly: if somebody { lost } else { 0 } })
+        Some(Served { place: split.place, by, lost, needlessly: somebody })
     }
 
     fn draw(&mut self, shares: &[Share]) -> ReleaseNumber {
@@ -280,69 +281,26 @@ impl Machine {
         tally.latency.observe(LATENCY);
     }
 
-    pub(crate) fn instance(&self) -> String {
+    /// Which life of the agent this is.
+    pub fn instance(&self) -> String {
         format!("agent-{}", self.life)
     }
 
-    pub(crate) fn seen(&self) -> Seen {
+    /// Grows with everything that [`Self::seen`] shows.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What the agent reports.
+    pub fn seen(&self) -> Seen {
         Seen {
             instance: self.instance(),
             version: self.version,
             generation: self.wanted.generation,
-            groups: self.groups.iter().map(|(id, replicas)| group_seen(id, replicas)).collect(),
+            groups: self.groups.iter().map(|(id, replicas)| replica::group_seen(id, replicas)).collect(),
             tallies: self.tallies.values().cloned().collect(),
             warnings: vec![],
-            gateway: None,
+            gateway: Some(GATEWAY.to_owned()),
         }
-    }
-}
-
-impl Replica {
-    fn new(ordinal: u32, now: Duration) -> Self {
-        Self { ordinal, phase: ReplicaPhase::Starting, since: now, restarts: 0, dark_until: Duration::ZERO }
-    }
-
-    /// Returns whether it changed.
-    fn grow(&mut self, start: Start, now: Duration) -> bool {
-        let before = self.phase;
-        self.phase = match (self.phase, start) {
-            (ReplicaPhase::Draining | ReplicaPhase::Stopping, _) => return false,
-            (ReplicaPhase::Backoff, _) if now < self.since + BACKOFF => ReplicaPhase::Backoff,
-            (ReplicaPhase::Backoff, _) => ReplicaPhase::Starting,
-            (_, Start::Crashes) => {
-                self.restarts += 1;
-                ReplicaPhase::Backoff
-            }
-            (phase @ (ReplicaPhase::Starting | ReplicaPhase::Unready), Start::Never) => phase,
-            (ReplicaPhase::Starting, Start::After(time)) if now < self.since + time => ReplicaPhase::Starting,
-            (ReplicaPhase::Starting, _) if now < self.dark_until => ReplicaPhase::Starting,
-            (_, _) if now < self.dark_until => ReplicaPhase::Unready,
-            (_, _) => ReplicaPhase::Ready,
-        };
-        if self.phase != before {
-            self.since = now;
-        }
-        self.phase != before
-    }
-}
-
-fn group_seen(id: &GroupId, replicas: &[Replica]) -> GroupSeen {
-    let deaths: u32 = replicas.iter().map(|replica| replica.restarts).sum();
-    let unwell = replicas.iter().any(|replica| replica.phase == ReplicaPhase::Backoff);
-    let seen = replicas.iter().map(|replica| ReplicaSeen {
-        ordinal: replica.ordinal,
-        phase: replica.phase,
-        pid: None,
-        port: 0,
-        restarts: replica.restarts,
-        in_flight: 0,
-        last_exit: (replica.restarts > 0).then(|| "exit status 1".to_owned()),
-        reason: (replica.phase == ReplicaPhase::Starting).then(|| "not ready yet".to_owned()),
-    });
-    GroupSeen {
-        id: id.clone(),
-        replicas: seen.collect(),
-        crash_loop: (unwell && deaths >= CRASH_LOOP)
-            .then(|| format!("died {deaths} times, last with exit status 1")),
     }
 }

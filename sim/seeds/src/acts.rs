@@ -1,0 +1,117 @@
+//! What can happen in a life: what operators wish, and what goes wrong. What it does to control is the `life`'s business.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::{Place, ReleaseNumber};
+use runtime::{Answer, Deploy, Error, Handle, Operate, Operation, Rollback, Ship};
+use sim::Crash;
+
+use crate::cast::Build;
+
+/// What can happen.
+#[derive(Debug, Clone)]
+pub(crate) enum Act {
+    Wish(Wish),
+    Fault(Fault),
+}
+
+/// What an operator asks of control.
+#[derive(Debug, Clone)]
+pub(crate) enum Wish {
+    Deploy { build: Build, environment: String },
+    Ship { service: String, from: String, to: String },
+    Rollback { place: Place, to: Option<u64> },
+    Operate { place: Place, operation: Operation },
+}
+
+/// What goes wrong, and what ends it.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// Control is killed, and comes back after this time.
+    Kill(Duration),
+    /// Control dies at the append after so many others.
+    CrashAtAppend(usize, Crash),
+    /// Control dies at its next order to the agent.
+    CrashAtOrder(Crash),
+    JournalFails(u32),
+    JournalSlow(Duration),
+    AgentCut(bool),
+    AgentRestarts,
+    AgentSlow(Duration),
+    AgentRefuses(u32),
+    AnswersLost(u32),
+    OldReports(u32),
+    NoTallies(bool),
+    ReplicaDies,
+    ReplicaUnready(Duration),
+    Incident(f64),
+    ClockSteps(i64),
+}
+
+impl Wish {
+    /// Asks, in the name of `actor`, and waits for the answer.
+    pub(crate) async fn ask(self, handle: &Handle, actor: String) -> Result<Answer, Error> {
+        let reason = None;
+        match self {
+            Self::Deploy { build, environment } => {
+                let environment = environment.parse().ok();
+                let (manifest, artifact) = (build.manifest, Some(build.path));
+                let directory = PathBuf::from("/src");
+                handle.deploy(Deploy { manifest, directory, artifact, environment, actor, reason }).await
+            }
+            Self::Ship { service, from, to } => match (service.parse(), from.parse(), to.parse()) {
+                (Ok(service), Ok(from), Ok(to)) => {
+                    handle.ship(Ship { service, from, to, actor, reason }).await
+                }
+                _ => Err(Error::Stopped("names that are none".to_owned())),
+            },
+            Self::Rollback { place, to } => {
+                handle.rollback(Rollback { place, to: to.map(ReleaseNumber), actor, reason }).await
+            }
+            Self::Operate { place, operation } => {
+                handle.operate(Operate { place, operation, actor, reason }).await
+            }
+        }
+    }
+}
+
+impl From<Wish> for Act {
+    fn from(wish: Wish) -> Self {
+        Self::Wish(wish)
+    }
+}
+
+impl From<Fault> for Act {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wish(wish) => write!(f, "{wish}"),
+            Self::Fault(Fault::Kill(back_after)) => {
+                write!(f, "kill control for {}s", back_after.as_secs_f64())
+            }
+            Self::Fault(fault) => write!(f, "{fault:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deploy { build, environment } => {
+                write!(f, "deploy {} -e {environment}", build.path.display())
+            }
+            Self::Ship { service, from, to } => write!(f, "ship {service} {from} -> {to}"),
+            Self::Rollback { place, to } => {
+                write!(f, "rollback {place} {}", to.map_or(String::new(), |it| it.to_string()))
+            }
+            Self::Operate { place, operation } => write!(f, "{operation:?} {place}"),
+        }
+    }
+}
