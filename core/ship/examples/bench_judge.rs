@@ -134,7 +134,11 @@ fn side_by_side(seed: u64) -> String {
 
 fn one_healthy_rollout(random: &mut Random) -> [bool; 4] {
     let mut stretch = Stretch { weight: 0.1, candidate: Counts::default(), stable: Counts::default() };
-    let mut rules = [threshold(0), threshold(3)].map(|metric| (metric, State::default()));
+    let mut rules = [threshold(0), threshold(3)].map(|metric| {
+        let mut state = State::default();
+        state.begin(model::Timestamp::default());
+        (metric, state)
+    });
     let mut back = [false; 4];
     for request in 1..=100_000_u64 {
         let new = random.unit() < stretch.weight;

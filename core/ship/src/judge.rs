@@ -3,8 +3,9 @@
 //! The gateway sends each request to the new release with a known probability `w`, fixed before the request. Given
 //! that an error happened, it came from the new release with probability `theta(r, w) = w r / (w r + 1 - w)`, where `r`
 //! is the ratio of the two error rates, *whatever those rates are at that moment*: an incident that both share cancels
-//! out. The hypothesis "the new release is no worse than `tolerance` times the old one" is tested by the average, over
-//! a grid of ratios, of the likelihood ratio of all errors seen. Under the hypothesis that average is a nonnegative
+//! out. The hypothesis "the new release is no worse than `tolerance` times the old one" is tested by the weighted average,
+//! over a grid of ratios, of the likelihood ratio of all errors seen. The weights fall off like a Cauchy density around
+//! the ratios that bad releases have: a light-tailed choice would never convict a rare ratio, an even one is slow on all. Under the hypothesis that average is a nonnegative
 //! supermartingale, so by Ville's inequality it ever reaches `1/alpha` with probability at most `alpha`, at any
 //! schedule of looks and across changes of weight (Howard and Ramdas on confidence sequences; Lindon and Malek; Turner,
 //! Ly and Grunwald, arXiv:2106.02693).
@@ -22,6 +23,10 @@ pub const GRID: usize = 24;
 pub const SMALLEST_RATIO: f64 = 1.2;
 /// The largest alternative ratio, in multiples of the tolerance.
 pub const LARGEST_RATIO: f64 = 200.0;
+/// The centre of the weights on the logarithm of the ratio, in multiples of the tolerance: 3.3 times as many errors.
+const LIKELY_LN_RATIO: f64 = 1.2;
+/// How far from the centre, in nats, a ratio has half the centre's weight.
+const LN_RATIO_SPREAD: f64 = 1.0;
 /// The error rates tried as alternatives to the promised one, as fractions of it.
 const PROMOTION_GRID: [f64; 4] = [0.5, 0.25, 0.1, 0.01];
 
@@ -39,12 +44,19 @@ pub struct Stretch {
 /// The natural logarithm of the evidence that the new release fails more than `tolerance` times as often as the old
 /// one. Roll back when it reaches `ln(1/alpha)`. Zero without errors.
 pub fn ln_evidence_against(stretches: &[Stretch], tolerance: f64) -> f64 {
-    let terms: [f64; GRID] = std::array::from_fn(|i| {
+    let terms: [(f64, f64); GRID] = std::array::from_fn(|i| {
         let step = i as f64 / (GRID - 1) as f64;
-        let ratio = tolerance * SMALLEST_RATIO * (LARGEST_RATIO / SMALLEST_RATIO).powf(step);
-        stretches.iter().map(|stretch| ln_likelihood_ratio(stretch, ratio, tolerance)).sum()
+        let times = SMALLEST_RATIO * (LARGEST_RATIO / SMALLEST_RATIO).powf(step);
+        let ratio = tolerance * times;
+        let evidence = stretches.iter().map(|stretch| ln_likelihood_ratio(stretch, ratio, tolerance)).sum();
+        (weight(times), evidence)
     });
     ln_mean_exp(&terms)
+}
+
+/// How much a ratio counts, which is `times` the tolerated one; not normalized.
+fn weight(times: f64) -> f64 {
+    1.0 / (1.0 + ((times.ln() - LIKELY_LN_RATIO) / LN_RATIO_SPREAD).powi(2))
 }
 
 /// `ln` of: likelihood of who erred under `ratio`, over the same under `tolerance`.
@@ -66,15 +78,19 @@ pub fn ln_evidence_for(candidate: Counts, max_error_rate: f64) -> f64 {
     let fine = candidate.requests.saturating_sub(candidate.errors) as f64;
     let terms = PROMOTION_GRID.map(|fraction| {
         let rate = max_error_rate * fraction;
-        errors * (rate / max_error_rate).ln() + fine * ((1.0 - rate) / (1.0 - max_error_rate)).ln()
+        let ln_ratio =
+            errors * (rate / max_error_rate).ln() + fine * ((1.0 - rate) / (1.0 - max_error_rate)).ln();
+        (1.0, ln_ratio)
     });
     ln_mean_exp(&terms)
 }
 
-fn ln_mean_exp(terms: &[f64]) -> f64 {
-    let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = terms.iter().map(|term| (term - largest).exp()).sum();
-    largest + (sum / terms.len() as f64).ln()
+/// `ln` of the average of `exp(x)` over pairs of a weight and `x`.
+fn ln_mean_exp(terms: &[(f64, f64)]) -> f64 {
+    let largest = terms.iter().map(|(_, term)| *term).fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = terms.iter().map(|(weight, term)| weight * (term - largest).exp()).sum();
+    let weights: f64 = terms.iter().map(|(weight, _)| weight).sum();
+    largest + (sum / weights).ln()
 }
 
 #[cfg(test)]
@@ -88,9 +104,11 @@ mod tests {
     /// The formula as it stands in the literature: a product, error by error, without logarithms.
     fn direct(stretches: &[Stretch], tolerance: f64) -> f64 {
         let theta = |r: f64, w: f64| w * r / (w * r + 1.0 - w);
-        let mut sum = 0.0;
+        let (mut sum, mut weights) = (0.0, 0.0);
         for i in 0..GRID {
-            let r = tolerance * SMALLEST_RATIO * (LARGEST_RATIO / SMALLEST_RATIO).powf(i as f64 / 23.0);
+            let times = SMALLEST_RATIO * (LARGEST_RATIO / SMALLEST_RATIO).powf(i as f64 / 23.0);
+            let r = tolerance * times;
+            let weight = 1.0 / (1.0 + (times.ln() - 1.2) * (times.ln() - 1.2));
             let mut product = 1.0;
             for s in stretches {
                 for _ in 0..s.candidate.errors {
@@ -100,9 +118,10 @@ mod tests {
                     product *= (1.0 - theta(r, s.weight)) / (1.0 - theta(tolerance, s.weight));
                 }
             }
-            sum += product;
+            sum += weight * product;
+            weights += weight;
         }
-        sum / GRID as f64
+        sum / weights
     }
 
     #[test]
