@@ -1,7 +1,5 @@
 //! The fleet as its callers meet it: the port, and what a test does to it. What happens inside is the [`Machine`]'s business.
 
-mod promises;
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,8 +8,8 @@ use model::ReleaseNumber;
 use ports::fleet::{Error, GroupId, SecretValues, Seen, Wanted};
 use tokio::time::Instant;
 
-use crate::locked;
 use crate::machine::{Behaviour, Machine};
+use crate::{locked, orders};
 
 /// The grain of simulated time.
 const TICK: Duration = Duration::from_millis(100);
@@ -153,8 +151,9 @@ impl ports::Fleet for Fleet {
         if wanted.generation < has {
             return Err(Error::Stale { has, offered: wanted.generation });
         }
-        let broken = promises::broken(&world.machine, &wanted);
-        world.broken.extend(broken);
+        let broken = orders::broken(&world.machine.wanted, &wanted);
+        let early = orders::too_early(&world.machine, &wanted);
+        world.broken.extend(broken.into_iter().chain(early));
         world.orders.push(wanted.clone());
         world.machine.take(wanted, secrets);
         Ok(())

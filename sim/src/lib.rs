@@ -9,6 +9,7 @@ mod clock;
 mod fleet;
 mod journal;
 mod machine;
+pub mod orders;
 mod secrets;
 
 pub use artifacts::Artifacts;

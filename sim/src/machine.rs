@@ -10,7 +10,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use model::latency::Histogram;
 use model::{Epoch, Place, ReleaseNumber, Weight};
-use ports::fleet::{Group, GroupId, GroupSecrets, ReplicaPhase, SecretValues, Seen, Share, Tally, Wanted};
+use ports::fleet::{GroupId, GroupSecrets, ReplicaPhase, SecretValues, Seen, Share, Tally, Wanted};
 
 use replica::Replica;
 pub use replica::{Behaviour, Start};
@@ -161,11 +161,6 @@ impl Machine {
         held.flat_map(|held| &held.values)
             .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
             .collect()
-    }
-
-    /// The group of this name that is wanted now.
-    pub fn wanted_group(&self, id: &GroupId) -> Option<&Group> {
-        self.wanted.groups.iter().find(|group| group.id == *id)
     }
 
     /// Lives on until `now`, grain by grain.

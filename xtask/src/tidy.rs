@@ -125,6 +125,14 @@ impl Tree {
         }
         tree
     }
+
+    /// What a rule says of it.
+    #[cfg(test)]
+    fn findings(&self, rule: fn(&Tree, &mut Vec<Finding>)) -> Vec<String> {
+        let mut found = Vec::new();
+        rule(self, &mut found);
+        found.into_iter().map(|it| format!("{}:{}: {}", it.file, it.line, it.problem)).collect()
+    }
 }
 
 /// Whether a rule reads the file's text: written by people, not generated.

@@ -4,12 +4,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, unix};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 
 use crate::door::Door;
@@ -49,14 +50,7 @@ impl axum::serve::Listener for Socket {
     type Addr = unix::SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        // Never closed, so there is always a place in the end.
-        let place = self.places.clone().acquire_owned().await.ok();
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, address)) => return (Connection::new(stream, place), address),
-                Err(error) => full(&error).await,
-            }
-        }
+        next(&self.places, || self.listener.accept()).await
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -69,13 +63,7 @@ impl axum::serve::Listener for Door {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        let place = self.places.clone().acquire_owned().await.ok();
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, address)) => return (Connection::new(stream, place), address),
-                Err(error) => full(&error).await,
-            }
-        }
+        next(&self.places, || self.listener.accept()).await
     }
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
@@ -83,9 +71,22 @@ impl axum::serve::Listener for Door {
     }
 }
 
-async fn full(error: &io::Error) {
-    tracing::warn!(%error, "control cannot accept a connection");
-    tokio::time::sleep(FULL).await;
+/// The next connection, once there is a place for it.
+async fn next<S, A, F: Future<Output = io::Result<(S, A)>>>(
+    places: &Arc<Semaphore>,
+    accept: impl Fn() -> F,
+) -> (Connection<S>, A) {
+    // Never closed, so there is always a place in the end.
+    let place = places.clone().acquire_owned().await.ok();
+    loop {
+        match accept().await {
+            Ok((stream, address)) => return (Connection::new(stream, place), address),
+            Err(error) => {
+                tracing::warn!(%error, "control cannot accept a connection");
+                tokio::time::sleep(FULL).await;
+            }
+        }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {

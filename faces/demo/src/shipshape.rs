@@ -1,7 +1,6 @@
 //! The binary, run as a user would run it.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, bail};
@@ -82,26 +81,12 @@ impl Shipshape {
 
     /// Sends SIGKILL to control, which nobody can catch.
     pub(crate) fn kill_control(&self) -> anyhow::Result<()> {
-        let pid = self.control().context("the control process was not found")?;
+        let up: Value = serde_json::from_str(&self.read(&["up", "--output", "json"])?)?;
+        let pid = up["controlPid"].as_u64().context("`shipshape up` names no control")?;
         let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).status()?;
         if !killed.success() {
             bail!("control (process {pid}) could not be killed");
         }
         Ok(())
     }
-
-    /// The process that runs this binary's hidden verb `control` with this home.
-    fn control(&self) -> Option<u32> {
-        let home = self.home();
-        let pids =
-            fs::read_dir("/proc").ok()?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        pids.into_iter().find(|pid: &u32| is_control(*pid, &home))
-    }
-}
-
-fn is_control(pid: u32, home: &Path) -> bool {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-    let home = home.as_os_str().as_encoded_bytes();
-    words.contains(&b"control".as_slice()) && line.windows(home.len()).any(|window| window == home)
 }

@@ -267,9 +267,8 @@ impl Referee {
                 wanted.generation, self.world.generation
             ));
         }
-        let same = wanted.generation == machine.wanted.generation;
-        if same && *wanted != machine.wanted && wanted.generation.0 > 0 {
-            self.breaks(format!("generation {} has two meanings", wanted.generation));
+        for what in sim::orders::broken(&machine.wanted, wanted) {
+            self.breaks(what);
         }
         let mut groups = Vec::new();
         let mut splits = Vec::new();
@@ -289,27 +288,6 @@ impl Referee {
         let shared: Vec<_> = wanted.splits.iter().map(shares).collect();
         if (&has, &shared) != (&groups, &splits) {
             self.breaks(format!("generation {} orders other than what is recorded", wanted.generation));
-        }
-        self.check_splits(wanted, machine);
-    }
-
-    fn check_splits(&mut self, wanted: &Wanted, machine: &Machine) {
-        for split in &wanted.splits {
-            let sum: u32 = split.shares.iter().map(|it| u32::from(it.weight.basis_points())).sum();
-            if sum != u32::from(Weight::ALL.basis_points()) {
-                self.breaks(format!("the weights at {} add up to {sum} basis points", split.place));
-            }
-            let before = machine.wanted.splits.iter().find(|before| before.place == split.place);
-            if before.is_some_and(|before| before.epoch > split.epoch) {
-                self.breaks(format!("the epoch at {} goes back", split.place));
-            }
-            for share in &split.shares {
-                let id = GroupId { place: split.place.clone(), release: share.release };
-                let group = wanted.groups.iter().find(|group| group.id == id);
-                if group.is_none_or(|group| group.replicas == 0) {
-                    self.breaks(format!("{id} gets {} of the requests and has no replica", share.weight));
-                }
-            }
         }
     }
 

@@ -148,9 +148,7 @@ mod tests {
     use super::*;
 
     fn findings<const N: usize>(files: [(&str, &str); N]) -> Vec<String> {
-        let mut found = Vec::new();
-        check(&Tree::of(files), &mut found);
-        found.into_iter().map(|it| format!("{}:{}: {}", it.file, it.line, it.problem)).collect()
+        Tree::of(files).findings(check)
     }
 
     #[test]
