@@ -6,9 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use checks::{Checks, GuardCommand};
 use runtime::Ports;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::GUARD;
 use crate::clock::SystemClock;
 use crate::output::Output;
 use crate::secrets::FromHere;
@@ -41,6 +43,11 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
         journal,
         fleet: Arc::new(::agent::Client::new(home)),
         artifacts: Arc::new(store),
+        checks: Arc::new(Checks::new(GuardCommand {
+            // The very program that runs, even when an upgrade has put another in its place.
+            program: "/proc/self/exe".into(),
+            args: vec![GUARD.into()],
+        })),
         secrets: Arc::new(FromHere),
         clock: Arc::new(SystemClock),
     };

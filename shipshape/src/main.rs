@@ -12,6 +12,9 @@ use std::process::ExitCode;
 
 use cli::Process;
 
+/// The hidden verb of the process between control and a check's command.
+const GUARD: &str = "guard";
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -19,6 +22,7 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     match arguments.nth(1) {
         Some(verb) if verb == "shim" => return process::shim::main(arguments),
+        Some(verb) if verb == GUARD => return checks::guard::main(arguments),
         Some(verb) if verb == cli::EXAMPLE_SERVICE => return shop::main(),
         Some(_) | None => {}
     }

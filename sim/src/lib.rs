@@ -5,6 +5,7 @@
 //! control that is tested, and what a test expects.
 
 mod artifacts;
+mod checks;
 mod clock;
 mod fleet;
 mod journal;
@@ -13,6 +14,7 @@ pub mod orders;
 mod secrets;
 
 pub use artifacts::Artifacts;
+pub use checks::Checks;
 pub use clock::Clock;
 pub use fleet::Fleet;
 pub use journal::{Crash, Journal};

@@ -1,4 +1,5 @@
-//! What a replica is started with: its program, directory and environment. Does not live here: the starting.
+//! What a program beside an artifact is started with: where it is, its directory and its environment. Does not live
+//! here: the starting.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,11 +10,12 @@ use ports::fleet::Group;
 use crate::shim::{Membership, Order};
 use crate::{Error, ReplicaId, logs};
 
-/// The variables of the agent's own environment that replicas get too. Everything else stays away from them: control's
-/// secrets may stand in it.
+/// The variables of our own environment that replicas and checks get too. Everything else stays away from them:
+/// control's secrets may stand in it.
 const INHERITED: [&str; 10] =
     ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE"];
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where programs are looked for when no `PATH` is set.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The order for a replica's shim.
 ///
@@ -38,7 +40,8 @@ pub(crate) fn order(
     }
     let path = environment.get("PATH").map_or(DEFAULT_PATH, String::as_str);
     Ok(Order {
-        program: find(&group.run.command, &group.artifact, path)?,
+        program: find(&group.run.command, &group.artifact, path)
+            .map_err(|what| Error::Command(format!("{what}: check `run.command`")))?,
         args: group.run.args.clone(),
         directory,
         log_directory: logs::directory(home, id),
@@ -55,12 +58,7 @@ fn environment(
     port: u16,
     secrets: &BTreeMap<String, Secret>,
 ) -> BTreeMap<String, String> {
-    let mut all = BTreeMap::new();
-    for name in INHERITED {
-        if let Ok(value) = std::env::var(name) {
-            all.insert(name.to_owned(), value);
-        }
-    }
+    let mut all = inherited();
     let place = &id.group.place;
     let told = [
         ("SHIPSHAPE_SERVICE", place.service.to_string()),
@@ -82,12 +80,22 @@ fn environment(
     all
 }
 
-fn find(command: &str, artifact: &Path, path: &str) -> Result<PathBuf, Error> {
+/// The variables that any program gets from us, whoever it is.
+pub fn inherited() -> BTreeMap<String, String> {
+    let kept = INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    kept.collect()
+}
+
+/// The program that a command names: in the artifact first, then on `path`.
+///
+/// # Errors
+/// Where it was looked for, in words.
+pub fn find(command: &str, artifact: &Path, path: &str) -> Result<PathBuf, String> {
     let given = Path::new(command);
     if given.is_absolute() {
         return match is_program(given) {
             true => Ok(given.to_owned()),
-            false => Err(Error::Command(format!("{command} is not there, or may not be executed"))),
+            false => Err(format!("{command} is not there, or may not be executed")),
         };
     }
     let inside = artifact.join(given);
@@ -98,7 +106,7 @@ fn find(command: &str, artifact: &Path, path: &str) -> Result<PathBuf, Error> {
                 let why = format!(
                     "`{command}` is in the artifact but not executable: run `chmod +x` on it before deploying"
                 );
-                Err(Error::Command(why))
+                Err(why)
             }
         };
     }
@@ -110,9 +118,7 @@ fn find(command: &str, artifact: &Path, path: &str) -> Result<PathBuf, Error> {
     found.ok_or_else(|| {
         let where_else = if command.contains('/') { "" } else { " nor on the PATH" };
         let neither = if where_else.is_empty() { "not" } else { "neither" };
-        Error::Command(format!(
-            "the command `{command}` is {neither} in the artifact{where_else}: check `run.command`"
-        ))
+        format!("the command `{command}` is {neither} in the artifact{where_else}")
     })
 }
 
@@ -132,7 +138,7 @@ mod tests {
         let own = artifact.path().join("sh");
         assert!(find("sh", artifact.path(), DEFAULT_PATH).unwrap().ends_with("bin/sh"));
         std::fs::write(&own, "#!/bin/sh\n").unwrap();
-        let why = find("sh", artifact.path(), DEFAULT_PATH).unwrap_err().to_string();
+        let why = find("sh", artifact.path(), DEFAULT_PATH).unwrap_err();
         assert!(why.contains("not executable"), "{why}");
         std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(find("sh", artifact.path(), DEFAULT_PATH).unwrap(), own);
@@ -142,12 +148,9 @@ mod tests {
     #[test]
     fn a_missing_command_says_where_it_was_looked_for() {
         let artifact = tempfile::tempdir().unwrap();
-        let why = |command| find(command, artifact.path(), DEFAULT_PATH).unwrap_err().to_string();
-        assert_eq!(
-            why("no-such"),
-            "the command `no-such` is neither in the artifact nor on the PATH: check `run.command`"
-        );
-        assert_eq!(why("bin/no"), "the command `bin/no` is not in the artifact: check `run.command`");
+        let why = |command| find(command, artifact.path(), DEFAULT_PATH).unwrap_err();
+        assert_eq!(why("no-such"), "the command `no-such` is neither in the artifact nor on the PATH");
+        assert_eq!(why("bin/no"), "the command `bin/no` is not in the artifact");
         assert_eq!(why("/no/such"), "/no/such is not there, or may not be executed");
     }
 }

@@ -17,7 +17,7 @@ mod exit;
 mod files;
 mod health;
 mod identity;
-mod launch;
+pub mod launch;
 pub mod logs;
 mod port;
 mod probe;

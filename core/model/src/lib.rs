@@ -4,6 +4,7 @@
 //! ([`Spec`]) and of a rollout's strategy ([`strategy`]). Does not live here: rules, defaults that need a
 //! manifest, parsing of user input beyond a single value, anything that reads a clock, a file or a network.
 
+pub mod check;
 pub mod digest;
 pub mod ids;
 pub mod latency;

@@ -4,12 +4,14 @@
 //! and `sim/` for tests), and anything a face shows.
 
 pub mod artifacts;
+pub mod checks;
 pub mod clock;
 pub mod fleet;
 pub mod journal;
 pub mod secrets;
 
 pub use artifacts::Artifacts;
+pub use checks::Checks;
 pub use clock::Clock;
 pub use fleet::Fleet;
 pub use journal::Journal;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use lifecycle::{Answer, Command, Event, Refusal, World};
 use model::{Generation, Place, Timestamp};
 use ports::fleet::{self, Fleet, Seen};
-use ports::{Artifacts, Clock, Journal, Secrets};
+use ports::{Artifacts, Checks, Clock, Journal, Secrets};
 use ship::Report;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -67,6 +67,8 @@ pub struct Ports<J, F> {
     pub fleet: Arc<F>,
     /// Where artifacts are kept.
     pub artifacts: Arc<dyn Artifacts>,
+    /// Who looks at releases.
+    pub checks: Arc<dyn Checks>,
     /// Where secrets are looked up.
     pub secrets: Arc<dyn Secrets>,
     /// What time it is.

@@ -198,6 +198,7 @@ mod tests {
             journal: Journal::default(),
             fleet: Arc::new(Fleet::start(7, 0)),
             artifacts: Arc::new(Artifacts::default()),
+            checks: Arc::new(sim::Checks::default()),
             secrets: Arc::new(Secrets::default()),
             clock: Arc::new(Clock::start()),
         };

@@ -41,6 +41,7 @@ pub(crate) struct Life {
     cast: Cast,
     journal: sim::Journal,
     artifacts: sim::Artifacts,
+    checks: sim::Checks,
     secrets: sim::Secrets,
     wall: Wall,
     control: Option<(Handle, JoinHandle<()>)>,
@@ -71,6 +72,7 @@ impl Life {
             cast,
             journal,
             artifacts,
+            checks: sim::Checks::default(),
             secrets,
             wall,
             control: None,
@@ -127,6 +129,7 @@ impl Life {
             journal,
             fleet: Arc::new(Fleet(self.world.clone())),
             artifacts: Arc::new(gate::Artifacts(self.artifacts.clone(), gate.clone())),
+            checks: Arc::new(self.checks.clone()),
             secrets: Arc::new(gate::Secrets(self.secrets.clone(), gate)),
             clock: Arc::new(self.wall.clone()),
         };

@@ -48,6 +48,11 @@ const ROWS: &[Row] = &[
     row("artifacts", &["model", "ports"], "an adapter knows its port"),
     row("process", &["model", "ports"], "an adapter knows its port"),
     row(
+        "checks",
+        &["model", "ports", "process"],
+        "an adapter knows its port; a check's command finds its program and its environment as a replica does",
+    ),
+    row(
         "agent",
         &["model", "ports", "process", "proxy", "routes"],
         "acts on one machine and holds no policy: no rule, no journal",

@@ -91,6 +91,7 @@ impl Stage {
             journal: journal.clone(),
             fleet: Arc::new(fleet.clone()),
             artifacts: Arc::new(Artifacts::default()),
+            checks: Arc::new(sim::Checks::default()),
             secrets: Arc::new(Secrets::default()),
             clock: Arc::new(Clock::start()),
         };

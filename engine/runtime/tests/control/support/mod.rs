@@ -11,7 +11,7 @@ use ports::journal::Entry;
 use record::Record;
 use runtime::{Answer, Config, Deploy, Error, Handle, Operate, Operation, Ports, Rollback, Snapshot};
 use ship::Phase;
-use sim::{Artifacts, Clock, Fleet, Journal, Secrets};
+use sim::{Artifacts, Checks, Clock, Fleet, Journal, Secrets};
 use tokio::task::JoinHandle;
 
 /// Longer than any story takes, in simulated time.
@@ -39,6 +39,7 @@ pub(crate) struct Scene {
     pub(crate) journal: Journal,
     pub(crate) fleet: Fleet,
     pub(crate) artifacts: Artifacts,
+    pub(crate) checks: Checks,
     pub(crate) secrets: Secrets,
     clock: Clock,
     control: Option<(Handle, JoinHandle<()>)>,
@@ -59,6 +60,7 @@ impl Scene {
             journal,
             fleet: Fleet::start(7, requests_per_second),
             artifacts: Artifacts::default(),
+            checks: Checks::default(),
             secrets,
             clock: Clock::start(),
             control: None,
@@ -71,6 +73,7 @@ impl Scene {
             journal: self.journal.clone(),
             fleet: Arc::new(self.fleet.clone()),
             artifacts: Arc::new(self.artifacts.clone()),
+            checks: Arc::new(self.checks.clone()),
             secrets: Arc::new(self.secrets.clone()),
             clock: Arc::new(self.clock),
         };

@@ -1,0 +1,49 @@
+//! Looks at releases: requests over HTTP, and commands beside the artifact.
+//!
+//! Lives here: how a check is carried out and told in words, and the [`guard`] that ends a command when whoever asked for
+//! it is gone. Does not live here: which checks there are, when they are due, and what follows from their outcome.
+
+mod command;
+pub mod guard;
+mod output;
+mod request;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use model::check::Check;
+use ports::checks::{Context, Running};
+
+/// Looks from this process.
+#[derive(Debug, Clone)]
+pub struct Checks {
+    guard: GuardCommand,
+}
+
+/// How a guard is started: a program whose arguments, after `args`, are handed to [`guard::main`].
+#[derive(Debug, Clone)]
+pub struct GuardCommand {
+    /// The program.
+    pub program: PathBuf,
+    /// The arguments before the command's own.
+    pub args: Vec<OsString>,
+}
+
+impl Checks {
+    /// Looks with the help of this guard.
+    pub fn new(guard: GuardCommand) -> Self {
+        Self { guard }
+    }
+}
+
+impl ports::Checks for Checks {
+    fn run(&self, check: Check, context: Context) -> Running {
+        match check {
+            Check::Http(http) => Box::pin(async move { request::ask(&http, &context).await }),
+            Check::Command(command) => {
+                let guard = self.guard.clone();
+                Box::pin(async move { command::run(&guard, &command, &context).await })
+            }
+        }
+    }
+}
