@@ -78,10 +78,10 @@ macro_rules! codes {
 }
 
 codes! {
-    BadRequest "SHP-GW-BAD-REQUEST" BAD_REQUEST Client true "the request's host or target is missing, doubled or malformed";
+    BadRequest "SHP-GW-BAD-REQUEST" BAD_REQUEST Client true "the request's host, target or encoding is missing, doubled or malformed";
     AmbiguousLength "SHP-GW-AMBIGUOUS-LENGTH" BAD_REQUEST Client true "the request has both Content-Length and Transfer-Encoding";
     DotSegments "SHP-GW-DOT-SEGMENTS" BAD_REQUEST Client true "the path holds a '.' or '..' segment; resolve it before sending";
-    Method "SHP-GW-METHOD" NOT_IMPLEMENTED Client true "CONNECT is not served here";
+    Method "SHP-GW-METHOD" NOT_IMPLEMENTED Client true "CONNECT and TRACE are not served here";
     NoRoute "SHP-GW-NO-ROUTE" NOT_FOUND Client true "no service claims this host and path";
     BodyTooLarge "SHP-GW-BODY-TOO-LARGE" PAYLOAD_TOO_LARGE Client true "the request's body is larger than the route allows";
     ClientStalled "SHP-GW-CLIENT-STALLED" REQUEST_TIMEOUT Client false "the request's body stopped coming";

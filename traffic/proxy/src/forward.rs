@@ -49,14 +49,15 @@ pub(crate) async fn serve(
 ) -> Response<ResponseBody> {
     let start = Instant::now();
     let id = head::request_id(request.headers());
-    let leftover = !request.body().is_end_stream() && request.version() < http::Version::HTTP_2;
+    let http1 = request.version() < http::Version::HTTP_2;
+    let leftover = !request.body().is_end_stream();
     let answered = match admit(request, ambiguous, &edge, &id, start) {
         Ok(admitted) => exchange(&worker, admitted).await,
         Err(code) => Err(code),
     };
     let mut response = answered.unwrap_or_else(|code| {
         worker.counts.error(code);
-        refusal(code, &id, leftover)
+        refusal(code, &id, http1 && (leftover || ends(code)))
     });
     response.headers_mut().insert(head::REQUEST_ID, id);
     response
@@ -72,8 +73,11 @@ fn admit(
     if ambiguous {
         return Err(Code::AmbiguousLength);
     }
-    if request.method() == Method::CONNECT {
+    if [Method::CONNECT, Method::TRACE].contains(request.method()) {
         return Err(Code::Method);
+    }
+    if !head::is_plainly_framed(request.headers()) {
+        return Err(Code::BadRequest);
     }
     let words = edge.words(&request)?;
     let target = head::target(request.uri());
@@ -84,6 +88,13 @@ fn admit(
     let method = counts::method_index(request.method());
     let (mut parts, body) = request.into_parts();
     head::for_replica(&mut parts.headers, &words, id);
+    if !body.is_end_stream() && body.size_hint().exact().is_none() {
+        // hyper would otherwise take it that a GET has no body, and drop it.
+        parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if parts.version == http::Version::HTTP_2 {
+        head::join_cookies(&mut parts.headers);
+    }
     parts.uri = Uri::from(target.clone());
     parts.version = http::Version::HTTP_11;
     parts.extensions.clear();
@@ -116,6 +127,10 @@ async fn exchange(worker: &Arc<Worker>, admitted: Admitted) -> Result<Response<R
         }
         let upload = request.body().progress();
         match upstream::attempt(worker, &claim, request, fresh).await {
+            Attempt::Answered(response, _) if !head::is_plainly_framed(response.headers()) => {
+                record.failed(Code::BackendInvalid);
+                return Err(Code::BackendInvalid);
+            }
             Attempt::Answered(response, sender) => {
                 record.head(response.status().as_u16());
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -211,8 +226,14 @@ fn switch(
     Ok(Response::from_parts(parts, ResponseBody::Own(None)))
 }
 
-/// The gateway's own answer. `leftover`: the request had a body that nobody will read, so the connection cannot go on.
-fn refusal(code: Code, id: &HeaderValue, leftover: bool) -> Response<ResponseBody> {
+/// Whether a client that sent this is not trusted to agree with us on where its next request starts.
+fn ends(code: Code) -> bool {
+    [Code::AmbiguousLength, Code::BadRequest, Code::Method].contains(&code)
+}
+
+/// The gateway's own answer. `close`: the connection cannot go on, because of what was sent or because it has a body left
+/// that nobody will read.
+fn refusal(code: Code, id: &HeaderValue, close: bool) -> Response<ResponseBody> {
     let body = serde_json::json!({
         "code": code.text(),
         "message": code.message(),
@@ -228,7 +249,7 @@ fn refusal(code: Code, id: &HeaderValue, leftover: bool) -> Response<ResponseBod
     if code.status() == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    if leftover || code == Code::AmbiguousLength {
+    if close {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -49,6 +49,12 @@ fn host<B>(request: &Request<B>) -> Result<String, Code> {
     if second.is_some() {
         return Err(Code::BadRequest);
     }
+    let scheme = request.uri().scheme_str();
+    if request.uri().authority().is_some()
+        && !scheme.is_some_and(|scheme| ["http", "https"].contains(&scheme))
+    {
+        return Err(Code::BadRequest);
+    }
     let named = match named {
         Some(value) => Some(value.to_str().map_err(|_| Code::BadRequest)?),
         None => None,
@@ -66,10 +72,31 @@ fn host<B>(request: &Request<B>) -> Result<String, Code> {
         (None, None) if request.version() == Version::HTTP_10 => return Ok(String::new()),
         (None, None) => return Err(Code::BadRequest),
     };
-    if host.contains('@') || (!host.is_empty() && host.parse::<Authority>().is_err()) {
-        return Err(Code::BadRequest);
+    if host.is_empty() || is_authority(host) { Ok(host.to_owned()) } else { Err(Code::BadRequest) }
+}
+
+/// A host, and perhaps a port, which `Authority` does not look at.
+fn is_authority(text: &str) -> bool {
+    let Ok(authority) = text.parse::<Authority>() else { return false };
+    let port = text.strip_prefix(authority.host());
+    port.is_some_and(|port| port.is_empty() || port.strip_prefix(':').is_some_and(is_number))
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether the body is in no other encoding than plain `chunked`, and then has no length. hyper looks only at the last
+/// encoding named, and serves an answer with both.
+pub(crate) fn is_plainly_framed(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (encodings.next(), encodings.next()) {
+        (None, _) => true,
+        (Some(one), None) => {
+            one.as_bytes().eq_ignore_ascii_case(b"chunked") && !headers.contains_key(header::CONTENT_LENGTH)
+        }
+        (Some(_), Some(_)) => false,
     }
-    Ok(host.to_owned())
 }
 
 /// The target in origin-form (or `*`), as the replica will see it.
@@ -143,6 +170,16 @@ pub(crate) fn for_replica(headers: &mut HeaderMap, words: &Words, id: &HeaderVal
     headers.insert(REQUEST_ID, id.clone());
     forward(headers, words);
     trace(headers);
+}
+
+/// Makes one header of the crumbs that HTTP/2 may split cookies into (RFC 9113, 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(b"; ".as_slice()))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
 }
 
 /// Makes a replica's head fit for a client.

@@ -1,6 +1,8 @@
 //! A small world to test the gateway in: backends that say who they are, and a client that speaks bytes.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses a part")]
 
+pub mod strict;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
