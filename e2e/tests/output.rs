@@ -129,7 +129,9 @@ fn every_verb_prints_what_the_page_says() {
     assert_eq!(done["outcome"], "unchanged");
     let done = page.ends_with("paused", &with(&["deploy", &second]).ok());
     assert_eq!(done["outcome"], "paused");
+    let _ = page.fits("lock", &with(&["lock", "--reason", "a freeze", "--for", "2h"]).ok().stdout);
     let _ = page.fits("status", &with(&["status"]).ok().stdout);
+    let _ = page.fits("lock", &with(&["unlock"]).ok().stdout);
     let done = page.ends_with("rolledBack", &with(&["abort"]).ok());
     assert_eq!(done["outcome"], "rolledBack");
     let done = page.ends_with("started", &with(&["deploy", &second, "--detach"]).ok());

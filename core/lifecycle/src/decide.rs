@@ -1,6 +1,7 @@
 //! Commands that span releases, places and rollouts become events, or are refused with the way out.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use model::release::Artifact;
 use model::{EnvironmentName, Place, Release, ReleaseNumber, ServiceName, Spec, Timestamp};
@@ -9,7 +10,8 @@ use ship::{Cause, Phase};
 
 use crate::claims;
 use crate::event::Event;
-use crate::lane::{Lane, at_once};
+use crate::lane::{Lane, Rejected, at_once};
+use crate::lock::{self, Scope};
 use crate::world::{KEPT_RELEASES, World};
 
 /// What is asked.
@@ -49,6 +51,24 @@ pub enum Command {
         /// How.
         command: ship::Command,
     },
+    /// Let no rollout begin there.
+    Lock {
+        /// Where.
+        scope: Scope,
+        /// Who asks.
+        by: String,
+        /// Why, in their words.
+        reason: String,
+        /// For how long; until it is unlocked when absent.
+        holds_for: Option<Duration>,
+    },
+    /// Let rollouts begin there again.
+    Unlock {
+        /// Where.
+        scope: Scope,
+    },
+    /// This, though somebody has locked its place.
+    DespiteLock(Box<Command>),
 }
 
 /// Turns a command into the events that carry it out. No event means that everything is as asked already.
@@ -63,7 +83,28 @@ pub fn decide(world: &World, command: Command, at: Timestamp) -> Result<Vec<Even
         Command::Ship { service, from, to } => ship_on(world, service, from, to, at),
         Command::Rollback { place, to } => rollback(world, place, to, at),
         Command::Operate { place, command } => operate(world, place, command, at),
+        Command::Lock { scope, by, reason, holds_for } => {
+            lock::lock(world, lock::Asked { scope, by, reason, holds_for }, at)
+        }
+        Command::Unlock { scope } => lock::unlock(world, scope, at),
+        Command::DespiteLock(command) => despite_lock(world, *command, at),
     }
+}
+
+/// As if nothing were locked, and every lock that was passed is told before the rollout that passed it.
+fn despite_lock(world: &World, command: Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
+    let unlocked = World { locks: BTreeMap::new(), ..world.clone() };
+    let mut told = Vec::new();
+    for event in decide(&unlocked, command, at)? {
+        if let Event::Rollout { place, event: ship::Event::Started { .. } } = &event
+            && let Some((scope, lock)) = lock::on(world, place, at)
+        {
+            let (place, scope, by) = (place.clone(), scope.clone(), lock.by.clone());
+            told.push(Event::LockOverridden { place, scope, by });
+        }
+        told.push(event);
+    }
+    Ok(told)
 }
 
 fn deploy(
@@ -164,15 +205,8 @@ fn rollback(
             )
         })?,
     };
-    if !lane.history.contains(&number) {
-        let served: Vec<String> = lane.history.iter().map(ToString::to_string).collect();
-        return Err(Refusal::new(
-            format!("release {number} has not served at {place}"),
-            format!(
-                "choose one that has: {}",
-                if served.is_empty() { "none".to_owned() } else { served.join(", ") }
-            ),
-        ));
+    if !lane.history.contains(&number) && !lane.left.contains(&number) {
+        return Err(never_stood_alone(&place, lane, number));
     }
     let release = known_release(world, &place.service, number)?;
     let events = roll_out(world, place.clone(), &release, Cause::Rollback, at)?;
@@ -183,6 +217,20 @@ fn rollback(
         ));
     }
     Ok(events)
+}
+
+/// Only a release that took all requests to the end of its rollout is a place to go back to.
+fn never_stood_alone(place: &Place, lane: &Lane, number: ReleaseNumber) -> Refusal {
+    let served: Vec<String> = lane.history.iter().chain(&lane.left).map(ToString::to_string).collect();
+    let what = match lane.rejected.get(&number) {
+        Some(Rejected { weight, reason }) => format!(
+            "release {number} is no safe target: it got at most {weight} of the requests at {place} and was itself rolled \
+             back ({reason}); it never served alone"
+        ),
+        None => format!("release {number} has not served at {place}"),
+    };
+    let served = if served.is_empty() { "none".to_owned() } else { served.join(", ") };
+    Refusal::new(what, format!("choose one that has served alone: {served}"))
 }
 
 fn operate(
@@ -220,6 +268,7 @@ fn roll_out(
     if lane.settled() == Some(release.number) {
         return Ok(vec![]);
     }
+    lock::check(world, &place, at)?;
     let mut events = Vec::new();
     let mut from = lane.stable;
     match lane.active() {

@@ -1,7 +1,9 @@
 //! The journal's events: the domain's history in past tense. The stored form is `record`'s business.
 
-use model::{Digest, Place, Release, ReleaseNumber, RolloutNumber, ServiceName};
+use model::{Digest, Place, Release, ReleaseNumber, RolloutNumber, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
+
+use crate::lock::Scope;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,31 @@ pub enum Event {
         place: Place,
         /// What.
         event: ship::Event,
+    },
+    /// No rollout begins there any more.
+    Locked {
+        /// Where.
+        scope: Scope,
+        /// Who locked it.
+        by: String,
+        /// Why, in their words; whoever is refused reads it.
+        reason: String,
+        /// When it ends by itself; until it is unlocked when absent.
+        until: Option<Timestamp>,
+    },
+    /// Rollouts may begin there again.
+    Unlocked {
+        /// Where.
+        scope: Scope,
+    },
+    /// A rollout begins in spite of a lock: the next event of the same unit.
+    LockOverridden {
+        /// Where it begins.
+        place: Place,
+        /// What was locked.
+        scope: Scope,
+        /// Who had locked it.
+        by: String,
     },
     /// A command that carried an idempotency key was answered. It stands in one unit with what the command caused.
     CommandAnswered {

@@ -1,8 +1,10 @@
 //! One place's line of releases: what serves, what came before, and the rollout between the two.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use model::strategy::{Analysis, Kind, Strategy};
 use model::{Epoch, Generation, ReleaseNumber, RolloutNumber, Timestamp, Weight};
-use ship::{Event, Phase, Rollout};
+use ship::{Event, Phase, RollbackReason, Rollout};
 
 use crate::world::Illegal;
 
@@ -14,6 +16,10 @@ pub struct Lane {
     /// The releases that served here, oldest first, the stable one last. A return to an earlier release cuts off what
     /// came after it, so that the next return goes further back, never forward to what was left.
     pub history: Vec<ReleaseNumber>,
+    /// The releases that served here until a return to an earlier one, and not since.
+    pub left: BTreeSet<ReleaseNumber>,
+    /// The releases whose latest rollout here went back.
+    pub rejected: BTreeMap<ReleaseNumber, Rejected>,
     /// The latest rollout, ended or not.
     pub rollout: Option<Rollout>,
     /// The number of the latest rollout.
@@ -22,6 +28,15 @@ pub struct Lane {
     pub epoch: Epoch,
     /// The event that last changed what the fleet should look like here.
     pub changed_at: Generation,
+}
+
+/// How a rollout of a release went back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// The share of the requests that it had.
+    pub weight: Weight,
+    /// Why it had to give it back.
+    pub reason: RollbackReason,
 }
 
 /// What should run and serve at a place.
@@ -111,6 +126,10 @@ impl Lane {
         let previewed = rollout.previews();
         rollout.apply(event, at).map_err(|illegal| Illegal(illegal.to_string()))?;
         self.epoch = rollout.epoch;
+        if let Event::RollbackBegun { reason } = event {
+            let rejected = Rejected { weight: rollout.weight, reason: reason.clone() };
+            self.rejected.insert(rollout.to, rejected);
+        }
         // A rollback closes the preview before anything else moves.
         if event.changes_wanted_state() || rollout.previews() != previewed {
             self.changed_at = seq;
@@ -119,9 +138,11 @@ impl Lane {
             let to = rollout.to;
             self.stable = Some(to);
             if let Some(position) = self.history.iter().position(|number| *number == to) {
-                self.history.truncate(position);
+                self.left.extend(self.history.drain(position..));
             }
             self.history.push(to);
+            self.left.remove(&to);
+            self.rejected.remove(&to);
         }
         Ok(())
     }

@@ -9,10 +9,12 @@ mod claims;
 mod decide;
 mod event;
 mod lane;
+mod lock;
 mod world;
 
 pub use decide::{Command, decide};
 pub use event::{Answer, Event};
-pub use lane::{Lane, Serving};
+pub use lane::{Lane, Rejected, Serving};
+pub use lock::{Lock, Scope};
 pub use ship::Refusal;
 pub use world::{Illegal, KEPT_RELEASES, Service, World};

@@ -7,6 +7,7 @@ use model::{Digest, Generation, Place, Release, ReleaseNumber, ServiceName, Spec
 
 use crate::event::Event;
 use crate::lane::{Lane, Serving};
+use crate::lock::{Lock, Scope};
 
 /// How many releases of a service are kept; older ones that nothing uses are retired when a new one comes.
 pub const KEPT_RELEASES: usize = 20;
@@ -18,6 +19,8 @@ pub struct World {
     pub services: BTreeMap<ServiceName, Service>,
     /// By service and environment.
     pub lanes: BTreeMap<Place, Lane>,
+    /// By what they cover; those whose time is over are replaced by the next.
+    pub locks: BTreeMap<Scope, Lock>,
     /// The event that last changed what the fleet should look like.
     pub generation: Generation,
 }
@@ -44,7 +47,17 @@ impl World {
     pub fn apply(&mut self, event: &Event, seq: u64, at: Timestamp) -> Result<(), Illegal> {
         match event {
             // Whom a retry meets is remembered beside the world: it changes nothing in it.
-            Event::ControlStarted { .. } | Event::ControlStopped | Event::CommandAnswered { .. } => {}
+            Event::ControlStarted { .. }
+            | Event::ControlStopped
+            | Event::CommandAnswered { .. }
+            | Event::LockOverridden { .. } => {}
+            Event::Locked { scope, by, reason, until } => {
+                let lock = Lock { by: by.clone(), reason: reason.clone(), since: at, until: *until };
+                self.locks.insert(scope.clone(), lock);
+            }
+            Event::Unlocked { scope } => {
+                self.locks.remove(scope).ok_or_else(|| Illegal(format!("{scope} is unlocked, and was not locked")))?;
+            }
             Event::ReleaseRegistered(release) => {
                 let service = self.services.entry(release.service.clone()).or_default();
                 service.last_number = service.last_number.max(release.number);
@@ -78,6 +91,8 @@ impl World {
         }
         for (_, lane) in self.lanes.iter_mut().filter(|(place, _)| place.service == *service) {
             lane.history.retain(|kept| *kept != number);
+            lane.left.remove(&number);
+            lane.rejected.remove(&number);
         }
         Ok(())
     }
@@ -85,6 +100,11 @@ impl World {
     /// A release.
     pub fn release(&self, service: &ServiceName, number: ReleaseNumber) -> Option<&Arc<Release>> {
         self.services.get(service)?.releases.get(&number)
+    }
+
+    /// The locks that hold at this time.
+    pub fn locks_at(&self, at: Timestamp) -> impl Iterator<Item = (&Scope, &Lock)> {
+        self.locks.iter().filter(move |(_, lock)| lock.holds(at))
     }
 
     /// A release's effective configuration at a place.

@@ -3,7 +3,7 @@
 //! The body of version 1 is the event as `serde` writes it. The day an event's form changes, its old form is frozen
 //! here beside the new one and converted on read; `tests/fixtures/` keeps a journal of every version for that.
 
-use lifecycle::{Answer, Event};
+use lifecycle::{Answer, Event, Scope};
 use model::{Digest, Place, ReleaseNumber, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +58,22 @@ struct Answered {
 }
 
 #[derive(Serialize, Deserialize)]
+struct Locked {
+    #[serde(flatten)]
+    scope: Scope,
+    by: String,
+    reason: String,
+    until: Option<Timestamp>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Overridden {
+    place: Place,
+    scope: Scope,
+    by: String,
+}
+
+#[derive(Serialize, Deserialize)]
 struct InRollout {
     place: Place,
     #[serde(flatten)]
@@ -84,6 +100,17 @@ pub fn draft(event: &Event, at: Timestamp, actor: &str, reason: Option<&str>) ->
             Some(place.to_string()),
             json(&InRollout { place: place.clone(), event: event.clone() }),
         ),
+        Event::Locked { scope, by, reason, until } => {
+            let (by, reason, until) = (by.clone(), reason.clone(), *until);
+            let locked = Locked { scope: scope.clone(), by, reason, until };
+            ("lock.set".to_owned(), Some(subject_of(scope)), json(&locked))
+        }
+        Event::Unlocked { scope } => ("lock.lifted".to_owned(), Some(subject_of(scope)), json(scope)),
+        Event::LockOverridden { place, scope, by } => (
+            "lock.overridden".to_owned(),
+            Some(place.to_string()),
+            json(&Overridden { place: place.clone(), scope: scope.clone(), by: by.clone() }),
+        ),
         Event::CommandAnswered { key, request, answer } => (
             "command.answered".to_owned(),
             answer.as_ref().map(|answer| answer.place.to_string()),
@@ -98,6 +125,13 @@ pub fn draft(event: &Event, at: Timestamp, actor: &str, reason: Option<&str>) ->
         subject,
         reason: reason.map(str::to_owned),
         body,
+    }
+}
+
+fn subject_of(scope: &Scope) -> String {
+    match &scope.service {
+        Some(service) => format!("{service}/{}", scope.environment),
+        None => scope.environment.to_string(),
     }
 }
 
@@ -122,6 +156,15 @@ pub fn event(record: &Record) -> Result<Event, Unreadable> {
         "release.retired" => {
             let Retired { service, number } = body(record)?;
             Event::ReleaseRetired { service, number }
+        }
+        "lock.set" => {
+            let Locked { scope, by, reason, until } = body(record)?;
+            Event::Locked { scope, by, reason, until }
+        }
+        "lock.lifted" => Event::Unlocked { scope: body(record)? },
+        "lock.overridden" => {
+            let Overridden { place, scope, by } = body(record)?;
+            Event::LockOverridden { place, scope, by }
         }
         "command.answered" => {
             let Answered { key, request, answer } = body(record)?;

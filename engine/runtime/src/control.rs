@@ -255,9 +255,9 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         actor: &str,
         reason: Option<&str>,
         once: Option<&Once>,
-    ) -> Result<Answer, Error> {
-        if let Some(answer) = self.engine.answers().to(once)?.and_then(|answered| answered.answer) {
-            return Ok(answer);
+    ) -> Result<Option<Answer>, Error> {
+        if let Some(answered) = self.engine.answers().to(once)? {
+            return Ok(answered.answer);
         }
         let at = self.now();
         let place = place_of(&command);
@@ -265,9 +265,9 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         let changed = draft.command(command, actor, reason).map_err(refused)? > 0;
         // What follows at once goes into the same unit of the journal: a rollback is one append away from the fleet.
         let reports = draft.settle(&self.view).map_err(refused)?;
-        let answer = answer(&draft.world, &place, changed)?;
+        let answer = place.map(|place| answer(&draft.world, &place, changed)).transpose()?;
         if let Some(once) = once {
-            draft.happened(once.answered(Some(answer.clone())), actor, reason).map_err(refused)?;
+            draft.happened(once.answered(answer.clone()), actor, reason).map_err(refused)?;
         }
         self.commit(draft, at, reports).await?;
         Ok(answer)
@@ -496,13 +496,18 @@ fn explained(error: &fleet::Error) -> String {
     }
 }
 
-fn place_of(command: &Command) -> Place {
+/// Where a release is moved; `None` when none is.
+fn place_of(command: &Command) -> Option<Place> {
     match command {
         Command::Deploy { service, environment, .. } => {
-            Place { service: service.clone(), environment: environment.clone() }
+            Some(Place { service: service.clone(), environment: environment.clone() })
         }
-        Command::Ship { service, to, .. } => Place { service: service.clone(), environment: to.clone() },
-        Command::Rollback { place, .. } | Command::Operate { place, .. } => place.clone(),
+        Command::Ship { service, to, .. } => {
+            Some(Place { service: service.clone(), environment: to.clone() })
+        }
+        Command::Rollback { place, .. } | Command::Operate { place, .. } => Some(place.clone()),
+        Command::DespiteLock(command) => place_of(command),
+        Command::Lock { .. } | Command::Unlock { .. } => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use lifecycle::{Answer, Command, Refusal, World};
 use manifest::Manifest;
@@ -15,7 +16,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
 
 use crate::history::{self, History, Recorded};
 use crate::once::{Answers, Once};
-use crate::request::{Deploy, Operate, Operation, Rollback, Ship};
+use crate::request::{Deploy, LiftLock, Operate, Operation, Rollback, SetLock, Ship};
 
 /// Why something that was asked for was not done. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +76,8 @@ pub(crate) struct Asked {
     pub(crate) actor: String,
     pub(crate) reason: Option<String>,
     pub(crate) once: Option<Once>,
-    pub(crate) reply: Reply<Answer>,
+    /// Nothing for what names no release.
+    pub(crate) reply: Reply<Option<Answer>>,
     /// Keeps the store from being swept until the command is recorded, even if whoever asked has gone away.
     pub(crate) not_swept: Option<OwnedMutexGuard<()>>,
 }
@@ -154,7 +156,8 @@ impl Handle {
             specs: manifest.specs().clone(),
             environment,
         };
-        self.send_storing(command, request.actor, request.reason, Some(not_swept)).await
+        let command = passing(command, request.override_lock, request.reason.as_deref())?;
+        self.send_storing(command, request.actor, request.reason, Some(not_swept)).await?.ok_or_else(unanswered)
     }
 
     /// References are looked up where reading a file may block.
@@ -180,6 +183,7 @@ impl Handle {
     /// See [`Error`].
     pub async fn ship(&self, request: Ship) -> Result<Answer, Error> {
         let command = Command::Ship { service: request.service, from: request.from, to: request.to };
+        let command = passing(command, request.override_lock, request.reason.as_deref())?;
         self.send(command, request.actor, request.reason).await
     }
 
@@ -189,6 +193,7 @@ impl Handle {
     /// See [`Error`].
     pub async fn rollback(&self, request: Rollback) -> Result<Answer, Error> {
         let command = Command::Rollback { place: request.place, to: request.to };
+        let command = passing(command, request.override_lock, request.reason.as_deref())?;
         self.send(command, request.actor, request.reason).await
     }
 
@@ -207,6 +212,29 @@ impl Handle {
         self.send(command, request.actor, request.reason).await
     }
 
+    /// Lets no rollout begin there. The answer is durable; the snapshot has the lock then.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn lock(&self, request: SetLock) -> Result<(), Error> {
+        let command = Command::Lock {
+            scope: request.scope,
+            by: request.actor.clone(),
+            reason: request.reason.clone().unwrap_or_default(),
+            holds_for: request.for_seconds.map(Duration::from_secs),
+        };
+        self.send_storing(command, request.actor, request.reason, None).await.map(drop)
+    }
+
+    /// Lets rollouts begin there again. The answer is durable.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn unlock(&self, request: LiftLock) -> Result<(), Error> {
+        let command = Command::Unlock { scope: request.scope };
+        self.send_storing(command, request.actor, request.reason, None).await.map(drop)
+    }
+
     /// Drains and stops every replica, the gateway and control itself.
     ///
     /// # Errors
@@ -223,7 +251,7 @@ impl Handle {
     }
 
     async fn send(&self, command: Command, actor: String, reason: Option<String>) -> Result<Answer, Error> {
-        self.send_storing(command, actor, reason, None).await
+        self.send_storing(command, actor, reason, None).await?.ok_or_else(unanswered)
     }
 
     async fn send_storing(
@@ -232,7 +260,7 @@ impl Handle {
         actor: String,
         reason: Option<String>,
         not_swept: Option<OwnedMutexGuard<()>>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Option<Answer>, Error> {
         let (reply, answer) = oneshot::channel();
         let asked = Asked { command, actor, reason, once: self.once.clone(), reply, not_swept };
         self.deliver(Message::Command(Box::new(asked))).await?;
@@ -246,6 +274,24 @@ impl Handle {
 
 fn stopped() -> Error {
     Error::Stopped("`shipshape up` starts it again".to_owned())
+}
+
+fn unanswered() -> Error {
+    Error::Stopped("internal: a command that names a release was answered without one".to_owned())
+}
+
+/// Whoever passes a lock owes the others a reason.
+fn passing(command: Command, overrides: bool, reason: Option<&str>) -> Result<Command, Refusal> {
+    if !overrides {
+        return Ok(command);
+    }
+    if reason.is_none_or(|reason| reason.trim().is_empty()) {
+        return Err(Refusal::new(
+            "a lock is not passed without a reason",
+            "say why with --reason TEXT; it is recorded beside the lock that was passed",
+        ));
+    }
+    Ok(Command::DespiteLock(Box::new(command)))
 }
 
 fn environment(manifest: &Manifest, asked: Option<EnvironmentName>) -> Result<EnvironmentName, Refusal> {

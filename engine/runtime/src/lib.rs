@@ -20,6 +20,6 @@ mod wanted;
 pub use control::{Config, Ports, start};
 pub use handle::{Error, Handle, Snapshot};
 pub use history::Recorded;
-pub use lifecycle::Answer;
+pub use lifecycle::{Answer, Scope};
 pub use once::Once;
-pub use request::{Deploy, Operate, Operation, Rollback, Ship};
+pub use request::{Deploy, LiftLock, Operate, Operation, Rollback, SetLock, Ship};

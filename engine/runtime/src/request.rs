@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use lifecycle::Scope;
 use model::{EnvironmentName, Place, ReleaseNumber, ServiceName};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,9 @@ pub struct Deploy {
     pub actor: String,
     /// Why, in their words.
     pub reason: Option<String>,
+    /// Whether a lock there is passed; that needs a reason.
+    #[serde(default)]
+    pub override_lock: bool,
 }
 
 /// Roll out in one environment what serves in another.
@@ -37,6 +41,9 @@ pub struct Ship {
     pub actor: String,
     /// Why, in their words.
     pub reason: Option<String>,
+    /// Whether a lock there is passed; that needs a reason.
+    #[serde(default)]
+    pub override_lock: bool,
 }
 
 /// Return to an earlier release.
@@ -51,6 +58,9 @@ pub struct Rollback {
     pub actor: String,
     /// Why, in their words.
     pub reason: Option<String>,
+    /// Whether a lock there is passed; that needs a reason.
+    #[serde(default)]
+    pub override_lock: bool,
 }
 
 /// Move the rollout under way.
@@ -79,4 +89,31 @@ pub enum Operation {
     Pause,
     /// Go back.
     Abort,
+}
+
+/// Let no rollout begin at a place, or anywhere in an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SetLock {
+    /// Where.
+    pub scope: Scope,
+    /// For how long, in seconds; until it is unlocked when absent.
+    #[serde(default)]
+    pub for_seconds: Option<u64>,
+    /// Who asks.
+    pub actor: String,
+    /// Why, in their words; whoever is refused reads it.
+    pub reason: Option<String>,
+}
+
+/// Let rollouts begin again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LiftLock {
+    /// Where.
+    pub scope: Scope,
+    /// Who asks.
+    pub actor: String,
+    /// Why, in their words.
+    pub reason: Option<String>,
 }

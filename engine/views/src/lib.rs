@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use lifecycle::{Lane, World};
+use lifecycle::{Lane, Lock, Scope, World};
 use model::{Digest, Place, ReleaseNumber, RolloutNumber, Timestamp, Weight};
 use ports::fleet::{ReplicaSeen, Seen};
 use serde::{Deserialize, Serialize};
@@ -24,8 +24,22 @@ pub struct Status {
     pub gateway: Option<String>,
     /// What needs somebody's attention, in words.
     pub warnings: Vec<String>,
+    /// The locks that hold: no rollout begins where they say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<LockStatus>,
     /// Every place where something was deployed.
     pub places: Vec<PlaceStatus>,
+}
+
+/// A lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockStatus {
+    /// What it covers.
+    #[serde(flatten)]
+    pub scope: Scope,
+    /// Who, why, since when and until when.
+    #[serde(flatten)]
+    pub lock: Lock,
 }
 
 /// One service in one environment.
@@ -109,6 +123,12 @@ pub struct RolloutStatus {
     pub ended: bool,
     /// Why it stands where it stands; absent once it has ended.
     pub report: Option<Report>,
+}
+
+/// The locks that hold at this time, of the places that `wanted` accepts; one of a whole environment always.
+pub fn locks(world: &World, at: Timestamp, wanted: impl Fn(&Scope) -> bool) -> Vec<LockStatus> {
+    let locks = world.locks_at(at).filter(|(scope, _)| wanted(scope));
+    locks.map(|(scope, lock)| LockStatus { scope: scope.clone(), lock: lock.clone() }).collect()
 }
 
 /// The status of every place, or of those that `wanted` accepts.

@@ -12,7 +12,7 @@ use axum::serve::IncomingStream;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use model::Digest;
-use runtime::{Deploy, Handle, Once, Operate, Rollback, Ship};
+use runtime::{Deploy, Handle, LiftLock, Once, Operate, Rollback, SetLock, Ship};
 use serde::de::DeserializeOwned;
 
 use crate::Stop;
@@ -84,7 +84,7 @@ macro_rules! change {
         }
     )+};
 }
-change!(Deploy, Ship, Rollback, Operate, Stop);
+change!(Deploy, Ship, Rollback, Operate, SetLock, LiftLock, Stop);
 
 /// A change that is asked for, and the handle that makes it once.
 pub(crate) struct Asked<T> {

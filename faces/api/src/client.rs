@@ -13,7 +13,7 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use runtime::{Answer, Deploy, Operate, Rollback, Ship};
+use runtime::{Answer, Deploy, LiftLock, Operate, Rollback, SetLock, Ship};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -194,6 +194,22 @@ impl Client {
     /// See [`Error`].
     pub async fn operate(&self, request: &Operate) -> Result<Answer, Error> {
         self.post("/v1/operate", request).await
+    }
+
+    /// Lets no rollout begin there.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn lock(&self, request: &SetLock) -> Result<(), Error> {
+        self.change("/v1/lock", body(request)?).await.map(drop)
+    }
+
+    /// Lets rollouts begin there again.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn unlock(&self, request: &LiftLock) -> Result<(), Error> {
+        self.change("/v1/unlock", body(request)?).await.map(drop)
     }
 
     /// Drains and stops everything. Returns when the order is taken.

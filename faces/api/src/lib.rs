@@ -19,6 +19,8 @@
 //! | `POST /v1/ship` | [`runtime::Ship`] | [`runtime::Answer`] |
 //! | `POST /v1/rollback` | [`runtime::Rollback`] | [`runtime::Answer`] |
 //! | `POST /v1/operate` | [`runtime::Operate`] | [`runtime::Answer`] |
+//! | `POST /v1/lock` | [`runtime::SetLock`] | nothing |
+//! | `POST /v1/unlock` | [`runtime::LiftLock`] | nothing |
 //! | `POST /v1/stop` | [`Stop`] | nothing |
 //!
 //! Every error is a [`Problem`].

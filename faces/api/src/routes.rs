@@ -11,7 +11,7 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use http::{HeaderMap, Method, StatusCode, header};
 use model::{EnvironmentName, ServiceName};
-use runtime::{Answer, Deploy, Handle, Operate, Rollback, Ship};
+use runtime::{Answer, Deploy, Handle, LiftLock, Operate, Rollback, SetLock, Ship};
 use serde::Deserialize;
 use tokio::sync::watch;
 
@@ -37,7 +37,7 @@ pub(crate) struct Faces {
 type Reached<T> = Result<Json<T>, Problem>;
 
 /// Every route. The OpenAPI document has the same, by a test.
-fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 10] {
+fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 12] {
     [
         (Method::GET, "/v1/health", get(health)),
         (Method::GET, "/v1/status", get(status)),
@@ -48,6 +48,8 @@ fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 10] {
         (Method::POST, "/v1/ship", post(ship)),
         (Method::POST, "/v1/rollback", post(rollback)),
         (Method::POST, "/v1/operate", post(operate)),
+        (Method::POST, "/v1/lock", post(lock)),
+        (Method::POST, "/v1/unlock", post(unlock)),
         (Method::POST, "/v1/stop", post(stop)),
     ]
 }
@@ -105,6 +107,12 @@ async fn status(
         agent_reachable: snapshot.reachable,
         gateway: snapshot.seen.gateway.clone(),
         warnings: snapshot.warnings.clone(),
+        locks: views::locks(&snapshot.world, snapshot.at, |scope| {
+            let (service, environment) = (&scope.service, &scope.environment);
+            let is_of = |asked| service.as_ref().is_none_or(|service| service == asked);
+            which.service.as_ref().is_none_or(is_of)
+                && which.environment.as_ref().is_none_or(|asked| asked == environment)
+        }),
         places: views::status(&snapshot.world, &snapshot.seen, &snapshot.reports, wanted),
     }))
 }
@@ -172,6 +180,16 @@ async fn rollback(asked: Asked<Rollback>) -> Reached<Answer> {
 
 async fn operate(asked: Asked<Operate>) -> Reached<Answer> {
     Ok(Json(asked.control.operate(asked.request).await?))
+}
+
+async fn lock(asked: Asked<SetLock>) -> Result<StatusCode, Problem> {
+    asked.control.lock(asked.request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn unlock(asked: Asked<LiftLock>) -> Result<StatusCode, Problem> {
+    asked.control.unlock(asked.request).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn stop(asked: Asked<Stop>) -> Result<StatusCode, Problem> {

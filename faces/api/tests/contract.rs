@@ -7,7 +7,7 @@ mod support;
 
 use api::{Client, Token};
 use model::Place;
-use runtime::{Deploy, Operate, Operation, Rollback, Ship};
+use runtime::{Deploy, LiftLock, Operate, Operation, Rollback, SetLock, Ship};
 use serde_json::{Value, json};
 use support::Stage;
 use support::schema::unfit;
@@ -24,6 +24,7 @@ fn deploy(stage: &Stage, artifact: &str) -> Deploy {
         environment: Some(place().environment),
         actor: "ada".to_owned(),
         reason: None,
+        override_lock: false,
     }
 }
 
@@ -268,15 +269,30 @@ async fn answers_and_requests_are_as_the_document_says() {
     let operate = Operate { place: place(), operation: Operation::PromoteFull, actor, reason };
     fits("Operate", &serde_json::to_string(&operate).unwrap());
     let (actor, to) = ("ada".to_owned(), None);
-    fits("Rollback", &serde_json::to_string(&Rollback { place: place(), to, actor, reason: None }).unwrap());
+    fits("Rollback", &serde_json::to_string(&Rollback { place: place(), to, actor, reason: None, override_lock: true }).unwrap());
     let ship = Ship {
         service: place().service,
         from: place().environment,
         to: "production".parse().unwrap(),
         actor: "ada".to_owned(),
         reason: Some("because".to_owned()),
+        override_lock: false,
     };
     fits("Ship", &serde_json::to_string(&ship).unwrap());
+    let scope = runtime::Scope { service: Some(place().service), environment: place().environment };
+    let reason = Some("freeze".to_owned());
+    let lock = SetLock { scope: scope.clone(), for_seconds: Some(60), actor: "ada".to_owned(), reason };
+    let lock = serde_json::to_string(&lock).unwrap();
+    fits("SetLock", &lock);
+    assert_eq!(stage.raw("POST", "/v1/lock", &lock).await, (204, String::new()));
+    let status = stage.raw("GET", "/v1/status", "").await.1;
+    fits("Status", &status);
+    assert!(status.contains("\"locks\":[{\"service\":\"shop\""), "{status}");
+    let lift = LiftLock { scope, actor: "bob".to_owned(), reason: None };
+    let lift = serde_json::to_string(&lift).unwrap();
+    fits("LiftLock", &lift);
+    assert_eq!(stage.raw("POST", "/v1/unlock", &lift).await.0, 204);
+    assert_eq!(stage.raw("POST", "/v1/unlock", &lift).await.0, 409);
     fits("Stop", &json!({"actor": "ada", "reason": null}).to_string());
     for (method, path, body) in
         [("GET", "/nowhere", ""), ("POST", "/v1/rollback", "{}"), ("PUT", "/v1/stop", "")]

@@ -96,6 +96,10 @@ pub(crate) enum Verb {
     Abort(verbs::abort::Args),
     /// Go back to an earlier release, its configuration included
     Rollback(verbs::rollback::Args),
+    /// Let no rollout begin, for a while or until it is unlocked
+    Lock(verbs::lock::Lock),
+    /// Let rollouts begin again
+    Unlock(verbs::lock::Unlock),
     /// Show what serves, what moves, and why it does not
     Status(verbs::status::Args),
     /// Show what the replicas print
@@ -133,6 +137,8 @@ impl Verb {
             | Self::Pause(_)
             | Self::Abort(_)
             | Self::Rollback(_)
+            | Self::Lock(_)
+            | Self::Unlock(_)
             | Self::Status(_)
             | Self::Logs(_)
             | Self::Journal(_)

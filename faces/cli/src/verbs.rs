@@ -10,6 +10,7 @@ pub(crate) mod down;
 pub(crate) mod env;
 pub(crate) mod hidden;
 pub(crate) mod journal;
+pub(crate) mod lock;
 pub(crate) mod logs;
 pub(crate) mod pause;
 pub(crate) mod promote;
@@ -39,6 +40,8 @@ pub(crate) async fn run(verb: Verb, context: &Context<'_>) -> Result<Done, Failu
         Verb::Pause(args) => pause::run(args, context).await,
         Verb::Abort(args) => abort::run(args, context).await,
         Verb::Rollback(args) => rollback::run(args, context).await,
+        Verb::Lock(args) => lock::lock(args, context).await,
+        Verb::Unlock(args) => lock::unlock(args, context).await,
         Verb::Status(args) => status::run(args, context).await,
         Verb::Logs(args) => logs::run(args, context).await,
         Verb::Journal(args) => journal::run(args, context).await,

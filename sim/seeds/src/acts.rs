@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use model::{Place, ReleaseNumber};
-use runtime::{Answer, Deploy, Error, Handle, Operate, Operation, Rollback, Ship};
+use runtime::{
+    Answer, Deploy, Error, Handle, LiftLock, Operate, Operation, Rollback, Scope, SetLock, Ship,
+};
 use sim::Crash;
 
 use crate::cast::Build;
@@ -24,6 +26,10 @@ pub(crate) enum Wish {
     Ship { service: String, from: String, to: String },
     Rollback { place: Place, to: Option<u64> },
     Operate { place: Place, operation: Operation },
+    Lock { scope: Scope, seconds: Option<u64> },
+    Unlock { scope: Scope },
+    /// This, whatever is locked.
+    Urgent(Box<Wish>),
 }
 
 /// What goes wrong, and what ends it.
@@ -51,28 +57,43 @@ pub(crate) enum Fault {
 }
 
 impl Wish {
-    /// Asks, in the name of `actor`, and waits for the answer.
-    pub(crate) async fn ask(self, handle: &Handle, actor: String) -> Result<Answer, Error> {
-        let reason = None;
-        match self {
+    /// Asks, in the name of `actor`, and waits for the answer; `None` where it names no release.
+    pub(crate) async fn ask(self, handle: &Handle, actor: String) -> Result<Option<Answer>, Error> {
+        let (wish, override_lock) = match self {
+            Self::Urgent(wish) => (*wish, true),
+            other => (other, false),
+        };
+        let reason = override_lock.then(|| "urgent".to_owned());
+        match wish {
             Self::Deploy { build, environment } => {
                 let environment = environment.parse().ok();
                 let (manifest, artifact) = (build.manifest, Some(build.path));
                 let directory = PathBuf::from("/src");
-                handle.deploy(Deploy { manifest, directory, artifact, environment, actor, reason }).await
+                let deploy =
+                    Deploy { manifest, directory, artifact, environment, actor, reason, override_lock };
+                handle.deploy(deploy).await.map(Some)
             }
             Self::Ship { service, from, to } => match (service.parse(), from.parse(), to.parse()) {
                 (Ok(service), Ok(from), Ok(to)) => {
-                    handle.ship(Ship { service, from, to, actor, reason }).await
+                    handle.ship(Ship { service, from, to, actor, reason, override_lock }).await.map(Some)
                 }
                 _ => Err(Error::Stopped("names that are none".to_owned())),
             },
             Self::Rollback { place, to } => {
-                handle.rollback(Rollback { place, to: to.map(ReleaseNumber), actor, reason }).await
+                let to = to.map(ReleaseNumber);
+                handle.rollback(Rollback { place, to, actor, reason, override_lock }).await.map(Some)
             }
             Self::Operate { place, operation } => {
-                handle.operate(Operate { place, operation, actor, reason }).await
+                handle.operate(Operate { place, operation, actor, reason }).await.map(Some)
             }
+            Self::Lock { scope, seconds } => {
+                let reason = Some("the night is for sleeping".to_owned());
+                handle.lock(SetLock { scope, for_seconds: seconds, actor, reason }).await.map(|()| None)
+            }
+            Self::Unlock { scope } => {
+                handle.unlock(LiftLock { scope, actor, reason }).await.map(|()| None)
+            }
+            Self::Urgent(_) => Err(Error::Stopped("urgent is urgent enough".to_owned())),
         }
     }
 }
@@ -112,6 +133,12 @@ impl fmt::Display for Wish {
                 write!(f, "rollback {place} {}", to.map_or(String::new(), |it| it.to_string()))
             }
             Self::Operate { place, operation } => write!(f, "{operation:?} {place}"),
+            Self::Lock { scope, seconds } => {
+                let until = seconds.map_or(String::new(), |it| format!(" for {it}s"));
+                write!(f, "lock {scope}{until}")
+            }
+            Self::Unlock { scope } => write!(f, "unlock {scope}"),
+            Self::Urgent(wish) => write!(f, "urgent: {wish}"),
         }
     }
 }

@@ -362,7 +362,12 @@ fn told(record: &Record, event: &Event) -> String {
         },
         Event::ReleaseRegistered(release) => format!("{} {}", release.number, release.artifact.name),
         Event::ReleaseRetired { number, .. } => number.to_string(),
-        Event::ControlStarted { .. } | Event::ControlStopped | Event::CommandAnswered { .. } => String::new(),
+        Event::Locked { by, reason, .. } => format!("{by}: {reason}"),
+        Event::LockOverridden { by, .. } => format!("of {by}"),
+        Event::ControlStarted { .. }
+        | Event::ControlStopped
+        | Event::CommandAnswered { .. }
+        | Event::Unlocked { .. } => String::new(),
     };
     let line = format!("#{} {} {subject} {detail}", record.seq, record.kind);
     format!("{} by {}", line.trim_end(), record.actor)

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use runtime::Deploy;
 
+use super::lock::Override;
 use super::outcome::{self, Wish};
 use crate::Done;
 use crate::args;
@@ -28,6 +29,8 @@ pub(crate) struct Args {
     /// Return when the rollout has begun
     #[arg(long)]
     detach: bool,
+    #[command(flatten)]
+    lock: Override,
 }
 
 pub(crate) async fn run(arguments: Args, context: &Context<'_>) -> Result<Done, Failure> {
@@ -54,6 +57,7 @@ pub(crate) async fn run(arguments: Args, context: &Context<'_>) -> Result<Done, 
         environment: Some(environment),
         actor: context::actor(),
         reason: arguments.reason,
+        override_lock: arguments.lock.override_lock,
     };
     let answer = context.client.deploy(&request).await?;
     outcome::see(context, &answer, Wish::Forward, since, arguments.detach).await

@@ -4,6 +4,7 @@ use model::{ReleaseNumber, Timestamp};
 use ports::fleet::ReplicaPhase;
 use views::{PlaceStatus, RolloutStatus, Status};
 
+use super::lock;
 use crate::printer::{Paint, Printer};
 use crate::progress;
 use crate::words;
@@ -38,6 +39,8 @@ pub(crate) fn lines(status: &Status) -> Vec<Line> {
     }
     let warnings = status.warnings.iter();
     lines.extend(warnings.map(|warning| coloured(Paint::Warning, format!("warning: {warning}"))));
+    let locks = status.locks.iter().map(|it| coloured(Paint::Warning, lock::in_words(it)));
+    lines.extend(locks);
     if status.places.is_empty() {
         let gateway =
             status.gateway.as_ref().map_or_else(String::new, |at| format!("; the gateway is at {at}"));

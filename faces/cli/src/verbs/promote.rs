@@ -6,6 +6,7 @@ use std::time::Instant;
 use model::EnvironmentName;
 use runtime::{Operate, Operation, Ship};
 
+use super::lock::Override;
 use super::outcome::{self, Wish};
 use crate::Done;
 use crate::context::{self, Context};
@@ -33,15 +34,17 @@ pub(crate) struct Args {
     /// Return when the order is given
     #[arg(long)]
     detach: bool,
+    #[command(flatten)]
+    lock: Override,
 }
 
 pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failure> {
     let since = Instant::now();
-    let (actor, reason) = (context::actor(), args.reason);
+    let (actor, reason, override_lock) = (context::actor(), args.reason, args.lock.override_lock);
     let answer = match (args.from, args.to) {
         (Some(from), Some(to)) => {
             let service = context.service()?;
-            context.client.ship(&Ship { service, from, to, actor, reason }).await?
+            context.client.ship(&Ship { service, from, to, actor, reason, override_lock }).await?
         }
         (None, _) | (_, None) => {
             let operation = if args.full { Operation::PromoteFull } else { Operation::Promote };

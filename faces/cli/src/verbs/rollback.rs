@@ -5,6 +5,7 @@ use std::time::Instant;
 use model::ReleaseNumber;
 use runtime::Rollback;
 
+use super::lock::Override;
 use super::outcome::{self, Wish};
 use crate::Done;
 use crate::context::{self, Context};
@@ -25,13 +26,16 @@ pub(crate) struct Args {
     /// Return when the order is given
     #[arg(long)]
     detach: bool,
+    #[command(flatten)]
+    lock: Override,
 }
 
 pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failure> {
     let since = Instant::now();
     let place = context.place()?;
     let to = args.to.map(ReleaseNumber);
-    let request = Rollback { place, to, actor: context::actor(), reason: args.reason };
+    let (actor, reason, override_lock) = (context::actor(), args.reason, args.lock.override_lock);
+    let request = Rollback { place, to, actor, reason, override_lock };
     let answer = context.client.rollback(&request).await?;
     outcome::see(context, &answer, Wish::Back, since, args.detach).await
 }

@@ -109,7 +109,7 @@ impl Scene {
 
     pub(crate) async fn rollback(&self) -> Result<Answer, Error> {
         let (actor, reason) = ("ada".to_owned(), None);
-        self.handle().rollback(Rollback { place: place(), to: None, actor, reason }).await
+        self.handle().rollback(Rollback { place: place(), to: None, actor, reason, override_lock: false }).await
     }
 
     /// Deploys and waits until it is completed.
@@ -181,6 +181,7 @@ pub(crate) fn deploy(manifest: &str, build: &str) -> Deploy {
         environment: None,
         actor: "ada".to_owned(),
         reason: Some("why not".to_owned()),
+        override_lock: false,
     }
 }
 
