@@ -56,7 +56,9 @@ impl World {
                 self.locks.insert(scope.clone(), lock);
             }
             Event::Unlocked { scope } => {
-                self.locks.remove(scope).ok_or_else(|| Illegal(format!("{scope} is unlocked, and was not locked")))?;
+                self.locks
+                    .remove(scope)
+                    .ok_or_else(|| Illegal(format!("{scope} is unlocked, and was not locked")))?;
             }
             Event::ReleaseRegistered(release) => {
                 let service = self.services.entry(release.service.clone()).or_default();

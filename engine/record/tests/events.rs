@@ -121,7 +121,20 @@ fn later() -> Vec<Event> {
         request: Digest::of(b"what was asked"),
         answer,
     };
-    vec![answered(Some(answer)), answered(None)]
+    let place = answer.place.clone();
+    let scope =
+        lifecycle::Scope { service: Some("shop".parse().unwrap()), environment: place.environment.clone() };
+    let whole = lifecycle::Scope { service: None, ..scope.clone() };
+    let (by, reason) = ("ada".to_owned(), "a freeze".to_owned());
+    let until = Some(Timestamp::from_micros(1_700_000_000_000_000));
+    vec![
+        answered(Some(answer)),
+        answered(None),
+        Event::Locked { scope: scope.clone(), by: by.clone(), reason: reason.clone(), until },
+        Event::Locked { scope: whole.clone(), by: by.clone(), reason, until: None },
+        Event::LockOverridden { place, scope, by },
+        Event::Unlocked { scope: whole },
+    ]
 }
 
 fn stored() -> Vec<Record> {

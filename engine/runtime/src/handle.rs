@@ -157,7 +157,9 @@ impl Handle {
             environment,
         };
         let command = passing(command, request.override_lock, request.reason.as_deref())?;
-        self.send_storing(command, request.actor, request.reason, Some(not_swept)).await?.ok_or_else(unanswered)
+        self.send_storing(command, request.actor, request.reason, Some(not_swept))
+            .await?
+            .ok_or_else(unanswered)
     }
 
     /// References are looked up where reading a file may block.

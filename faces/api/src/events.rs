@@ -218,7 +218,7 @@ mod tests {
             environment: None,
             actor: "ada".to_owned(),
             reason: None,
-        override_lock: false,
+            override_lock: false,
         };
         let _ = control.deploy(request).await.unwrap();
         assert!(piece(&mut quick).await.unwrap().starts_with("id: 2\nevent: release.registered\n"));

@@ -87,11 +87,24 @@ async fn a_release_is_shipped_on_and_rolled_back() {
     deployed(&stage, "one", "staging", 1).await;
     deployed(&stage, "two", "staging", 2).await;
     let (from, to) = (place("staging").environment, place("production").environment);
-    let ship = Ship { service: place("staging").service, from, to, actor: "ada".to_owned(), reason: None, override_lock: false };
+    let ship = Ship {
+        service: place("staging").service,
+        from,
+        to,
+        actor: "ada".to_owned(),
+        reason: None,
+        override_lock: false,
+    };
     let answer = stage.client.ship(&ship).await.unwrap();
     assert_eq!((answer.place, answer.release), (place("production"), ReleaseNumber(2)));
     settled(&stage, "production", 2).await;
-    let back = Rollback { place: place("staging"), to: None, actor: "ada".to_owned(), reason: None, override_lock: false };
+    let back = Rollback {
+        place: place("staging"),
+        to: None,
+        actor: "ada".to_owned(),
+        reason: None,
+        override_lock: false,
+    };
     assert_eq!(stage.client.rollback(&back).await.unwrap().release, ReleaseNumber(1));
     settled(&stage, "staging", 1).await;
 }
@@ -112,7 +125,13 @@ async fn a_rollout_is_moved_by_operators() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_has_a_code_and_a_way_out() {
     let stage = Stage::set().await;
-    let back = Rollback { place: place("staging"), to: None, actor: "ada".to_owned(), reason: None, override_lock: false };
+    let back = Rollback {
+        place: place("staging"),
+        to: None,
+        actor: "ada".to_owned(),
+        reason: None,
+        override_lock: false,
+    };
     let problem = said(stage.client.rollback(&back).await);
     assert_eq!((problem.status, problem.code.as_str()), (409, "SHP-API-REFUSED"));
     assert!(problem.error.contains("nothing was ever deployed at shop/staging"), "{problem:?}");

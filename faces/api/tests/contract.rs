@@ -269,7 +269,11 @@ async fn answers_and_requests_are_as_the_document_says() {
     let operate = Operate { place: place(), operation: Operation::PromoteFull, actor, reason };
     fits("Operate", &serde_json::to_string(&operate).unwrap());
     let (actor, to) = ("ada".to_owned(), None);
-    fits("Rollback", &serde_json::to_string(&Rollback { place: place(), to, actor, reason: None, override_lock: true }).unwrap());
+    fits(
+        "Rollback",
+        &serde_json::to_string(&Rollback { place: place(), to, actor, reason: None, override_lock: true })
+            .unwrap(),
+    );
     let ship = Ship {
         service: place().service,
         from: place().environment,

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use model::{Place, ReleaseNumber};
-use runtime::{
-    Answer, Deploy, Error, Handle, LiftLock, Operate, Operation, Rollback, Scope, SetLock, Ship,
-};
+use runtime::{Answer, Deploy, Error, Handle, LiftLock, Operate, Operation, Rollback, Scope, SetLock, Ship};
 use sim::Crash;
 
 use crate::cast::Build;
@@ -22,12 +20,30 @@ pub(crate) enum Act {
 /// What an operator asks of control.
 #[derive(Debug, Clone)]
 pub(crate) enum Wish {
-    Deploy { build: Build, environment: String },
-    Ship { service: String, from: String, to: String },
-    Rollback { place: Place, to: Option<u64> },
-    Operate { place: Place, operation: Operation },
-    Lock { scope: Scope, seconds: Option<u64> },
-    Unlock { scope: Scope },
+    Deploy {
+        build: Build,
+        environment: String,
+    },
+    Ship {
+        service: String,
+        from: String,
+        to: String,
+    },
+    Rollback {
+        place: Place,
+        to: Option<u64>,
+    },
+    Operate {
+        place: Place,
+        operation: Operation,
+    },
+    Lock {
+        scope: Scope,
+        seconds: Option<u64>,
+    },
+    Unlock {
+        scope: Scope,
+    },
     /// This, whatever is locked.
     Urgent(Box<Wish>),
 }
@@ -90,9 +106,7 @@ impl Wish {
                 let reason = Some("the night is for sleeping".to_owned());
                 handle.lock(SetLock { scope, for_seconds: seconds, actor, reason }).await.map(|()| None)
             }
-            Self::Unlock { scope } => {
-                handle.unlock(LiftLock { scope, actor, reason }).await.map(|()| None)
-            }
+            Self::Unlock { scope } => handle.unlock(LiftLock { scope, actor, reason }).await.map(|()| None),
             Self::Urgent(_) => Err(Error::Stopped("urgent is urgent enough".to_owned())),
         }
     }

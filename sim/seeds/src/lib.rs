@@ -9,6 +9,7 @@ mod cast;
 mod gate;
 mod life;
 mod outside;
+mod policy;
 mod referee;
 mod script;
 mod story;

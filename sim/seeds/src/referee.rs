@@ -1,6 +1,7 @@
 //! The referee: reads the journal on its own, watches what control was told and what it orders, and knows the promises.
 //! What one event may be is `rules`' business.
 
+mod policy;
 mod rules;
 
 use std::collections::BTreeMap;
@@ -78,6 +79,7 @@ pub(crate) struct Referee {
     /// The release that serves each place when no rollout is under way, by a fold of its own.
     pub(crate) serves: BTreeMap<Place, ReleaseNumber>,
     chain: Chain,
+    policy: policy::Policy,
     /// How many events each actor caused.
     actors: BTreeMap<String, u64>,
     /// What control was told, the last before the latest order and everything since.
@@ -200,6 +202,9 @@ impl Referee {
         *self.actors.entry(record.actor.clone()).or_default() += 1;
         self.tell(|| told(&record, &event));
         self.check(&record, &event, machine);
+        if let Some(broken) = self.policy.follow(&event, record.at) {
+            self.breaks(broken);
+        }
         let before = self.world.generation;
         if let Err(illegal) = self.world.apply(&event, record.seq, record.at) {
             self.breaks(format!("event {} cannot be replayed: {illegal}", record.seq));
@@ -320,13 +325,14 @@ impl Referee {
     }
 
     /// An operator has an answer: what it says must be in the journal, and what it denies must not.
-    pub(crate) fn answered(&mut self, actor: &str, answer: &Result<runtime::Answer, runtime::Error>) {
+    pub(crate) fn answered(&mut self, actor: &str, answer: &Result<Option<runtime::Answer>, runtime::Error>) {
         let events = self.actors.get(actor).copied().unwrap_or_default();
         match answer {
-            Ok(answer) if events == 0 && answer.rollout.is_some() => {
+            Ok(answer) if events == 0 && answer.as_ref().is_none_or(|it| it.rollout.is_some()) => {
                 self.breaks(format!("{actor} was told yes, and nothing is recorded"));
             }
-            Ok(answer) => self.tell(|| format!("{actor}: release {}", answer.release)),
+            Ok(Some(answer)) => self.tell(|| format!("{actor}: release {}", answer.release)),
+            Ok(None) => self.tell(|| format!("{actor}: done")),
             // Whoever hears that control has stopped knows nothing.
             Err(runtime::Error::Stopped(_)) => {}
             Err(error) if events > 0 => {

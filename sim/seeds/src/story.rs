@@ -10,6 +10,7 @@ use crate::acts::{Act, Fault, Wish};
 use crate::cast::Cast;
 use crate::gate::Gate;
 use crate::life::{Life, Outcome};
+use crate::policy::Team;
 use crate::referee::Referee;
 
 /// How long things happen.
@@ -22,6 +23,7 @@ pub(crate) async fn live(seed: u64, tells: bool, gate: Gate) -> Outcome {
     let gentle = chance.u32(..3) == 0;
     let mut life = Life::new(cast.clone(), chance.u64(..), Referee::new(gentle, tells), gate);
     introduce(&life, &cast, gentle);
+    let mut team = Team::of(seed);
     life.pass(Duration::from_secs(1)).await;
     if let Some(act) = first_deploy(&cast) {
         life.act(act.into()).await;
@@ -38,6 +40,9 @@ pub(crate) async fn live(seed: u64, tells: bool, gate: Gate) -> Outcome {
             fault(&mut chance, gentle).into()
         };
         life.act(act).await;
+        if let Some(wish) = team.wish(&cast) {
+            life.act(wish.into()).await;
+        }
     }
     life.heal().await;
     life.rest().await;

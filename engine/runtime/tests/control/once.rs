@@ -12,7 +12,8 @@ fn once(key: &str) -> Once {
 }
 
 async fn back(handle: &Handle) -> Result<runtime::Answer, Error> {
-    let request = Rollback { place: place(), to: None, actor: "ada".to_owned(), reason: None, override_lock: false };
+    let request =
+        Rollback { place: place(), to: None, actor: "ada".to_owned(), reason: None, override_lock: false };
     handle.once(once("back")).rollback(request).await
 }
 

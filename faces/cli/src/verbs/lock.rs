@@ -109,6 +109,7 @@ fn scope(context: &Context<'_>, all: bool) -> Result<Scope, Failure> {
 /// A lock in one line.
 pub(super) fn in_words(status: &LockStatus) -> String {
     let LockStatus { scope, lock } = status;
-    let until = lock.until.map_or_else(|| "until it is unlocked".to_owned(), |until| format!("until {until}"));
+    let until =
+        lock.until.map_or_else(|| "until it is unlocked".to_owned(), |until| format!("until {until}"));
     words::plain(&format!("{scope} is locked by {} since {}, {until}: {}", lock.by, lock.since, lock.reason))
 }

@@ -109,7 +109,9 @@ impl Scene {
 
     pub(crate) async fn rollback(&self) -> Result<Answer, Error> {
         let (actor, reason) = ("ada".to_owned(), None);
-        self.handle().rollback(Rollback { place: place(), to: None, actor, reason, override_lock: false }).await
+        self.handle()
+            .rollback(Rollback { place: place(), to: None, actor, reason, override_lock: false })
+            .await
     }
 
     /// Deploys and waits until it is completed.

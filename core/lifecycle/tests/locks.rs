@@ -1,0 +1,178 @@
+//! Deploy locks: who may begin what while somebody says no.
+#![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
+
+#[allow(dead_code, reason = "the stories are shared with other tests")]
+mod support;
+
+use std::time::Duration;
+
+use lifecycle::{Command, Event, Scope};
+use model::{ReleaseNumber, Weight};
+use support::{Story, artifact, place, service, specs};
+
+fn scope(one: bool) -> Scope {
+    Scope { service: one.then(service), environment: "production".parse().unwrap() }
+}
+
+fn lock(by: &str, one: bool, holds_for: Option<Duration>) -> Command {
+    Command::Lock { scope: scope(one), by: by.to_owned(), reason: "a freeze".to_owned(), holds_for }
+}
+
+fn deploy(build: &str) -> Command {
+    let environment = "production".parse().unwrap();
+    Command::Deploy { service: service(), artifact: artifact(build), specs: specs(), environment }
+}
+
+#[test]
+fn a_locked_place_takes_no_new_rollout_and_says_who_why_and_how_on() {
+    for one in [true, false] {
+        let mut story = Story::default();
+        story.served("one", "production");
+        story.served("two", "production");
+        story.tell(lock("ada", one, Some(Duration::from_secs(7200)))).unwrap();
+        let ship = Command::Ship {
+            service: service(),
+            from: "staging".parse().unwrap(),
+            to: "production".parse().unwrap(),
+        };
+        story.served("three", "staging");
+        for command in [deploy("four"), ship, Command::Rollback { place: place("production"), to: None }] {
+            let refusal = story.tell(command).unwrap_err();
+            assert!(
+                refusal.what.contains("shop/production is locked by ada since 2023-11-14T"),
+                "{refusal:?}"
+            );
+            assert!(refusal.what.contains("until 2023-11-15T00:13:20"), "{refusal:?}");
+            assert!(refusal.what.ends_with(": a freeze"), "{refusal:?}");
+            let way = if one {
+                "shipshape unlock --service shop -e production"
+            } else {
+                "unlock --all -e production"
+            };
+            assert!(
+                refusal.instead.contains(way) && refusal.instead.contains("--override-lock"),
+                "{refusal:?}"
+            );
+        }
+        assert!(story.deploy("five", "staging").is_ok(), "the lock is of production alone");
+        assert_eq!(story.tell(deploy("two")).unwrap(), vec![], "nothing begins where nothing is to do");
+    }
+}
+
+#[test]
+fn a_rollout_under_way_goes_on_and_back_whatever_is_locked() {
+    for promoted in [false, true] {
+        let mut story = Story::default();
+        story.served("one", "production");
+        story.deploy("two", "production").unwrap();
+        story.tell(lock("ada", true, None)).unwrap();
+        if promoted {
+            story.promoted("production");
+        } else {
+            let moved = ship::Command::Move { stable: 2, candidate: 1, weight: Weight::NONE };
+            story.operate("production", moved).unwrap();
+        }
+        let back = if promoted {
+            story.rollback(Some(1))
+        } else {
+            story.operate("production", ship::Command::Abort)
+        };
+        let back = back.unwrap();
+        assert!(matches!(back.as_slice(), [Event::Rollout { event: ship::Event::RollbackBegun { .. }, .. }]));
+    }
+}
+
+#[test]
+fn whoever_passes_a_lock_is_told_of_before_the_rollout() {
+    let mut story = Story::default();
+    story.served("one", "production");
+    let urgent = |build| Command::DespiteLock(Box::new(deploy(build)));
+    let told =
+        |events: &[Event]| events.iter().filter(|it| matches!(it, Event::LockOverridden { .. })).count();
+    let events = story.tell(urgent("two")).unwrap();
+    assert_eq!(told(&events), 0, "nothing was locked");
+    story.completed("production");
+    story.tell(lock("ada", true, None)).unwrap();
+    let events = story.tell(urgent("three")).unwrap();
+    let [Event::ReleaseRegistered(_), passed, Event::Rollout { .. }] = events.as_slice() else {
+        panic!("{events:?}");
+    };
+    let expected =
+        Event::LockOverridden { place: place("production"), scope: scope(true), by: "ada".to_owned() };
+    assert_eq!(*passed, expected);
+    assert!(story.tell(deploy("four")).is_err(), "it was passed once, and holds on");
+    assert_eq!(story.replayed(), story.world);
+}
+
+#[test]
+fn a_lock_ends_by_itself_or_by_anybody() {
+    let mut story = Story::default();
+    story.served("one", "production");
+    story.tell(lock("ada", true, Some(Duration::from_micros(1)))).unwrap();
+    assert!(story.deploy("two", "production").is_ok(), "its time is over");
+    story.completed("production");
+    let refusal = story.tell(Command::Unlock { scope: scope(true) }).unwrap_err();
+    assert!(refusal.what.contains("shop/production is not locked"), "{refusal:?}");
+    story.tell(lock("ada", true, None)).unwrap();
+    story.tell(Command::Unlock { scope: scope(true) }).unwrap();
+    assert!(story.deploy("three", "production").is_ok());
+    assert_eq!(story.replayed(), story.world);
+}
+
+#[test]
+fn only_its_holder_sets_a_lock_anew() {
+    let mut story = Story::default();
+    story.served("one", "production");
+    story.tell(lock("ada", true, None)).unwrap();
+    let refusal = story.tell(lock("bob", true, None)).unwrap_err();
+    assert!(refusal.what.contains("locked already, by ada"), "{refusal:?}");
+    story.tell(lock("ada", true, Some(Duration::from_secs(60)))).unwrap();
+    assert!(story.world.locks[&scope(true)].until.is_some());
+    assert!(story.tell(lock("bob", false, None)).is_ok(), "the whole environment is another lock");
+}
+
+#[test]
+fn a_lock_of_nothing_is_refused() {
+    let mut story = Story::default();
+    let refusal = story.tell(lock("ada", true, None)).unwrap_err();
+    assert!(refusal.what.contains("there is no shop/production"), "{refusal:?}");
+    story.served("one", "production");
+    let nowhere = Scope { service: Some("shpo".parse().unwrap()), ..scope(true) };
+    let by = "ada".to_owned();
+    let command = Command::Lock { scope: nowhere, by: by.clone(), reason: "x".to_owned(), holds_for: None };
+    assert!(story.tell(command).unwrap_err().instead.contains("known is shop/production, shop/staging"));
+    let unsaid = Command::Lock { scope: scope(true), by, reason: " ".to_owned(), holds_for: None };
+    assert!(story.tell(unsaid).unwrap_err().instead.contains("--reason"));
+    let refusal = story.tell(lock("ada", true, Some(Duration::ZERO))).unwrap_err();
+    assert!(refusal.instead.contains("--for 2h"), "{refusal:?}");
+}
+
+#[test]
+fn what_was_only_a_canary_and_went_back_is_no_target() {
+    let mut story = Story::default();
+    story.served("one", "production");
+    story.served("two", "production");
+    story.deploy("three", "production").unwrap();
+    let tenth = Weight::from_percent(10.0).unwrap();
+    let moved = ship::Command::Move { stable: 2, candidate: 1, weight: tenth };
+    story.operate("production", moved).unwrap();
+    story.operate("production", ship::Command::Abort).unwrap();
+    let moved = ship::Command::Move { stable: 2, candidate: 1, weight: Weight::NONE };
+    story.operate("production", moved).unwrap();
+    story.operate("production", ship::Command::ConfirmRollback).unwrap();
+    let refusal = story.rollback(Some(3)).unwrap_err();
+    let expected = "release 3 is no safe target: it got at most 10% of the requests at shop/production and was itself \
+        rolled back (an operator asked for it); it never served alone";
+    assert_eq!(refusal.what, expected);
+    assert_eq!(refusal.instead, "choose one that has served alone: 1, 2");
+    // One that was left by a rollback has served alone, and somebody who names it means it.
+    story.rollback(None).unwrap();
+    story.completed("production");
+    let events = story.rollback(Some(2)).unwrap();
+    let Some(Event::Rollout { event: ship::Event::Started { to, .. }, .. }) = events.last() else {
+        panic!("{events:?}");
+    };
+    assert_eq!(*to, ReleaseNumber(2));
+    story.completed("production");
+    assert_eq!(story.replayed(), story.world);
+}
