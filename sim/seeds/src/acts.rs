@@ -75,10 +75,7 @@ pub(crate) enum Fault {
 impl Wish {
     /// Asks, in the name of `actor`, and waits for the answer; `None` where it names no release.
     pub(crate) async fn ask(self, handle: &Handle, actor: String) -> Result<Option<Answer>, Error> {
-        let (wish, override_lock) = match self {
-            Self::Urgent(wish) => (*wish, true),
-            other => (other, false),
-        };
+        let (wish, override_lock) = if let Self::Urgent(wish) = self { (*wish, true) } else { (self, false) };
         let reason = override_lock.then(|| "urgent".to_owned());
         match wish {
             Self::Deploy { build, environment } => {
