@@ -3,8 +3,10 @@
 //! Lives here: what every end-to-end test needs, so that a test reads as its story. Does not live here: any
 //! shortcut into the product. Everything goes through the command line and the gateway's port.
 
+mod crash;
 mod stage;
 mod watch;
 
+pub use crash::Gap;
 pub use stage::{Ran, Stage};
 pub use watch::{eventually, processes_with};

@@ -215,7 +215,7 @@ impl Stage {
 
     /// The process id in a file of the home.
     pub fn pid_of(&self, process: &str) -> u32 {
-        let pids = crate::watch::processes_with(&[process, &self.home().display().to_string()]);
+        let pids = crate::watch::processes_with(&[&format!(" {process} --home {} ", self.home().display())]);
         assert_eq!(pids.len(), 1, "one {process} process, found {pids:?}");
         pids[0]
     }
