@@ -87,7 +87,10 @@ impl Stage {
             .filter(|entry| !overlaps(entry, from, until))
             .collect();
         assert!(outside.is_empty(), "lost outside of {from:?} to {until:?}: {outside:?}");
-        assert!(checked.duplicated.is_empty() && checked.answered_but_never_received.is_empty(), "{checked:?}");
+        assert!(
+            checked.duplicated.is_empty() && checked.answered_but_never_received.is_empty(),
+            "{checked:?}"
+        );
         let after = report.entries().filter(|entry| entry.intended > until).count();
         assert!(after > 0, "nothing was sent after the gap");
         (report, checked)

@@ -95,7 +95,8 @@ fn what_a_replica_prints_and_how_it_ends_while_no_agent_lives_is_known_to_the_ne
     });
     let pids = stage.replica_pids();
     assert!(pids.contains(&replicas[1]) && !pids.contains(&replicas[0]), "{pids:?} after {replicas:?}");
-    let exits: Vec<String> = release["replicas"].as_array().unwrap().iter().map(|r| r["lastExit"].to_string()).collect();
+    let exits: Vec<String> =
+        release["replicas"].as_array().unwrap().iter().map(|r| r["lastExit"].to_string()).collect();
     assert!(exits.iter().any(|exit| exit.contains("exit status 0")), "{exits:?}");
     let logs = stage.run(&["logs"]).ok();
     assert!(logs.stdout.contains("stop"), "what it said on its way out: {logs:?}");
@@ -118,7 +119,10 @@ fn a_replica_that_is_killed_costs_at_most_what_it_had_in_flight() {
     assert!(report.lost <= 64, "{} lost: {:?}", report.lost, report.lost_examples);
     for entry in report.entries().filter(|entry| entry.outcome.is_lost()) {
         assert!(
-            matches!(entry.outcome, Outcome::Gateway { code: "SHP-GW-BACKEND-CLOSED" | "SHP-GW-RESPONSE-BROKEN", .. }),
+            matches!(
+                entry.outcome,
+                Outcome::Gateway { code: "SHP-GW-BACKEND-CLOSED" | "SHP-GW-RESPONSE-BROKEN", .. }
+            ),
             "not the replica's end: {entry:?}"
         );
     }
@@ -142,7 +146,8 @@ fn a_shim_that_is_killed_costs_nothing_but_the_exit_status() {
     let _ = stage.kill(replica);
     let release = eventually("another one is ready", PATIENCE, || {
         let release = stage.place("production")["releases"][0].clone();
-        (release["ready"] == 2 && !alive(replica) && !stage.replica_pids().contains(&replica)).then_some(release)
+        (release["ready"] == 2 && !alive(replica) && !stage.replica_pids().contains(&replica))
+            .then_some(release)
     });
     let exits = release["replicas"].to_string();
     assert!(exits.contains("unknown"), "{exits}");

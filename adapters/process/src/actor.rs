@@ -22,7 +22,11 @@ use crate::{Error, Exit, ReplicaId, cgroup, launch, logs};
 /// Where a replica's life begins for this supervisor.
 pub(crate) enum Begin {
     New,
-    Running(Box<Process>),
+    Running {
+        process: Box<Process>,
+        /// The supervisor before saw it ready a moment ago.
+        ready: bool,
+    },
     Ended(Exit),
 }
 
@@ -70,6 +74,8 @@ pub(crate) struct Actor {
     directory: PathBuf,
     port: Option<Reservation>,
     failures: u32,
+    /// Its process was ready when it was taken over.
+    known_ready: bool,
 }
 
 impl Actor {
@@ -80,14 +86,15 @@ impl Actor {
         standing: watch::Receiver<Standing>,
     ) -> Self {
         let directory = files::run_directory(&shared.settings.home, &id);
-        Self { shared, id, record, standing, directory, port: None, failures: 0 }
+        Self { shared, id, record, standing, directory, port: None, failures: 0, known_ready: false }
     }
 
     /// Lives until the replica has been let go and has ended.
     pub(crate) async fn run(mut self, begin: Begin) {
         let mut process = match begin {
             Begin::New => None,
-            Begin::Running(process) => {
+            Begin::Running { process, ready } => {
+                self.known_ready = ready;
                 self.port = Some(Reservation::held(self.record.port));
                 Some(process)
             }
@@ -208,16 +215,22 @@ impl Actor {
 
     async fn tend(&mut self, process: Box<Process>) -> Death {
         let (sender, events) = mpsc::channel(16);
+        let known = std::mem::take(&mut self.known_ready);
         let health =
-            health::watch(self.record.port, self.record.group.health.clone(), process.begun(), sender);
+            health::watch(self.record.port, self.record.group.health.clone(), process.begun(), known, sender);
         let health = Aborting(tokio::spawn(health));
         let pid = process.pid();
-        self.shared.show(&self.id, |view| view.pid = Some(pid));
+        self.shared.show(&self.id, |view| {
+            view.pid = Some(pid);
+            if known {
+                view.phase = ReplicaPhase::Ready;
+            }
+        });
         let mut tending = Tending {
             actor: self,
             process: &process,
             events: Some(events),
-            ready: None,
+            ready: known.then(Instant::now),
             why: None,
             kill_at: None,
             counted: false,

@@ -95,16 +95,22 @@ impl Cycle {
     }
 }
 
-/// Asks for as long as somebody listens.
-pub(crate) async fn watch(port: u16, health: Health, begun: Instant, events: mpsc::Sender<Event>) {
-    if let Some(startup) = &health.startup
+/// Asks for as long as somebody listens. `known`: it was ready a moment ago and goes on from there.
+pub(crate) async fn watch(
+    port: u16,
+    health: Health,
+    begun: Instant,
+    known: bool,
+    events: mpsc::Sender<Event>,
+) {
+    if let Some(startup) = health.startup.as_ref().filter(|_| !known)
         && !started(port, startup, begun, &events).await
     {
         return;
     }
     tokio::join!(
         live(port, health.live.as_ref(), begun, &events),
-        ready(port, health.ready.as_ref(), begun, &events)
+        ready(port, health.ready.as_ref(), begun, known, &events)
     );
 }
 
@@ -147,12 +153,13 @@ async fn live(port: u16, probe: Option<&Probe>, begun: Instant, events: &mpsc::S
     }
 }
 
-async fn ready(port: u16, probe: Option<&Probe>, begun: Instant, events: &mpsc::Sender<Event>) {
+async fn ready(port: u16, probe: Option<&Probe>, begun: Instant, known: bool, events: &mpsc::Sender<Event>) {
     let Some(probe) = probe else {
         let _ = events.send(Event::Ready).await;
         return;
     };
-    let mut cycle = Cycle::new(probe, begun, Instant::now(), None);
+    let mut cycle = Cycle::new(probe, begun, Instant::now(), known.then_some(true));
+    cycle.ever = known;
     loop {
         let (turn, failure) = next(port, probe, &mut cycle).await;
         let why = failure.map(|failure| format!("the readiness probe failed: {failure}"));

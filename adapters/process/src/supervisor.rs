@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use model::Place;
 use ports::Secret;
-use ports::fleet::{Group, GroupId, ReplicaPhase, ReplicaSeen};
+use ports::fleet::{Group, GroupId, GroupSecrets, ReplicaPhase, ReplicaSeen, SecretValues};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use crate::actor::{Actor, Begin};
 use crate::backoff::CrashLoop;
@@ -25,7 +26,7 @@ const REMEMBERED_GROUPS: usize = 256;
 const ORDINALS: &str = "ordinals.json";
 
 /// Which replica.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ReplicaId {
     /// Of which release, and where.
     pub group: GroupId,
@@ -185,7 +186,7 @@ impl Shared {
 
 struct Handle {
     standing: watch::Sender<Standing>,
-    task: AbortHandle,
+    task: JoinHandle<()>,
     drain_timeout: Duration,
 }
 
@@ -212,6 +213,15 @@ impl Supervisor {
     /// # Errors
     /// When the directory cannot be used.
     pub async fn open(settings: Settings) -> Result<Self, Error> {
+        Self::open_after(settings, &BTreeSet::new()).await
+    }
+
+    /// Like [`Supervisor::open`], after another supervisor that has released its replicas a moment ago: those that it
+    /// saw ready are ready from the start, and go on from there.
+    ///
+    /// # Errors
+    /// Those of [`Supervisor::open`].
+    pub async fn open_after(settings: Settings, ready: &BTreeSet<ReplicaId>) -> Result<Self, Error> {
         let root = files::run_root(&settings.home);
         files::make_private(&settings.home)?;
         files::make_private(&root)?;
@@ -233,13 +243,13 @@ impl Supervisor {
         for entry in std::fs::read_dir(&root).map_err(Error::file("list", &root))? {
             let directory = entry.map_err(Error::file("list", &root))?.path();
             if directory.is_dir() {
-                this.adopt(&directory).await?;
+                this.adopt(&directory, ready).await?;
             }
         }
         Ok(this)
     }
 
-    async fn adopt(&self, directory: &std::path::Path) -> Result<(), Error> {
+    async fn adopt(&self, directory: &std::path::Path, ready: &BTreeSet<ReplicaId>) -> Result<(), Error> {
         let record: Record = match files::read(directory, files::REPLICA) {
             Ok(Some(record)) => record,
             Ok(None) | Err(_) => {
@@ -251,7 +261,7 @@ impl Supervisor {
         let id = ReplicaId { group: record.group.id.clone(), ordinal: record.ordinal };
         let begin = match running::adopt(directory, &logs::directory(&self.shared.settings.home, &id)).await?
         {
-            Found::Alive(process) => Begin::Running(process),
+            Found::Alive(process) => Begin::Running { process, ready: ready.contains(&id) },
             Found::Dead(exit) => Begin::Ended(exit),
             Found::Nothing => Begin::New,
         };
@@ -293,6 +303,18 @@ impl Supervisor {
         Ok(ordinal)
     }
 
+    /// Ceases to act on any replica: when this returns another supervisor may take over. Every replica runs on.
+    pub async fn release(&self) {
+        let handles = std::mem::take(&mut *self.handles());
+        for handle in handles.values() {
+            handle.task.abort();
+        }
+        for (_, handle) in handles {
+            // Cancelled, or at its end already.
+            let _ = handle.task.await;
+        }
+    }
+
     fn employ(&self, id: ReplicaId, record: Record, begin: Begin) {
         let view = ReplicaSeen {
             ordinal: id.ordinal,
@@ -309,7 +331,7 @@ impl Supervisor {
         let (standing, watched) = watch::channel(Standing::Serve);
         let drain_timeout = record.group.shutdown.drain_timeout;
         let actor = Actor::new(Arc::clone(&self.shared), id.clone(), record, watched);
-        let task = tokio::spawn(actor.run(begin)).abort_handle();
+        let task = tokio::spawn(actor.run(begin));
         let mut handles = self.handles();
         handles.retain(|_, handle| !handle.task.is_finished());
         handles.insert(id, Handle { standing, task, drain_timeout });
@@ -344,6 +366,15 @@ impl Supervisor {
         self.shared.secrets.send_modify(|all| {
             all.insert(group.clone(), values);
         });
+    }
+
+    /// The values that were supplied, for a successor.
+    pub fn secrets(&self) -> SecretValues {
+        let all = self.shared.secrets.borrow();
+        let groups = all.iter();
+        let groups =
+            groups.map(|(group, values)| GroupSecrets { group: group.clone(), values: values.clone() });
+        SecretValues(groups.collect())
     }
 
     /// Forgets the secrets of all groups but these.

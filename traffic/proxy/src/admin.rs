@@ -40,9 +40,18 @@ pub(crate) async fn run(admin: Arc<Admin>, listener: Option<TcpListener>, mut ph
             admin.registry.all_replicas().iter().for_each(|replica| replica.sweep(&admin.limits));
         }
     };
+    let mut yielding = phase.clone();
+    let serving = async {
+        tokio::select! {
+            () = serve(&admin, listener) => {}
+            _ = yielding.wait_for(|phase| *phase == Phase::Yielding) => {}
+        }
+        // The successor answers now; the sweeping goes on.
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         () = sweeping => {}
-        () = serve(&admin, listener) => {}
+        () = serving => {}
         _ = phase.wait_for(|phase| *phase == Phase::Closed) => {}
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::counts::WorkerCounts;
 use crate::error::Error;
-use crate::listen;
+use crate::listen::Listeners;
 use crate::live::{Live, Routing};
 use crate::metrics;
 use crate::registry::{Registry, Tally};
@@ -29,6 +30,8 @@ pub struct Gateway {
     running: watch::Receiver<()>,
     listen: SocketAddr,
     admin: Option<SocketAddr>,
+    /// Once more what the workers have, for a successor; empty once there is one.
+    listeners: Mutex<Listeners>,
     /// Two swaps at once would take the workers' locks in turn, and neither would be atomic.
     swapping: Mutex<()>,
 }
@@ -49,22 +52,30 @@ impl Gateway {
     /// When the configuration makes no sense, the table contradicts itself, an address is not to be had, or threads are
     /// not.
     pub fn start(config: Config, routing: &Routing) -> Result<Self, Error> {
-        if !(1..=256).contains(&config.workers) {
-            return Err(Error::Config("workers must be 1 to 256"));
-        }
-        let registry = Arc::new(Registry::new(config.workers, config.limits.series));
-        let live = Arc::new(registry.bind(routing)?);
-        let listeners = listen::shared(config.listen, config.workers)?;
+        check(&config)?;
+        let listeners = Listeners::bind(&config)?;
+        Self::start_on(config, listeners, routing)
+    }
+
+    /// Serves on sockets that exist already, with this table from the first request on. The addresses of the
+    /// configuration do not matter then. There are at least as many workers as sockets.
+    ///
+    /// # Errors
+    /// When the configuration makes no sense, a socket does not listen, the table contradicts itself, or threads are
+    /// not to be had.
+    pub fn start_on(mut config: Config, listeners: Listeners, routing: &Routing) -> Result<Self, Error> {
+        config.workers = config.workers.max(listeners.traffic.len());
+        check(&config)?;
         let address = |listener: &std::net::TcpListener, wanted| {
             listener.local_addr().map_err(|source| Error::Listen { address: wanted, source })
         };
-        let listen = address(&listeners[0], config.listen)?;
-        let admin_listener = config.admin.map(listen::alone).transpose()?;
-        let admin = match (&admin_listener, config.admin) {
-            (Some(listener), Some(wanted)) => Some(address(listener, wanted)?),
-            (Some(_) | None, _) => None,
-        };
-        let open = Doors::default();
+        let first = listeners.traffic.first().ok_or(Error::Config("there is no socket to listen on"))?;
+        let listen = address(first, config.listen)?;
+        let admin = listeners.admin.as_ref().map(|admin| address(admin, config.listen)).transpose()?;
+        let dealt = listeners.deal(config.workers);
+        let (each, admin_listener) = dealt.map_err(|source| Error::Listen { address: listen, source })?;
+        let registry = Arc::new(Registry::new(config.workers, config.limits.series));
+        let (live, open) = (Arc::new(registry.bind(routing)?), Doors::default());
         let worker = |index| {
             Arc::new(Worker {
                 index,
@@ -72,14 +83,17 @@ impl Gateway {
                 shard: Mutex::new(live.clone()),
                 counts: WorkerCounts::default(),
                 open: open.clone(),
+                yielding: AtomicBool::new(false),
             })
         };
         let workers: Vec<Arc<Worker>> = (0..config.workers).map(worker).collect();
         let (phase, seen) = watch::channel(Phase::Serving);
         let (alive, running) = watch::channel(());
         let alive = Arc::new(alive);
-        let gateway = Self { workers, registry, phase, running, listen, admin, swapping: Mutex::default() };
-        for (worker, listener) in gateway.workers.iter().zip(listeners) {
+        let listeners = Mutex::new(listeners);
+        let gateway =
+            Self { workers, registry, phase, running, listen, admin, listeners, swapping: Mutex::default() };
+        for (worker, listener) in gateway.workers.iter().zip(each) {
             let (worker, seen, alive) = (worker.clone(), seen.clone(), alive.clone());
             thread(format!("gateway-{}", worker.index), move || async move {
                 if let Some(listener) = register(listener) {
@@ -156,15 +170,49 @@ impl Gateway {
         metrics::text(&self.registry, &self.workers)
     }
 
+    /// The sockets once more, for a successor in this process or another; none once [`Gateway::yields`] was called.
+    ///
+    /// # Errors
+    /// When file descriptors are not to be had.
+    pub fn listeners(&self) -> std::io::Result<Listeners> {
+        lock(&self.listeners).try_clone()
+    }
+
+    /// Leaves new connections to a successor that has the same sockets. Those there are go on: each HTTP/1 connection
+    /// gets its next answer with `Connection: close`, resting ones are not closed under a request that is on its way,
+    /// HTTP/2 clients get GOAWAY, and upgraded ones are left alone. The table can still be swapped.
+    pub fn yields(&self) {
+        self.workers.iter().for_each(|worker| worker.yielding.store(true, Ordering::Release));
+        drop(std::mem::take(&mut *lock(&self.listeners)));
+        self.phase.send_if_modified(|phase| {
+            let serving = *phase == Phase::Serving;
+            if serving {
+                *phase = Phase::Yielding;
+            }
+            serving
+        });
+    }
+
+    /// Resolves when the last connection has ended after [`Gateway::yields`].
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut running = self.running.clone();
+        // The channel is never written: this waits until the last worker drops its end.
+        async move { while running.changed().await.is_ok() {} }
+    }
+
+    /// Open client connections, upgraded ones included.
+    pub fn connections(&self) -> usize {
+        self.workers.first().map_or(0, |worker| worker.open.count())
+    }
+
     /// Accepts no more connections, tells clients to go (`Connection: close`, GOAWAY), lets requests in flight finish for
     /// as long as `patience`, then closes what is left.
-    pub async fn shutdown(mut self, patience: Duration) {
+    pub async fn shutdown(self, patience: Duration) {
+        drop(std::mem::take(&mut *lock(&self.listeners)));
         self.phase.send_replace(Phase::Draining);
-        // The channel is never written: this waits until the last worker drops its end.
-        let drained = async { while self.running.changed().await.is_ok() {} };
-        let _ = tokio::time::timeout(patience, drained).await;
+        let _ = tokio::time::timeout(patience, self.ended()).await;
         self.phase.send_replace(Phase::Closed);
-        while self.running.changed().await.is_ok() {}
+        self.ended().await;
     }
 }
 
@@ -172,6 +220,13 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.phase.send_replace(Phase::Closed);
     }
+}
+
+fn check(config: &Config) -> Result<(), Error> {
+    if (1..=256).contains(&config.workers) {
+        return Ok(());
+    }
+    Err(Error::Config("workers must be 1 to 256"))
 }
 
 /// A thread with an event loop of its own.

@@ -30,6 +30,7 @@ mod worker;
 pub use config::{Config, Limits};
 pub use error::Error;
 pub use gateway::Gateway;
+pub use listen::Listeners;
 pub use live::{Backend, PlaceRouting, Routing};
 pub use registry::Tally;
 pub use routes::Preview;

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -34,9 +34,11 @@ const PREFACE: &[u8] = b"PRI ";
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the gateway is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     Serving,
+    /// New connections are a successor's; those there are get one more answer each, which tells them to go.
+    Yielding,
     /// No new connections; those there are finish what they do.
     Draining,
     /// Everything is dropped.
@@ -49,6 +51,8 @@ pub(crate) struct Worker {
     pub(crate) shard: Mutex<Arc<Live>>,
     pub(crate) counts: WorkerCounts,
     pub(crate) open: Doors,
+    /// Whether answers tell their HTTP/1 connections to go.
+    pub(crate) yielding: AtomicBool,
 }
 
 /// The open client connections of all workers, upgraded ones included.
@@ -106,8 +110,11 @@ pub(crate) async fn run(worker: Arc<Worker>, listener: TcpListener, mut phase: w
             changed = phase.changed() => if changed.is_err() { return },
         }
     }
-    // Whoever is in the queue already has connected: closing the listener would reset them.
-    if let Ok(listener) = listener.into_std() {
+    let orphaned = *phase.borrow() != Phase::Yielding;
+    // Whoever is in the queue already has connected: closing the listener would reset them, unless a successor has it too.
+    if let Ok(listener) = listener.into_std()
+        && orphaned
+    {
         while let Ok((socket, client)) = listener.accept() {
             if socket.set_nonblocking(true).is_ok()
                 && let Ok(socket) = TcpStream::from_std(socket)
@@ -170,7 +177,8 @@ async fn connection(
             Ok(Some(http2)) => http2,
             Ok(None) | Err(_) => return,
         },
-        _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
+        // Under a successor's eyes a client that has just connected still gets its answer here.
+        _ = phase.wait_for(|phase| *phase >= Phase::Draining) => return,
     };
     let signs = Arc::new(Signs::new());
     let io = TokioIo::new(Sniffed::new(socket, signs.clone(), !http2));
@@ -178,12 +186,15 @@ async fn connection(
         let (worker, signs) = (worker.clone(), signs.clone());
         let edge = Arc::new(Edge::new(client.ip()));
         service_fn(move |request: Request<Incoming>| {
-            let (worker, edge) = (worker.clone(), edge.clone());
+            let (worker, yielding, edge) = (worker.clone(), worker.clone(), edge.clone());
             let (busy, ambiguous) = signs.begin();
             async move {
                 let mut response = Box::pin(forward::serve(worker, edge, ambiguous, request)).await;
                 if let ResponseBody::Stream(download) = response.body_mut() {
                     download.busy = Some(busy);
+                }
+                if !http2 {
+                    last_of_its_connection(&yielding, &mut response);
                 }
                 Ok::<_, Infallible>(response)
             }
@@ -191,10 +202,18 @@ async fn connection(
     };
     if http2 {
         let served = http2_builder(&worker.limits).serve_connection(io, service);
-        drive(served, &signs, &worker.limits, phase).await;
+        drive(served, &signs, &worker.limits, phase, Phase::Yielding).await;
     } else {
         let served = http1_builder(&worker.limits).serve_connection(io, service).with_upgrades();
-        drive(served, &signs, &worker.limits, phase).await;
+        drive(served, &signs, &worker.limits, phase, Phase::Draining).await;
+    }
+}
+
+/// An HTTP/1 connection that goes because of a successor goes with an answer, never while it rests: a request may be on
+/// its way.
+fn last_of_its_connection(worker: &Worker, response: &mut http::Response<ResponseBody>) {
+    if worker.yielding.load(Ordering::Acquire) && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
     }
 }
 
@@ -270,15 +289,21 @@ graceful!(
     http2::Connection<TokioIo<Sniffed>, S, TokioExecutor>
 );
 
-/// Serves the connection until it ends, its client has used up a patience, or the gateway closes.
-async fn drive<C>(connection: C, signs: &Signs, limits: &Limits, mut phase: watch::Receiver<Phase>)
-where
+/// Serves the connection until it ends, its client has used up a patience, or the gateway closes. It is told to finish
+/// what it does in the phase `last`.
+async fn drive<C>(
+    connection: C,
+    signs: &Signs,
+    limits: &Limits,
+    mut phase: watch::Receiver<Phase>,
+    last: Phase,
+) where
     C: Graceful,
 {
     let mut connection = std::pin::pin!(connection);
     let mut finishing = false;
     loop {
-        if !finishing && *phase.borrow_and_update() != Phase::Serving {
+        if !finishing && *phase.borrow_and_update() >= last {
             finishing = true;
             connection.as_mut().finish();
         }
