@@ -8,10 +8,17 @@ use process::{Pace, ShimCommand};
 
 /// How long requests in flight may go on when the agent is asked to end by a signal.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the connections of an agent that was upgraded may go on: a download or a chat is nobody's fault.
+const FAREWELL: Duration = Duration::from_secs(60 * 60);
 /// The gateway has threads of its own; these supervise.
 const THREADS: usize = 2;
 
-pub(crate) fn run(home: PathBuf, listen: SocketAddr, admin: SocketAddr) -> Result<(), String> {
+pub(crate) fn run(
+    home: PathBuf,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    succeeds: bool,
+) -> Result<(), String> {
     let config = agent::Config {
         home,
         gateway: proxy::Config { admin: Some(admin), ..proxy::Config::new(listen) },
@@ -19,10 +26,12 @@ pub(crate) fn run(home: PathBuf, listen: SocketAddr, admin: SocketAddr) -> Resul
         shim: ShimCommand { program: "/proc/self/exe".into(), args: vec!["shim".into()] },
         pace: Pace::default(),
         patience: PATIENCE,
+        farewell: FAREWELL,
     };
+    let start = if succeeds { agent::Start::Succeed } else { agent::Start::Fresh };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     let runtime = runtime.map_err(|error| format!("the agent cannot start its threads: {error}"))?;
-    let ended = runtime.block_on(agent::run(config)).map_err(|error| error.to_string());
+    let ended = runtime.block_on(agent::run(config, start)).map_err(|error| error.to_string());
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }

@@ -34,7 +34,7 @@ fn run(process: Process) -> Result<(), String> {
     let _ = rustix::process::setsid();
     log::start(&process);
     match process {
-        Process::Agent { home, listen, admin } => agent::run(home, listen, admin),
+        Process::Agent { home, listen, admin, succeeds } => agent::run(home, listen, admin, succeeds),
         Process::Control { home, api } => control::run(&home, api),
     }
 }

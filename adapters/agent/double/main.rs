@@ -15,7 +15,8 @@ fn main() -> ExitCode {
         Some("agent") => {
             let home = PathBuf::from(args.next().unwrap_or_default());
             let listen = args.next().and_then(|listen| listen.to_str()?.parse().ok());
-            run(home, listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into()))
+            let succeeds = args.next().is_some();
+            run(home, listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into()), succeeds)
         }
         Some(_) | None => Err(std::io::Error::other("agent, shim or serve?")),
     };
@@ -28,14 +29,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(home: PathBuf, listen: std::net::SocketAddr) -> std::io::Result<()> {
+fn run(home: PathBuf, listen: std::net::SocketAddr, succeeds: bool) -> std::io::Result<()> {
     let config = agent::Config {
         home,
         gateway: proxy::Config::new(listen),
         shim: process::ShimCommand { program: std::env::current_exe()?, args: vec!["shim".into()] },
         pace: process::Pace::default(),
         patience: Duration::from_secs(10),
+        farewell: Duration::from_secs(2),
     };
+    let start = if succeeds { agent::Start::Succeed } else { agent::Start::Fresh };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(agent::run(config)).map_err(std::io::Error::other)
+    runtime.block_on(agent::run(config, start)).map_err(std::io::Error::other)
 }

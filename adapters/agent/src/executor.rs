@@ -17,6 +17,7 @@ use crate::gateway::Gateway;
 use crate::home::Home;
 use crate::plan;
 use crate::seen::Board;
+use crate::succession::Released;
 
 /// How often counters are looked at; every other change is seen at once.
 const LOOK: Duration = Duration::from_millis(100);
@@ -24,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const LOOKS_PER_PASS: u32 = 10;
 
 pub(crate) struct Executor<G> {
-    home: Home,
+    home: Arc<Home>,
     supervisor: Arc<Supervisor>,
     gateway: Arc<G>,
     state: Mutex<State>,
@@ -48,13 +49,13 @@ struct State {
 }
 
 impl<G: Gateway> Executor<G> {
-    pub(crate) fn new(home: Home, supervisor: Supervisor, gateway: G) -> Self {
+    pub(crate) fn new(home: Arc<Home>, supervisor: Supervisor, gateway: Arc<G>) -> Self {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let instance = format!("{:x}-{:x}", since.as_micros(), std::process::id());
         Self {
             home,
             supervisor: Arc::new(supervisor),
-            gateway: Arc::new(gateway),
+            gateway,
             state: Mutex::default(),
             board: Board::new(instance),
             poke: Notify::new(),
@@ -68,10 +69,6 @@ impl<G: Gateway> Executor<G> {
         &self.gateway
     }
 
-    pub(crate) fn home(&self) -> &Home {
-        &self.home
-    }
-
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
         self.stopping.subscribe()
     }
@@ -80,10 +77,46 @@ impl<G: Gateway> Executor<G> {
         self.closed.subscribe()
     }
 
-    /// Takes up the wanted state that an earlier agent stored.
-    pub(crate) async fn resume(&self, wanted: Option<Wanted>) {
-        self.state.lock().await.wanted = wanted;
+    /// Takes up the wanted state that an earlier agent stored, and the replicas that it was letting go.
+    pub(crate) async fn resume(&self, wanted: Option<Wanted>, released: Released) {
+        for secrets in released.secrets.into_iter().flat_map(|values| values.0) {
+            self.supervisor.supply(&secrets.group, secrets.values);
+        }
+        let replicas = self.supervisor.replicas();
+        let leaving: BTreeSet<ReplicaId> =
+            released.leaving.into_iter().filter(|id| exists(&replicas, id)).collect();
+        let mut state = self.state.lock().await;
+        state.wanted = wanted;
+        state.leaving.clone_from(&leaving);
+        drop(state);
         self.pass().await;
+        self.let_go(leaving);
+    }
+
+    /// Ceases to act, for a successor: nothing is started, let go or stopped by this one any more.
+    pub(crate) async fn release(&self) -> Released {
+        let mut drains = std::mem::take(&mut *self.drains.lock().unwrap_or_else(PoisonError::into_inner));
+        drains.shutdown().await;
+        self.supervisor.release().await;
+        let state = self.state.lock().await;
+        let replicas = self.supervisor.replicas();
+        let ids = |is: fn(&ReplicaSeen) -> bool| -> BTreeSet<ReplicaId> {
+            let of = |(group, all): (&GroupId, &Vec<ReplicaSeen>)| -> Vec<ReplicaId> {
+                let chosen = all.iter().filter(|replica| is(replica));
+                chosen.map(|replica| ReplicaId { group: group.clone(), ordinal: replica.ordinal }).collect()
+            };
+            replicas.iter().flat_map(of).collect()
+        };
+        Released {
+            leaving: state.leaving.clone(),
+            ready: ids(|replica| replica.phase == ReplicaPhase::Ready),
+            secrets: Some(self.supervisor.secrets()),
+        }
+    }
+
+    /// The wanted state in force.
+    pub(crate) async fn wanted(&self) -> Option<Wanted> {
+        self.state.lock().await.wanted.clone()
     }
 
     /// Puts a wanted state in force: see [`ports::Fleet::want`].

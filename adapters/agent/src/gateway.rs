@@ -1,20 +1,28 @@
-//! The seam between the executor and the gateway, and the gateway behind it. Does not live here: serving requests, which
-//! is all [`proxy`]'s.
+//! The seam between the executor and the gateway, and the gateway behind it, with that of the agent before as long as it
+//! has requests in flight. Does not live here: serving requests, which is all [`proxy`]'s.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use ports::fleet::Tally;
+use ports::fleet::{GroupId, Tally};
 use process::ReplicaId;
+use proxy::Listeners;
 use routes::Table;
+use tokio::sync::OnceCell;
+
+use crate::succession::{InFlight, Predecessor};
 
 /// What the executor needs of a gateway.
 pub(crate) trait Gateway: Send + Sync + 'static {
+    /// Takes requests from now on, with the table that was swapped in, if one was.
+    fn open(&self) -> Result<(), String>;
     /// Puts a table in force. When this returns, no request starts on the one before. An error leaves that one in force.
     fn swap(&self, table: &Table) -> impl Future<Output = Result<(), String>> + Send;
     /// Requests in flight to a replica.
     fn in_flight(&self, id: &ReplicaId) -> u32;
+    /// Requests in flight to each replica that has any.
+    fn all_in_flight(&self) -> InFlight;
     /// Returns when a replica that has left the table has no request in flight.
     fn drained(&self, id: &ReplicaId) -> impl Future<Output = ()> + Send;
     /// Finished requests by place, epoch and release.
@@ -25,22 +33,57 @@ pub(crate) trait Gateway: Send + Sync + 'static {
     fn listen_address(&self) -> Option<String>;
     /// Where it serves `/metrics` and `/healthz`, if anywhere.
     fn admin_address(&self) -> Option<String>;
+    /// The agent before, whose last requests are this gateway's concern too.
+    fn follow(&self, predecessor: Predecessor);
+    /// Its sockets once more, for a successor.
+    fn listeners(&self) -> Result<Listeners, String>;
+    /// Leaves new connections to a successor; those there are told to go with their next answer.
+    fn yields(&self);
+    /// Returns when the last connection has ended after that, with how many there are still when patience is over.
+    fn ended(&self, patience: Duration) -> impl Future<Output = usize> + Send;
     /// Takes no more requests, and waits for those in flight.
     fn shutdown(&self, patience: Duration) -> impl Future<Output = ()> + Send;
 }
 
 /// The gateway itself, in this process. Once it is shut down it has no request in flight, and its last counts stay.
 pub(crate) struct Real {
+    config: proxy::Config,
+    /// Until it opens. Connections wait in their queues meanwhile.
+    closed: Mutex<Option<Listeners>>,
     proxy: RwLock<Option<proxy::Gateway>>,
-    listen: SocketAddr,
+    listen: Option<SocketAddr>,
+    predecessor: OnceCell<Predecessor>,
     last: Mutex<Vec<Tally>>,
 }
 
 impl Real {
-    pub(crate) fn start(config: proxy::Config, table: &Table) -> Result<Self, String> {
-        let proxy = proxy::Gateway::start(config, &routing(table)).map_err(|error| error.to_string())?;
-        let listen = proxy.listen_address();
-        Ok(Self { proxy: RwLock::new(Some(proxy)), listen, last: Mutex::default() })
+    /// A gateway that will serve on these sockets, or on its own.
+    pub(crate) fn new(config: proxy::Config, listeners: Option<Listeners>) -> Result<Self, String> {
+        let bound = listeners.map_or_else(|| Listeners::bind(&config), Ok);
+        let listeners = bound.map_err(|error| error.to_string())?;
+        let listen = listeners.traffic.first().and_then(|listener| listener.local_addr().ok());
+        Ok(Self {
+            config,
+            closed: Mutex::new(Some(listeners)),
+            proxy: RwLock::default(),
+            listen,
+            predecessor: OnceCell::new(),
+            last: Mutex::default(),
+        })
+    }
+
+    /// Opens with this table; `None` when it is open already, or shut down.
+    fn open_with(&self, routing: proxy::Routing) -> Option<Result<(), String>> {
+        let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let listeners = closed.as_ref()?.try_clone().map_err(|error| error.to_string());
+        let started = listeners.and_then(|listeners| {
+            proxy::Gateway::start_on(self.config.clone(), listeners, routing)
+                .map_err(|error| error.to_string())
+        });
+        Some(started.map(|proxy| {
+            *self.proxy.write().unwrap_or_else(PoisonError::into_inner) = Some(proxy);
+            *closed = None;
+        }))
     }
 
     fn ask<T>(&self, question: impl FnOnce(&proxy::Gateway) -> T) -> Option<T> {
@@ -77,24 +120,46 @@ fn place(entry: &routes::Entry) -> proxy::PlaceRouting {
     }
 }
 
-fn routing(table: &Table) -> proxy::Routing {
-    proxy::Routing { places: table.entries().iter().map(place).collect() }
-}
-
 impl Gateway for Real {
+    fn open(&self) -> Result<(), String> {
+        self.open_with(proxy::Routing::default()).unwrap_or(Ok(()))
+    }
+
     async fn swap(&self, table: &Table) -> Result<(), String> {
-        let swapped = self.ask(|proxy| proxy.swap(routing(table)).map_err(|error| error.to_string()));
-        swapped.unwrap_or_else(|| Err("the gateway is shut down".to_owned()))
+        let routing = proxy::Routing { places: table.entries().iter().map(place).collect() };
+        if let Some(opened) = self.open_with(routing.clone()) {
+            return opened;
+        }
+        let swapped = self.ask(|proxy| proxy.swap(routing).map_err(|error| error.to_string()));
+        swapped.unwrap_or_else(|| Err("the gateway is shut down".to_owned()))?;
+        if let Some(predecessor) = self.predecessor.get() {
+            predecessor.swap(table).await;
+        }
+        Ok(())
     }
 
     fn in_flight(&self, id: &ReplicaId) -> u32 {
-        self.ask(|proxy| proxy.in_flight(&id.group.place, id.group.release, id.ordinal)).unwrap_or(0)
+        let own =
+            self.ask(|proxy| proxy.in_flight(&id.group.place, id.group.release, id.ordinal)).unwrap_or(0);
+        own + self.predecessor.get().map_or(0, |predecessor| predecessor.in_flight(id))
+    }
+
+    fn all_in_flight(&self) -> InFlight {
+        let mut all = self.predecessor.get().map(Predecessor::all).unwrap_or_default();
+        for (place, release, ordinal, count) in self.ask(proxy::Gateway::all_in_flight).unwrap_or_default() {
+            let group = GroupId { place, release };
+            *all.entry(ReplicaId { group, ordinal }).or_default() += count;
+        }
+        all
     }
 
     async fn drained(&self, id: &ReplicaId) {
         let drained = self.ask(|proxy| proxy.drained(&id.group.place, id.group.release, id.ordinal));
         if let Some(drained) = drained {
             drained.await;
+        }
+        if let Some(predecessor) = self.predecessor.get() {
+            predecessor.drained(id).await;
         }
     }
 
@@ -111,17 +176,56 @@ impl Gateway for Real {
     }
 
     fn listen_address(&self) -> Option<String> {
-        self.ask(|_| self.listen.to_string())
+        self.ask(|_| self.listen)?.map(|listen| listen.to_string())
     }
 
     fn admin_address(&self) -> Option<String> {
         self.ask(proxy::Gateway::admin_address).flatten().map(|address| address.to_string())
     }
 
-    async fn shutdown(&self, patience: Duration) {
-        let proxy = self.proxy.write().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(proxy) = proxy {
-            proxy.shutdown(patience).await;
+    fn follow(&self, predecessor: Predecessor) {
+        // There is one at most.
+        let _ = self.predecessor.set(predecessor);
+    }
+
+    fn listeners(&self) -> Result<Listeners, String> {
+        let listeners = self.ask(|proxy| proxy.listeners().map_err(|error| error.to_string()));
+        listeners.unwrap_or_else(|| Err("the gateway is shut down".to_owned()))
+    }
+
+    fn yields(&self) {
+        self.ask(proxy::Gateway::yields);
+    }
+
+    async fn ended(&self, patience: Duration) -> usize {
+        let own = self.ask(proxy::Gateway::ended);
+        let ended = async {
+            if let Some(own) = own {
+                own.await;
+            }
+            if let Some(predecessor) = self.predecessor.get() {
+                predecessor.finish(Duration::MAX).await;
+            }
+        };
+        match tokio::time::timeout(patience, ended).await {
+            Ok(()) => 0,
+            Err(_) => self.ask(proxy::Gateway::connections).unwrap_or(0),
         }
+    }
+
+    async fn shutdown(&self, patience: Duration) {
+        drop(self.closed.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let proxy = self.proxy.write().unwrap_or_else(PoisonError::into_inner).take();
+        let own = async {
+            if let Some(proxy) = proxy {
+                proxy.shutdown(patience).await;
+            }
+        };
+        let earlier = async {
+            if let Some(predecessor) = self.predecessor.get() {
+                predecessor.finish(patience).await;
+            }
+        };
+        tokio::join!(own, earlier);
     }
 }

@@ -4,15 +4,17 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use ports::fleet::Wanted;
 use rustix::fs::{FlockOperation, flock};
-use tokio::net::UnixListener;
 
 use crate::Error;
 
 pub(crate) const SOCKET: &str = "agent.sock";
+/// Where the next agent takes over from this one. No longer than the other name.
+pub(crate) const HAND: &str = "hand.sock";
 const LOCK: &str = "agent.lock";
 const WANTED: &str = "wanted.json";
 /// The longest path that fits a socket's address on Linux, without the closing zero.
@@ -21,7 +23,23 @@ const LONGEST_SOCKET_PATH: usize = 107;
 /// A home directory that is ours as long as this lives.
 pub(crate) struct Home {
     path: PathBuf,
-    _lock: File,
+    /// Given away when there is a successor, which goes on holding it.
+    lock: File,
+}
+
+/// The sockets of a directory.
+pub(crate) struct Sockets {
+    /// For the REST interface.
+    pub(crate) socket: UnixListener,
+    /// For the next agent.
+    pub(crate) hand: UnixListener,
+}
+
+impl Sockets {
+    /// The same ones once more.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { socket: self.socket.try_clone()?, hand: self.hand.try_clone()? })
+    }
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
@@ -60,17 +78,40 @@ impl Home {
             }
             Err(error) => return Err(failed("lock", &lock_path)(error.into())),
         }
+        let home = Self { path: path.to_owned(), lock };
+        home.sign()?;
+        Ok(home)
+    }
+
+    /// Takes the directory over from another agent, which holds the same lock until it lets go.
+    pub(crate) fn inherit(path: &Path, lock: File) -> Result<Self, Error> {
+        let home = Self { path: path.to_owned(), lock };
+        home.sign()?;
+        Ok(home)
+    }
+
+    /// Writes into the lock who has it.
+    pub(crate) fn sign(&self) -> Result<(), Error> {
+        let mut lock = &self.lock;
         let told = lock
             .set_len(0)
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{}", std::process::id()));
-        told.map_err(failed("write", &lock_path))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        told.map_err(failed("write", &self.path.join(LOCK)))
     }
 
-    /// Opens the socket, for this user only. One that an agent left behind is replaced: the lock says that it is dead.
-    pub(crate) fn listen(&self) -> Result<UnixListener, Error> {
-        let path = self.path.join(SOCKET);
+    /// The lock once more, for a successor.
+    pub(crate) fn lock(&self) -> io::Result<File> {
+        self.lock.try_clone()
+    }
+
+    /// Opens the sockets, for this user only. Those that an agent left behind are replaced: the lock says that it is dead.
+    pub(crate) fn listen(&self) -> Result<Sockets, Error> {
+        Ok(Sockets { socket: self.listen_at(SOCKET)?, hand: self.listen_at(HAND)? })
+    }
+
+    fn listen_at(&self, name: &str) -> Result<UnixListener, Error> {
+        let path = self.path.join(name);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(failed("replace", &path)(error));
@@ -79,12 +120,14 @@ impl Home {
         }
         let listener = UnixListener::bind(&path).map_err(failed("listen on", &path))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed("protect", &path))?;
+        listener.set_nonblocking(true).map_err(failed("listen on", &path))?;
         Ok(listener)
     }
 
-    /// Removes the socket.
+    /// Removes the sockets.
     pub(crate) fn leave(&self) {
         let _ = fs::remove_file(self.path.join(SOCKET));
+        let _ = fs::remove_file(self.path.join(HAND));
     }
 
     /// The last wanted state. One that cannot be read is put aside: nothing is stopped on its account, and control

@@ -9,6 +9,8 @@
 //! - SIGTERM or SIGINT: the gateway takes no more requests and finishes those in flight; the replicas go on running for
 //!   the next agent, which adopts them.
 //! - `POST /stop`: the gateway finishes what is in flight, then every replica is stopped, then the agent ends.
+//! - A successor takes over ([`Start::Succeed`]): it gets the sockets and the replicas, and this one ends when the last of
+//!   its connections has, or [`Config::farewell`] is over.
 //! - SIGKILL, or a crash: the replicas go on running for the next agent.
 
 mod client;
@@ -18,28 +20,23 @@ mod home;
 mod plan;
 mod seen;
 mod server;
+mod succession;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+mod life;
+
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use ports::fleet::ReplicaPhase;
-use process::{Pace, Settings, ShimCommand, Supervisor};
-use routes::Table;
+use process::{Pace, ShimCommand};
 
-use crate::executor::Executor;
-use crate::gateway::{Gateway, Real};
-use crate::home::Home;
+use crate::gateway::Real;
+use crate::life::Prepared;
 
 pub use client::{Client, HealthReport};
-
-/// How long adopted replicas may take to tell that they are ready before the gateway opens without them.
-const ADOPTION_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the agent needs to know.
 #[derive(Debug, Clone)]
@@ -54,6 +51,20 @@ pub struct Config {
     pub pace: Pace,
     /// How long requests in flight may go on when the agent is asked to end by a signal.
     pub patience: Duration,
+    /// How long connections may go on once a successor has taken over.
+    pub farewell: Duration,
+}
+
+/// Where an agent's gateway gets its sockets from.
+#[derive(Debug)]
+pub enum Start {
+    /// It opens them, as its configuration says.
+    Fresh,
+    /// From a service manager, which keeps them open while no agent runs.
+    Activated(proxy::Listeners),
+    /// From the agent that runs in the same directory, together with the replicas. If there is none this is a fresh
+    /// start.
+    Succeed,
 }
 
 /// Why the agent could not run.
@@ -90,6 +101,9 @@ pub enum Error {
     /// The replicas' directory could not be used.
     #[error(transparent)]
     Replicas(#[from] process::Error),
+    /// The agent before did not hand over. It goes on.
+    #[error("the agent that runs did not hand over: {0}; it goes on as before, agent.log.1 has its view")]
+    Succession(String),
     /// The gateway could not be started.
     #[error("the gateway cannot start: {0}")]
     Gateway(String),
@@ -104,7 +118,7 @@ pub fn socket(home: &std::path::Path) -> PathBuf {
 ///
 /// # Errors
 /// When it cannot start: another agent is alive, its directory or socket cannot be used, the gateway cannot listen.
-pub async fn run(config: Config) -> Result<(), Error> {
+pub async fn run(config: Config, start: Start) -> Result<(), Error> {
     use tokio::signal::unix::{SignalKind, signal};
     let signals =
         signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
@@ -113,7 +127,7 @@ pub async fn run(config: Config) -> Result<(), Error> {
         path: config.home.clone(),
         source,
     })?;
-    run_until(config, async move {
+    run_until(config, start, async move {
         tokio::select! {
             _ = term.recv() => {}
             _ = interrupt.recv() => {}
@@ -126,88 +140,19 @@ pub async fn run(config: Config) -> Result<(), Error> {
 ///
 /// # Errors
 /// Those of [`run`].
-pub async fn run_until(config: Config, leave: impl Future<Output = ()> + Send) -> Result<(), Error> {
-    let prepared = Prepared::new(&config.home, config.shim, config.pace).await?;
-    let gateway = Real::start(config.gateway, &prepared.table()).map_err(Error::Gateway)?;
-    prepared.serve(gateway, config.patience, leave).await
-}
-
-/// All but the gateway, which opens last.
-struct Prepared {
-    home: Home,
-    supervisor: Supervisor,
-    wanted: Option<ports::fleet::Wanted>,
-}
-
-impl Prepared {
-    async fn new(home: &std::path::Path, shim: ShimCommand, pace: Pace) -> Result<Self, Error> {
-        let settings = Settings { home: home.to_owned(), shim, pace };
-        let home = Home::take(home)?;
-        let supervisor = Supervisor::open(settings).await?;
-        let wanted = home.load_wanted()?;
-        settle(&supervisor).await;
-        Ok(Self { home, supervisor, wanted })
-    }
-
-    /// The table of the stored wanted state and the adopted replicas: the gateway opens with it, so that no request
-    /// finds a place unknown that the former agent served.
-    fn table(&self) -> Table {
-        let Some(wanted) = &self.wanted else { return Table::default() };
-        let replicas = self.supervisor.replicas();
-        let leaving = plan::surplus(wanted, &replicas, &BTreeSet::new());
-        Table::build(plan::entries(wanted, &replicas, &leaving)).unwrap_or_else(|error| {
-            // The executor's first pass meets the same error, and warns of it until control sends another state.
-            tracing::error!(%error, "the stored wanted state has no routing table");
-            Table::default()
-        })
-    }
-
-    async fn serve<G: Gateway>(
-        self,
-        gateway: G,
-        patience: Duration,
-        leave: impl Future<Output = ()> + Send,
-    ) -> Result<(), Error> {
-        let listener = self.home.listen()?;
-        let executor = Arc::new(Executor::new(self.home, self.supervisor, gateway));
-        executor.resume(self.wanted).await;
-        let acting = tokio::spawn(Arc::clone(&executor).act());
-        let serving = tokio::spawn(server::serve(listener, Arc::clone(&executor)));
-        tracing::info!(gateway = executor.gateway().listen_address(), "agent started");
-        let mut stopping = executor.stopping();
-        tokio::select! {
-            () = leave => {
-                tracing::info!("leaving the replicas to the next agent");
-                // Nothing is started or let go any more; what is on its way out may still finish.
-                acting.abort();
-                executor.gateway().shutdown(patience).await;
-            }
-            () = async { drop(stopping.wait_for(|stopping| *stopping).await) } => {
-                tracing::info!("stopping everything");
-                executor.stop_all().await;
-            }
+pub async fn run_until(
+    config: Config,
+    start: Start,
+    leave: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
+    let (patience, farewell) = (config.patience, config.farewell);
+    let (prepared, listeners) = match start {
+        Start::Fresh => (Prepared::new(&config.home, config.shim, config.pace).await?, None),
+        Start::Activated(sockets) => {
+            (Prepared::new(&config.home, config.shim, config.pace).await?, Some(sockets))
         }
-        acting.abort();
-        let _ = acting.await;
-        executor.close();
-        let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;
-        executor.home().leave();
-        Ok(())
-    }
-}
-
-/// Waits until adopted replicas have told whether they are ready, so that the gateway does not open to refuse.
-async fn settle(supervisor: &Supervisor) {
-    let mut changes = supervisor.changes();
-    let _ = tokio::time::timeout(ADOPTION_PATIENCE, async {
-        loop {
-            changes.borrow_and_update();
-            let groups = supervisor.replicas();
-            let starting = groups.values().flatten().any(|replica| replica.phase == ReplicaPhase::Starting);
-            if !starting || changes.changed().await.is_err() {
-                return;
-            }
-        }
-    })
-    .await;
+        Start::Succeed => Prepared::after(&config.home, config.shim, config.pace).await?,
+    };
+    let gateway = Real::new(config.gateway, listeners).map_err(Error::Gateway)?;
+    prepared.serve(gateway, patience, farewell, leave).await
 }

@@ -21,7 +21,8 @@ use tokio::task::JoinHandle;
 pub(crate) use self::fixtures::split;
 use self::fixtures::{Home, place, wanted};
 use crate::gateway::Gateway;
-use crate::{Client, Error, Prepared};
+use crate::life::Prepared;
+use crate::{Client, Error};
 
 /// The helper program of this package; cargo builds it with the integration tests, next to this one.
 fn double() -> PathBuf {
@@ -70,6 +71,26 @@ fn routed(table: &Table) -> Vec<(u64, u32)> {
 }
 
 impl Gateway for Fake {
+    fn open(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn all_in_flight(&self) -> BTreeMap<ReplicaId, u32> {
+        self.state().in_flight.clone()
+    }
+
+    fn follow(&self, _predecessor: crate::succession::Predecessor) {}
+
+    fn listeners(&self) -> Result<proxy::Listeners, String> {
+        Ok(proxy::Listeners::default())
+    }
+
+    fn yields(&self) {}
+
+    async fn ended(&self, _patience: Duration) -> usize {
+        0
+    }
+
     async fn swap(&self, table: &Table) -> Result<(), String> {
         let mut state = self.state();
         state.table = table.clone();
@@ -133,7 +154,7 @@ impl World {
         let serving = gateway.clone();
         let agent = tokio::spawn(async move {
             let left = async { drop(left.await) };
-            prepared.serve(serving, Duration::from_secs(1), left).await
+            prepared.serve(serving, Duration::from_secs(1), Duration::from_secs(1), left).await
         });
         let world = Self { home: Some(home), gateway, client, leave: Some(leave), agent };
         while world.client.health().await.is_err() {

@@ -39,6 +39,8 @@ pub enum Process {
         listen: SocketAddr,
         /// Where metrics are served.
         admin: SocketAddr,
+        /// Whether it takes over from the agent that runs.
+        succeeds: bool,
     },
     /// The journal, rollouts and the API.
     Control {

@@ -43,8 +43,11 @@ pub(crate) fn start(process: &Process) -> Result<Started, Failure> {
     // What this process was told about another control is not for the one it starts.
     command.env_remove("SHIPSHAPE_API").env_remove("SHIPSHAPE_TOKEN");
     match process {
-        Process::Agent { listen, admin, .. } => {
+        Process::Agent { listen, admin, succeeds, .. } => {
             command.arg("--listen").arg(listen.to_string()).arg("--admin").arg(admin.to_string());
+            if *succeeds {
+                command.arg("--succeed");
+            }
         }
         Process::Control { api: Some(api), .. } => {
             command.arg("--listen-api").arg(api.to_string());
@@ -56,6 +59,10 @@ pub(crate) fn start(process: &Process) -> Result<Started, Failure> {
 }
 
 impl Started {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// An error with the end of the log when the process has died already.
     pub(crate) fn check(&mut self, home: &Path) -> Result<(), Failure> {
         match self.child.try_wait() {

@@ -145,6 +145,16 @@ impl Gateway {
         self.registry.replicas(place, release, ordinal).iter().map(|replica| replica.in_flight()).sum()
     }
 
+    /// The requests in flight of each replica that has any.
+    pub fn all_in_flight(&self) -> Vec<(Place, ReleaseNumber, u32, u32)> {
+        let all = self.registry.all_replicas();
+        let counts = all.iter().map(|replica| {
+            let id = &replica.identity;
+            (id.place.clone(), id.release, id.ordinal, replica.in_flight())
+        });
+        counts.filter(|(_, _, _, count)| *count > 0).collect()
+    }
+
     /// Resolves when a replica has nothing in flight. For one that is out of the table this is final.
     pub fn drained(
         &self,

@@ -12,11 +12,14 @@ pub(crate) struct Agent {
     listen: SocketAddr,
     #[arg(long)]
     admin: SocketAddr,
+    /// Take over from the agent that runs
+    #[arg(long)]
+    succeed: bool,
 }
 
 impl Agent {
     pub(crate) fn process(&self, home: PathBuf) -> Process {
-        Process::Agent { home, listen: self.listen, admin: self.admin }
+        Process::Agent { home, listen: self.listen, admin: self.admin, succeeds: self.succeed }
     }
 }
 

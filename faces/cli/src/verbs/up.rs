@@ -30,7 +30,8 @@ const LOOK: Duration = Duration::from_millis(25);
   shipshape up --listen 0.0.0.0:80
   shipshape up --api 127.0.0.1:9465      the API on TCP, for programs that bring the token of the home
 
-Both run in the background until `shipshape down`. What runs already is left alone.")]
+Both run in the background until `shipshape down`. What runs already is left alone, unless --upgrade puts the program of
+this command in its place: the gateway's sockets are handed over, replicas run on, requests in flight are finished.")]
 pub(crate) struct Args {
     /// Where the gateway takes requests; as the last time by default, and 127.0.0.1:8080 the first time
     #[arg(long, env = "SHIPSHAPE_LISTEN", value_name = "ADDRESS", value_parser = address)]
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// Where metrics are served; as the last time by default, and 127.0.0.1:9464 the first time
     #[arg(long, env = "SHIPSHAPE_ADMIN", value_name = "ADDRESS", value_parser = address)]
     admin: Option<SocketAddr>,
+    /// Replace what runs by this program without losing a request
+    #[arg(long)]
+    upgrade: bool,
     /// Stay until Ctrl-C or SIGTERM, then do what `down` does
     #[arg(long)]
     foreground: bool,
@@ -52,6 +56,12 @@ struct Addresses {
     api: Option<SocketAddr>,
 }
 
+impl Addresses {
+    fn agent(self, home: &Path, succeeds: bool) -> Process {
+        Process::Agent { home: home.to_owned(), listen: self.listen, admin: self.admin, succeeds }
+    }
+}
+
 pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failure> {
     let home = &context.home;
     make_home(home)?;
@@ -63,10 +73,12 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failu
     let mut started = Vec::new();
     match agent.health().await {
         Ok(_) => say_if_moved(context, &args, before),
-        Err(_) => {
-            let Addresses { listen, admin, .. } = addresses;
-            started.push(processes::start(&Process::Agent { home: home.clone(), listen, admin })?);
-        }
+        Err(_) => started.push(processes::start(&addresses.agent(home, false))?),
+    }
+    let upgraded = args.upgrade && started.is_empty();
+    if upgraded {
+        succeed(context, &agent, processes::start(&addresses.agent(home, true))?).await?;
+        end_control(context).await?;
     }
     match context.client.health().await {
         Ok(control) => say_if_api_moved(context, asked_api, &control),
@@ -75,7 +87,7 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failu
             started.push(processes::start(&Process::Control { home: home.clone(), api })?);
         }
     }
-    let fresh = !started.is_empty();
+    let fresh = !started.is_empty() || upgraded;
     if let Err(failure) = ready(context, &agent, &mut started).await {
         // Half of it would be in the way of the next try.
         started.into_iter().for_each(Started::stop);
@@ -85,7 +97,12 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failu
         remember(context, addresses, &agent).await?;
     }
     drop(turn);
-    tell(context, &agent, fresh).await?;
+    let state = match (upgraded, fresh) {
+        (true, _) => "Shipshape is upgraded",
+        (false, true) => "Shipshape is up",
+        (false, false) => "Shipshape was up already",
+    };
+    tell(context, &agent, state).await?;
     if args.foreground {
         return stay(context, &agent, started).await;
     }
@@ -220,6 +237,39 @@ async fn ready(context: &Context<'_>, agent: &agent::Client, started: &mut [Star
     }
 }
 
+/// Waits until a new agent has taken over from the one that runs.
+async fn succeed(context: &Context<'_>, agent: &agent::Client, mut heir: Started) -> Result<(), Failure> {
+    let begun = Instant::now();
+    context.printer.talk("the new agent takes over from the one that runs ...");
+    while !agent.health().await.is_ok_and(|health| health.pid == heir.pid()) {
+        heir.check(&context.home)?;
+        if begun.elapsed() > PATIENCE {
+            return Err(Failure::new("the new agent does not take over").instead(format!(
+                "{} says why; the one before goes on meanwhile",
+                home::log(&context.home, "agent").display()
+            )));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// Control is renewed by an end and a start: nobody notices, and it goes on where it was.
+async fn end_control(context: &Context<'_>) -> Result<(), Failure> {
+    let Ok(health) = context.client.health().await else { return Ok(()) };
+    let Some(control) = Watched::new(health.pid) else { return Ok(()) };
+    control.terminate();
+    let begun = Instant::now();
+    while !control.is_gone() {
+        if begun.elapsed() > PATIENCE {
+            let failure = Failure::new("the agent is upgraded, but the control that runs does not end");
+            return Err(failure.instead(format!("end process {}, then `shipshape up`", health.pid)));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
 /// Keeps the ports that the system chose, so that the gateway comes back on the same ones.
 async fn remember(context: &Context<'_>, asked: Addresses, agent: &agent::Client) -> Result<(), Failure> {
     let home = &context.home;
@@ -236,7 +286,7 @@ async fn remember(context: &Context<'_>, asked: Addresses, agent: &agent::Client
     written.map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
 }
 
-async fn tell(context: &Context<'_>, agent: &agent::Client, fresh: bool) -> Result<(), Failure> {
+async fn tell(context: &Context<'_>, agent: &agent::Client, state: &str) -> Result<(), Failure> {
     let printer = context.printer;
     let health = agent.health().await.map_err(|error| Failure::new(error.to_string()))?;
     let control = context.client.health().await?;
@@ -253,7 +303,6 @@ async fn tell(context: &Context<'_>, agent: &agent::Client, fresh: bool) -> Resu
         }));
         return Ok(());
     }
-    let state = if fresh { "Shipshape is up" } else { "Shipshape was up already" };
     let gateway = health.gateway.unwrap_or_else(|| "an unknown address".to_owned());
     printer.data(&format!("{state}: the gateway takes requests at http://{gateway}"));
     if let Some(admin) = health.admin {
@@ -265,7 +314,7 @@ async fn tell(context: &Context<'_>, agent: &agent::Client, fresh: bool) -> Resu
     }
     if control.version != env!("CARGO_PKG_VERSION") {
         printer.warning(&format!(
-            "control is of version {}, this is {}; `shipshape down` and `shipshape up` renew it",
+            "control is of version {}, this is {}; `shipshape up --upgrade` renews it",
             control.version,
             env!("CARGO_PKG_VERSION")
         ));

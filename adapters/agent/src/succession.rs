@@ -1,0 +1,131 @@
+//! How an agent is followed by another one while both live: what they say on the socket `hand.sock`.
+//!
+//! ```text
+//! heir                         predecessor
+//!   connect                ->
+//!                          <-  Offer, then one socket or file after the other (SCM_RIGHTS)
+//!   Take                   ->    stops its API, its executor and its supervision: nobody acts on replicas now
+//!                          <-  Released: which replicas leave, which are ready, the secrets
+//!     adopts, builds its table, starts to accept
+//!   Serving                ->    leaves new connections to the heir
+//!   Swap, InFlight, End    ->    for as long as it has connections to finish
+//!                          <-  InFlight
+//! ```
+//!
+//! Up to `Serving` the predecessor takes everything back when the heir goes away, or does not get there in time. The lock
+//! of the directory is one open file that both hold, so no third one gets in between. Does not live here: adopting
+//! replicas and finishing connections.
+
+mod carry;
+mod heir;
+mod predecessor;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use model::route::Route;
+use model::{Epoch, Place, ReleaseNumber, Weight};
+use ports::fleet::SecretValues;
+use process::ReplicaId;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use heir::{Heir, Wish};
+pub(crate) use predecessor::{Predecessor, receive};
+
+/// Grows when what is said changes; an heir that speaks another version is refused before anything is released.
+const VERSION: u32 = 1;
+/// How long either side may take for what it does at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an heir may take from the release to the first accepted connection.
+const TAKING_OVER: Duration = Duration::from_secs(60);
+
+/// Requests in flight by replica.
+pub(crate) type InFlight = BTreeMap<ReplicaId, u32>;
+
+/// Everything that is an open file.
+pub(crate) struct Estate {
+    pub(crate) listeners: proxy::Listeners,
+    /// The agent's REST socket.
+    pub(crate) socket: UnixListener,
+    /// The socket of the next succession.
+    pub(crate) hand: UnixListener,
+    pub(crate) lock: File,
+}
+
+/// What an heir must know to go on.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Released {
+    /// Out of the routing table for good, and draining.
+    pub(crate) leaving: BTreeSet<ReplicaId>,
+    /// Ready a moment ago.
+    pub(crate) ready: BTreeSet<ReplicaId>,
+    /// They are on no disk.
+    pub(crate) secrets: Option<SecretValues>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Offer {
+    version: u32,
+    traffic: usize,
+    admin: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Ask {
+    Take { version: u32 },
+    Serving,
+    Swap(Vec<Entry>),
+    InFlight,
+    End,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    place: Place,
+    route: Route,
+    epoch: Epoch,
+    shares: Vec<Share>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Share {
+    release: ReleaseNumber,
+    weight: Weight,
+    replicas: Vec<(u32, SocketAddr)>,
+}
+
+impl From<&routes::Entry> for Entry {
+    fn from(entry: &routes::Entry) -> Self {
+        let share = |share: &routes::Share| Share {
+            release: share.release,
+            weight: share.weight,
+            replicas: share.replicas.iter().map(|replica| (replica.ordinal, replica.addr)).collect(),
+        };
+        Self {
+            place: entry.place.clone(),
+            route: entry.route.clone(),
+            epoch: entry.epoch,
+            shares: entry.shares.iter().map(share).collect(),
+        }
+    }
+}
+
+impl From<Entry> for routes::Entry {
+    fn from(entry: Entry) -> Self {
+        let replica = |(ordinal, addr)| routes::Replica { ordinal, addr };
+        let share = |share: Share| routes::Share {
+            release: share.release,
+            weight: share.weight,
+            replicas: share.replicas.into_iter().map(replica).collect(),
+        };
+        Self {
+            place: entry.place,
+            route: entry.route,
+            epoch: entry.epoch,
+            shares: entry.shares.into_iter().map(share).collect(),
+        }
+    }
+}
