@@ -56,8 +56,11 @@ struct Echo(BufReader<TcpStream>);
 impl Echo {
     fn open(stage: &Stage) -> Self {
         let mut stream = connect(stage);
-        write!(stream.get_mut(), "GET /echo HTTP/1.1\r\nhost: shop\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n")
-            .unwrap();
+        write!(
+            stream.get_mut(),
+            "GET /echo HTTP/1.1\r\nhost: shop\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n"
+        )
+        .unwrap();
         let head = head(&mut stream);
         assert!(head.starts_with("HTTP/1.1 101"), "{head}");
         Self(stream)
@@ -147,20 +150,21 @@ fn an_upgrade_in_the_middle_of_a_rollout_is_no_end_of_it() {
 #[test]
 fn a_replica_that_leaves_waits_for_what_the_agent_before_still_has_in_flight_to_it() {
     let stage = deployed("rollout: {scaleDownDelay: 0s}\n");
-    let slow = long(&stage, "/slow?ms=6000");
-    eventually("it is in flight", PATIENCE, || {
+    let slow = long(&stage, "/slow?ms=8000");
+    let busy = eventually("it is in flight", PATIENCE, || {
         let release = stage.place("production")["releases"][0].clone();
-        release["replicas"].as_array()?.iter().any(|r| r["inFlight"] == 1).then_some(())
+        let busy = release["replicas"].as_array()?.iter().find(|r| r["inFlight"] == 1)?;
+        u32::try_from(busy["pid"].as_u64()?).ok()
     });
+    let idle = stage.replica_pids().into_iter().find(|pid| *pid != busy).unwrap();
     upgrade(&stage);
     let second = stage.build("two", &json!({"version": "2"}));
     let _ = stage.run(&["deploy", &second]).ok();
-    eventually("only one replica of the old release is left", PATIENCE, || {
-        let place = stage.place("production");
-        let old = place["releases"].as_array()?.iter().find(|release| release["number"] == 1)?.clone();
-        (old["replicas"].as_array()?.len() == 1).then_some(())
-    });
+    let lives = |pid: u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
+    eventually("the replica without requests is gone", PATIENCE, || (!lives(idle)).then_some(()));
+    assert!(!slow.is_finished() && lives(busy), "the other one waits for the agent before");
     assert!(slow.join().unwrap().contains("waitedMs"));
+    eventually("then it goes too", PATIENCE, || (!lives(busy)).then_some(()));
 }
 
 #[test]

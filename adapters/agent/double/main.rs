@@ -18,6 +18,7 @@ fn main() -> ExitCode {
             let succeeds = args.next().is_some();
             run(home, listen.unwrap_or_else(|| ([127, 0, 0, 1], 0).into()), succeeds)
         }
+        Some("false-heir") => false_heir(&PathBuf::from(args.next().unwrap_or_default())),
         Some(_) | None => Err(std::io::Error::other("agent, shim or serve?")),
     };
     match done {
@@ -41,4 +42,23 @@ fn run(home: PathBuf, listen: std::net::SocketAddr, succeeds: bool) -> std::io::
     let start = if succeeds { agent::Start::Succeed } else { agent::Start::Fresh };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(agent::run(config, start)).map_err(std::io::Error::other)
+}
+
+/// Takes everything over, as far as the release, and ends.
+fn false_heir(home: &std::path::Path) -> std::io::Result<()> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::os::unix::net::UnixStream::connect(home.join("hand.sock"))?;
+    let take = br#"{"Take":{"version":1}}"#;
+    stream.write_all(&u32::try_from(take.len()).map_err(std::io::Error::other)?.to_be_bytes())?;
+    stream.write_all(take)?;
+    let mut text = Vec::new();
+    while !text.windows(7).any(|window| window == b"leaving") {
+        let mut bytes = [0; 512];
+        let size = stream.read(&mut bytes)?;
+        if size == 0 {
+            return Err(std::io::Error::other("nothing was released"));
+        }
+        text.extend_from_slice(&bytes[..size]);
+    }
+    Ok(())
 }

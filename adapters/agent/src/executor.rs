@@ -77,8 +77,9 @@ impl<G: Gateway> Executor<G> {
         self.closed.subscribe()
     }
 
-    /// Takes up the wanted state that an earlier agent stored, and the replicas that it was letting go.
-    pub(crate) async fn resume(&self, wanted: Option<Wanted>, released: Released) {
+    /// Takes up the wanted state that an earlier agent stored, and the replicas that it was letting go. Opens the
+    /// gateway with the table that follows.
+    pub(crate) async fn resume(&self, wanted: Option<Wanted>, released: Released) -> Result<(), String> {
         for secrets in released.secrets.into_iter().flat_map(|values| values.0) {
             self.supervisor.supply(&secrets.group, secrets.values);
         }
@@ -90,7 +91,10 @@ impl<G: Gateway> Executor<G> {
         state.leaving.clone_from(&leaving);
         drop(state);
         self.pass().await;
+        self.gateway.open()?;
         self.let_go(leaving);
+        self.show(&*self.state.lock().await);
+        Ok(())
     }
 
     /// Ceases to act, for a successor: nothing is started, let go or stopped by this one any more.

@@ -88,8 +88,7 @@ impl Prepared {
         let mut leave = std::pin::pin!(leave);
         loop {
             let executor = Arc::new(Executor::new(Arc::clone(&home), supervisor, Arc::clone(&gateway)));
-            executor.resume(wanted, released).await;
-            gateway.open().map_err(Error::Gateway)?;
+            executor.resume(wanted, released).await.map_err(Error::Gateway)?;
             if let Some(stream) = predecessor.take() {
                 gateway.follow(Predecessor::serving(stream).await?);
             }

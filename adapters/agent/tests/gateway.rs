@@ -34,13 +34,22 @@ impl World {
     }
 
     async fn at(home: Home, listen: &str) -> Self {
-        let mut agent = Command::new(DOUBLE)
-            .arg("agent")
-            .arg(home.path())
-            .arg(listen)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
+        let agent =
+            Command::new(DOUBLE).arg("agent").arg(home.path()).arg(listen).stdin(Stdio::null()).spawn();
+        Self::with(home, agent.unwrap()).await
+    }
+
+    /// An agent that takes over from this one, and this one as it is then.
+    async fn succeeded(self) -> (Self, Child) {
+        let agent =
+            Command::new(DOUBLE).arg("agent").arg(self.home.path()).arg("127.0.0.1:0").arg("succeed").spawn();
+        let before = self.agent;
+        let now = Self::with(self.home, agent.unwrap()).await;
+        assert_eq!(now.address, self.address);
+        (now, before)
+    }
+
+    async fn with(home: Home, mut agent: Child) -> Self {
         let client = Client::new(home.path());
         let deadline = Instant::now() + DEADLINE;
         let address = loop {
@@ -291,4 +300,82 @@ async fn a_second_agent_is_refused_and_the_first_is_not_disturbed() {
     assert!(said.contains(&format!("another agent (pid {}) is at work in", world.agent.id())), "{said}");
     assert!(world.client.health().await.is_ok());
     world.stop().await;
+}
+
+#[tokio::test]
+async fn a_successor_has_the_replicas_at_once_and_the_secrets_too() {
+    let world = World::new().await;
+    let mut secret = server(1);
+    secret.secrets = vec!["TOKEN".to_owned()];
+    let values = SecretValues(vec![ports::fleet::GroupSecrets {
+        group: secret.id.clone(),
+        values: [("TOKEN".to_owned(), ports::Secret::new("hunter2".to_owned()))].into(),
+    }]);
+    world.client.want(wanted(1, vec![secret.clone()], vec![split("shop", 1)]), values).await.unwrap();
+    let pid = world.ready(1, 1).await[0].pid;
+    let mut kept = Connection::open(&world.address).unwrap();
+    assert_eq!(kept.get("/").unwrap().0, 200);
+    let (world, mut before) = world.succeeded().await;
+    let seen = world.client.seen(String::new(), 0, Duration::ZERO).await.unwrap();
+    let (replica, phase) = (&of(&seen, 1)[0], ReplicaPhase::Ready);
+    assert_eq!(
+        (replica.pid, replica.phase, replica.restarts),
+        (pid, phase, 0),
+        "known to be ready, not asked again"
+    );
+    secret.replicas = 2;
+    world.want(2, vec![secret], vec![split("shop", 1)]).await;
+    world.ready(1, 2).await;
+    assert_eq!(kept.get("/").unwrap().0, 200, "answered by the agent before, and told to go");
+    assert!(kept.get("/").is_err());
+    before.wait().unwrap();
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_heir_that_dies_on_its_way_changes_nothing() {
+    use std::os::unix::net::UnixStream;
+    let world = World::new().await;
+    world.want(1, vec![server(1)], vec![split("shop", 1)]).await;
+    let pid = world.ready(1, 1).await[0].pid;
+    let over = Arc::new(AtomicBool::new(false));
+    let client = load(&world.address, "/slow/1", &over);
+    // One that goes at once, one that takes what it is offered and then says nothing more.
+    drop(UnixStream::connect(world.home.path().join("hand.sock")).unwrap());
+    let before = world.client.health().await.unwrap().instance;
+    let child =
+        Command::new(DOUBLE).arg("false-heir").arg(world.home.path()).spawn().unwrap().wait().unwrap();
+    assert!(child.success());
+    world.until("another instance of the same agent", |seen| seen.instance != before).await;
+    assert_eq!(world.client.health().await.unwrap().pid, world.agent.id());
+    assert_eq!(world.ready(1, 1).await[0].pid, pid);
+    let lock = std::fs::read_to_string(world.home.path().join("agent.lock")).unwrap();
+    assert_eq!(lock.trim(), world.agent.id().to_string());
+    over.store(true, Ordering::SeqCst);
+    assert!(!client.join().unwrap().unwrap().is_empty());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn connections_of_the_agent_before_end_when_their_time_is_over() {
+    let world = World::new().await;
+    world.want(1, vec![server(1)], vec![split("shop", 1)]).await;
+    world.ready(1, 1).await;
+    let address = world.address.clone();
+    let endless = std::thread::spawn(move || get(&address, "/slow/60000"));
+    world.until("it is in flight", |seen| of(seen, 1).iter().any(|replica| replica.in_flight == 1)).await;
+    let (world, mut before) = world.succeeded().await;
+    world
+        .until("the successor counts it", |seen| of(seen, 1).iter().any(|replica| replica.in_flight == 1))
+        .await;
+    before.wait().unwrap();
+    assert!(endless.join().unwrap().is_err());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn without_an_agent_to_succeed_it_is_a_fresh_start() {
+    let home = Home::new();
+    let agent = Command::new(DOUBLE).arg("agent").arg(home.path()).arg("127.0.0.1:0").arg("succeed").spawn();
+    World::with(home, agent.unwrap()).await.stop().await;
 }
