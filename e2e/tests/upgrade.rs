@@ -162,7 +162,12 @@ fn a_replica_that_leaves_waits_for_what_the_agent_before_still_has_in_flight_to_
     let _ = stage.run(&["deploy", &second]).ok();
     let lives = |pid: u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
     eventually("the replica without requests is gone", PATIENCE, || (!lives(idle)).then_some(()));
+    let releases = stage.place("production")["releases"].to_string();
     assert!(!slow.is_finished() && lives(busy), "the other one waits for the agent before");
+    assert!(
+        releases.contains("\"draining\"") && !releases.contains("\"stopping\""),
+        "not even told to: {releases}"
+    );
     assert!(slow.join().unwrap().contains("waitedMs"));
     eventually("then it goes too", PATIENCE, || (!lives(busy)).then_some(()));
 }
