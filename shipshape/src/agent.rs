@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::activation;
 use process::{Pace, ShimCommand};
 
 /// How long requests in flight may go on when the agent is asked to end by a signal.
@@ -28,7 +29,11 @@ pub(crate) fn run(
         patience: PATIENCE,
         farewell: FAREWELL,
     };
-    let start = if succeeds { agent::Start::Succeed } else { agent::Start::Fresh };
+    let start = match (succeeds, activation::listeners()?) {
+        (true, _) => agent::Start::Succeed,
+        (false, Some(listeners)) => agent::Start::Activated(listeners),
+        (false, None) => agent::Start::Fresh,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     let runtime = runtime.map_err(|error| format!("the agent cannot start its threads: {error}"))?;
     let ended = runtime.block_on(agent::run(config, start)).map_err(|error| error.to_string());

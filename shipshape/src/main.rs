@@ -1,6 +1,7 @@
 //! The one binary: the command line, and the processes that it starts. Lives here: wiring. Does not live here: anything
 //! else.
 
+mod activation;
 mod agent;
 mod clock;
 mod control;

@@ -60,7 +60,7 @@ pub struct Config {
 pub enum Start {
     /// It opens them, as its configuration says.
     Fresh,
-    /// From a service manager, which keeps them open while no agent runs.
+    /// From a service manager, which keeps them open while no agent runs: requests wait in them meanwhile.
     Activated(proxy::Listeners),
     /// From the agent that runs in the same directory, together with the replicas. If there is none this is a fresh
     /// start.
@@ -149,6 +149,8 @@ pub async fn run_until(
     let (prepared, listeners) = match start {
         Start::Fresh => (Prepared::new(&config.home, config.shim, config.pace).await?, None),
         Start::Activated(sockets) => {
+            let sockets =
+                sockets.complete(&config.gateway).map_err(|error| Error::Gateway(error.to_string()))?;
             (Prepared::new(&config.home, config.shim, config.pace).await?, Some(sockets))
         }
         Start::Succeed => Prepared::after(&config.home, config.shim, config.pace).await?,

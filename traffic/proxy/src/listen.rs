@@ -31,6 +31,17 @@ impl Listeners {
         Ok(Self { traffic, admin })
     }
 
+    /// With a socket for metrics, if the configuration asks for one and none is there.
+    ///
+    /// # Errors
+    /// When the address is not to be had.
+    pub fn complete(mut self, config: &Config) -> Result<Self, Error> {
+        if self.admin.is_none() {
+            self.admin = config.admin.map(alone).transpose()?;
+        }
+        Ok(self)
+    }
+
     /// The same sockets once more.
     ///
     /// # Errors
