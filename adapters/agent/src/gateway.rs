@@ -77,7 +77,7 @@ impl Real {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         let listeners = closed.as_ref()?.try_clone().map_err(|error| error.to_string());
         let started = listeners.and_then(|listeners| {
-            proxy::Gateway::start_on(self.config.clone(), listeners, routing)
+            proxy::Gateway::start_on(self.config.clone(), listeners, &routing)
                 .map_err(|error| error.to_string())
         });
         Some(started.map(|proxy| {

@@ -390,3 +390,26 @@ async fn an_agent_that_is_not_there_is_said_to_be_not_running() {
     assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_wanted_state_that_finds_no_room_on_the_disk_is_refused_and_the_one_before_stays() {
+    let world = World::new().await;
+    world.want(wanted(1, vec![group("shop", 1)], vec![split("shop", 1)])).await.unwrap();
+    world.until_ready(1, 1).await;
+    let home = world.home.as_ref().unwrap().path().to_owned();
+    // Every write to this file fails for want of room, whoever writes.
+    std::os::unix::fs::symlink("/dev/full", home.join("wanted.json.new")).unwrap();
+    let refused =
+        world.want(wanted(2, vec![group("shop", 2)], vec![split("shop", 2)])).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("No space left on device") && refused.contains(home.to_str().unwrap()),
+        "{refused}"
+    );
+    let seen = world.client.seen(String::new(), 0, Duration::ZERO).await.unwrap();
+    assert_eq!((seen.generation, seen.groups.len()), (Generation(1), 1));
+    assert_eq!(world.gateway.routed(), [(1, 1)]);
+    std::fs::remove_file(home.join("wanted.json.new")).unwrap();
+    world.want(wanted(2, vec![group("shop", 2)], vec![split("shop", 1)])).await.unwrap();
+    world.until_ready(2, 1).await;
+    world.stop().await;
+}

@@ -9,35 +9,57 @@ use tokio::net::TcpStream;
 
 /// Longer than any status line that means something.
 const STATUS_LINE_BYTES: usize = 1024;
+/// Before a question that could not be asked is tried again.
+const PAUSE: Duration = Duration::from_millis(200);
 
-/// Asks once; the error says in words why the answer is no.
+/// Why there is no good answer.
+enum Failure {
+    /// The question could not be asked, which says nothing about the replica.
+    Unasked(std::io::Error),
+    /// In words.
+    No(String),
+}
+
+/// Asks once; the error says in words why the answer is no. Without a file descriptor to ask with it waits for one: want
+/// of our own is no reason to start a replica again.
 pub(crate) async fn ask(port: u16, check: &Check, timeout: Duration) -> Result<(), String> {
-    let asked = async {
-        match check {
-            Check::Tcp => connect(port).await.map(drop),
-            Check::Http(path) => get(port, path).await,
+    loop {
+        let asked = async {
+            match check {
+                Check::Tcp => connect(port).await.map(drop),
+                Check::Http(path) => get(port, path).await,
+            }
+        };
+        match tokio::time::timeout(timeout, asked).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(Failure::No(why))) => return Err(why),
+            Ok(Err(Failure::Unasked(error))) => {
+                tracing::warn!(port, %error, "a probe cannot be sent; trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(_) => return Err(format!("no answer within {}", model::time::format_duration(timeout))),
         }
-    };
-    match tokio::time::timeout(timeout, asked).await {
-        Ok(answer) => answer,
-        Err(_) => Err(format!("no answer within {}", model::time::format_duration(timeout))),
     }
 }
 
-async fn connect(port: u16) -> Result<TcpStream, String> {
+async fn connect(port: u16) -> Result<TcpStream, Failure> {
+    use rustix::io::Errno;
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
-    stream.map_err(|error| format!("cannot connect to port {port}: {}", plain(&error)))
+    stream.map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS) => Failure::Unasked(error),
+        Some(_) | None => Failure::No(format!("cannot connect to port {port}: {}", plain(&error))),
+    })
 }
 
-async fn get(port: u16, path: &str) -> Result<(), String> {
+async fn get(port: u16, path: &str) -> Result<(), Failure> {
     if path.bytes().any(|b| b <= b' ' || b == 0x7f) {
-        return Err(format!("the path {path:?} holds a character that no request may hold"));
+        return Err(Failure::No(format!("the path {path:?} holds a character that no request may hold")));
     }
     let mut stream = connect(port).await?;
     let head = format!(
         "GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nuser-agent: shipshape-probe\r\naccept: */*\r\nconnection: close\r\n\r\n"
     );
-    let broken = |error: std::io::Error| format!("GET {path}: {}", plain(&error));
+    let broken = |error: std::io::Error| Failure::No(format!("GET {path}: {}", plain(&error)));
     stream.write_all(head.as_bytes()).await.map_err(broken)?;
     let mut line = Vec::new();
     let mut buffer = [0; 256];
@@ -49,8 +71,8 @@ async fn get(port: u16, path: &str) -> Result<(), String> {
     }
     match status(&line) {
         Some(200..=399) => Ok(()),
-        Some(status) => Err(format!("GET {path} answered {status}")),
-        None => Err(format!("GET {path} was not answered in HTTP")),
+        Some(status) => Err(Failure::No(format!("GET {path} answered {status}"))),
+        None => Err(Failure::No(format!("GET {path} was not answered in HTTP"))),
     }
 }
 

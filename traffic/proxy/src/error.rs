@@ -89,6 +89,7 @@ codes! {
     InFlightLimit "SHP-GW-IN-FLIGHT-LIMIT" SERVICE_UNAVAILABLE Gateway true "the service has as many requests in flight as its route allows";
     ConnectionLimit "SHP-GW-CONNECTION-LIMIT" SERVICE_UNAVAILABLE Gateway true "the gateway has as many connections as it is allowed";
     NoReplica "SHP-GW-NO-REPLICA" SERVICE_UNAVAILABLE Backend true "no replica of the service is ready";
+    NoDescriptors "SHP-GW-NO-DESCRIPTORS" SERVICE_UNAVAILABLE Gateway true "the gateway has no file descriptor left for a connection to a replica";
     ConnectFailed "SHP-GW-CONNECT-FAILED" BAD_GATEWAY Backend true "no connection to a replica could be opened";
     ConnectTimeout "SHP-GW-CONNECT-TIMEOUT" GATEWAY_TIMEOUT Backend true "opening a connection to a replica took too long";
     BackendClosed "SHP-GW-BACKEND-CLOSED" BAD_GATEWAY Backend false "the replica closed the connection before it answered";

@@ -93,7 +93,7 @@ pub(crate) async fn attempt(
         Some(line) => line,
         None => match timeout(route.timeouts.connect, Box::pin(connect(claim, &worker.limits))).await {
             Ok(Ok(line)) => line,
-            Ok(Err(_)) => return Attempt::Unsent(Box::new(request), Code::ConnectFailed),
+            Ok(Err(code)) => return Attempt::Unsent(Box::new(request), code),
             Err(_) => return Attempt::Unsent(Box::new(request), Code::ConnectTimeout),
         },
     };
@@ -141,8 +141,8 @@ fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
     copy
 }
 
-async fn connect(claim: &Claim, limits: &Limits) -> Result<Line, ()> {
-    let socket = TcpStream::connect(claim.replica().identity.addr).await.map_err(|_| ())?;
+async fn connect(claim: &Claim, limits: &Limits) -> Result<Line, Code> {
+    let socket = TcpStream::connect(claim.replica().identity.addr).await.map_err(|error| blame(&error))?;
     // Best effort: without it small answers are late, not wrong.
     let _ = socket.set_nodelay(true);
     let mut builder = http1::Builder::new();
@@ -150,10 +150,28 @@ async fn connect(claim: &Claim, limits: &Limits) -> Result<Line, ()> {
     if limits.headers != HYPERS_HEADERS {
         builder.max_headers(limits.headers);
     }
-    let (sender, connection) = builder.handshake(TokioIo::new(Socket(socket))).await.map_err(|_| ())?;
+    let (sender, connection) =
+        builder.handshake(TokioIo::new(Socket(socket))).await.map_err(|_| Code::ConnectFailed)?;
     // The connection's errors reach whoever has a request on it.
     tokio::spawn(async move { _ = connection.with_upgrades().await });
     Ok(Line { sender, timer: None })
+}
+
+/// What the gateway itself lacks is no fault of the replica: it must not count against its release.
+fn blame(error: &std::io::Error) -> Code {
+    let ours = [lack::EMFILE, lack::ENFILE, lack::ENOBUFS];
+    if error.raw_os_error().is_some_and(|code| ours.contains(&code)) {
+        tracing::warn!(%error, "cannot open a connection to a replica");
+        return Code::NoDescriptors;
+    }
+    Code::ConnectFailed
+}
+
+/// Linux' numbers: the standard library has no names for these.
+mod lack {
+    pub(super) const ENFILE: i32 = 23;
+    pub(super) const EMFILE: i32 = 24;
+    pub(super) const ENOBUFS: i32 = 105;
 }
 
 /// Resolves when the wait for a head has lasted too long: `response` after the last byte of the request, or `idle` after
