@@ -88,6 +88,13 @@ struct Entry {
     route: Route,
     epoch: Epoch,
     shares: Vec<Share>,
+    preview: Option<Preview>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Preview {
+    route: Route,
+    release: Option<ReleaseNumber>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -109,6 +116,10 @@ impl From<&routes::Entry> for Entry {
             route: entry.route.clone(),
             epoch: entry.epoch,
             shares: entry.shares.iter().map(share).collect(),
+            preview: entry
+                .preview
+                .as_ref()
+                .map(|preview| Preview { route: preview.route.clone(), release: preview.release }),
         }
     }
 }
@@ -126,6 +137,9 @@ impl From<Entry> for routes::Entry {
             route: entry.route,
             epoch: entry.epoch,
             shares: entry.shares.into_iter().map(share).collect(),
+            preview: entry
+                .preview
+                .map(|preview| routes::Preview { route: preview.route, release: preview.release }),
         }
     }
 }
