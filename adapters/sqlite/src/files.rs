@@ -9,9 +9,7 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use ports::journal::Error;
-
-use crate::fault;
+use crate::fault::{self, Fault};
 
 const OWNER_ONLY: u32 = 0o600;
 
@@ -27,15 +25,15 @@ pub(crate) enum Found {
 }
 
 /// The path with every link resolved, so that one journal has one lock under all its names.
-pub(crate) fn resolve(path: &Path) -> Result<PathBuf, Error> {
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf, Fault> {
     if let Ok(resolved) = path.canonicalize() {
         return Ok(resolved);
     }
     let Some(name) = path.file_name() else {
-        return Err(Error::Unavailable(format!(
-            "{} is not a file's path: name the journal's file",
-            path.display()
-        )));
+        return Err(Fault::unavailable(
+            format!("{} is not a file's path", path.display()),
+            "name the journal's file",
+        ));
     };
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -53,12 +51,12 @@ pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// What lies at the path, and whether SQLite's write-ahead log beside it holds anything.
-pub(crate) fn look(path: &Path) -> Result<(Found, bool), Error> {
+pub(crate) fn look(path: &Path) -> Result<(Found, bool), Fault> {
     let wal = std::fs::metadata(beside(path, "-wal")).is_ok_and(|meta| meta.len() > 0);
     let found = match std::fs::metadata(path) {
         Ok(meta) if !meta.is_file() => {
-            let what = format!("{} is not a file: name the journal's file", path.display());
-            return Err(Error::Unavailable(what));
+            let what = format!("{} is not a file", path.display());
+            return Err(Fault::unavailable(what, "name the journal's file"));
         }
         Ok(meta) if meta.len() == 0 => Found::Empty,
         Ok(_) => Found::Content,
@@ -69,7 +67,7 @@ pub(crate) fn look(path: &Path) -> Result<(Found, bool), Error> {
 }
 
 /// Creates the journal's empty file, durably, for its owner only; or, when it exists, takes it from the others.
-pub(crate) fn create(path: &Path, found: Found) -> Result<(), Error> {
+pub(crate) fn create(path: &Path, found: Found) -> Result<(), Fault> {
     if found == Found::Nothing {
         OpenOptions::new()
             .write(true)
@@ -88,7 +86,7 @@ pub(crate) fn create(path: &Path, found: Found) -> Result<(), Error> {
 }
 
 /// Opens a file beside the journal for reading and writing, for its owner only.
-pub(crate) fn open_beside(path: &Path) -> Result<File, Error> {
+pub(crate) fn open_beside(path: &Path) -> Result<File, Fault> {
     OpenOptions::new()
         .read(true)
         .write(true)
@@ -107,7 +105,7 @@ pub(crate) struct Lock {
 
 impl Lock {
     /// Takes the right to write, or says who has it.
-    pub(crate) fn take(journal: &Path) -> Result<Self, Error> {
+    pub(crate) fn take(journal: &Path) -> Result<Self, Fault> {
         let path = beside(journal, ".lock");
         let mut file = open_beside(&path)?;
         match file.try_lock() {
@@ -118,11 +116,10 @@ impl Lock {
                     Ok(_) if !pid.trim().is_empty() => format!("process {}", pid.trim()),
                     Ok(_) | Err(_) => "another process".to_owned(),
                 };
-                return Err(Error::Unavailable(format!(
-                    "the journal {} is in use by {who}: stop that control (`shipshape down`), or give this one \
-                     another data directory",
-                    journal.display()
-                )));
+                return Err(Fault::unavailable(
+                    format!("the journal {} is in use by {who}", journal.display()),
+                    "stop that control (`shipshape down`), or give this one another data directory",
+                ));
             }
             Err(TryLockError::Error(error)) => return Err(fault::io(&path, "lock", &error)),
         }

@@ -9,9 +9,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use model::Digest;
-use ports::journal::Error;
 
-use crate::{fault, files};
+use crate::fault::{self, Fault};
+use crate::files;
 
 /// `<seq, 20 digits> <digest, 64 hex digits> <checksum, 16 hex digits>\n`
 const SLOT_BYTES: usize = 20 + 1 + 64 + 1 + 16 + 1;
@@ -62,7 +62,7 @@ fn parse(bytes: &[u8]) -> Option<Head> {
 }
 
 /// Reads the head of a journal.
-pub(crate) fn read(journal: &Path) -> Result<Known, Error> {
+pub(crate) fn read(journal: &Path) -> Result<Known, Fault> {
     let path = files::beside(journal, ".head");
     let bytes = match std::fs::metadata(&path) {
         // Longer than two slots is no head of ours; do not read whatever it is.
@@ -111,7 +111,7 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Opens the head file; what it said before stays until the second write.
-    pub(crate) fn open(journal: &Path, known: Known) -> Result<Self, Error> {
+    pub(crate) fn open(journal: &Path, known: Known) -> Result<Self, Fault> {
         let path = files::beside(journal, ".head");
         let file = files::open_beside(&path)?;
         let next_slot = match known {

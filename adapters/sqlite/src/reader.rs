@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use ports::journal::{Entry, Error};
 use rusqlite::Connection;
 
+use crate::fault::{self, Fault};
 use crate::files::Found;
 use crate::schema::Page;
-use crate::{fault, files, schema};
+use crate::{files, schema};
 
 /// Entries fetched at once while iterating. Pages keep each read transaction short: a long one would stop SQLite
 /// from folding the write-ahead log into the file.
@@ -29,16 +30,20 @@ impl Reader {
     /// # Errors
     /// When there is none, it is not one of ours, or it is too damaged to be opened.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        Ok(Self::try_open(path)?)
+    }
+
+    pub(crate) fn try_open(path: &Path) -> Result<Self, Fault> {
         let path = files::resolve(path)?;
         let (found, _) = files::look(&path)?;
         match found {
             Found::Nothing => {
-                let what = format!("there is no journal at {}: check the data directory", path.display());
-                return Err(Error::Unavailable(what));
+                let what = format!("there is no journal at {}", path.display());
+                return Err(Fault::unavailable(what, "check the data directory"));
             }
             Found::Empty => {
-                let what = format!("the journal {} is an empty file: restore a backup", path.display());
-                return Err(Error::Damaged(what));
+                let what = format!("the journal {} is an empty file", path.display());
+                return Err(Fault::damaged(what, "restore a backup"));
             }
             Found::Content => {}
         }
@@ -62,10 +67,10 @@ impl Reader {
     pub fn read(&self, after: u64, limit: usize) -> Result<Vec<Entry>, Error> {
         let page = self.page(after, limit, usize::MAX);
         if let Some(error) = &page.error {
-            return Err(fault::sqlite(&self.path, "read", error));
+            return Err(fault::sqlite(&self.path, "read", error).into());
         }
         match gap(&page.entries, after) {
-            Some(seq) => Err(self.missing(seq)),
+            Some(seq) => Err(self.missing(seq).into()),
             None => Ok(page.entries),
         }
     }
@@ -88,9 +93,9 @@ impl Reader {
         schema::page(&self.conn, after, limit, enough_bytes)
     }
 
-    fn missing(&self, seq: u64) -> Error {
+    fn missing(&self, seq: u64) -> Fault {
         let path = self.path.display();
-        Error::Damaged(format!("the journal {path} is damaged: event {seq} is missing: {}", fault::RESTORE))
+        Fault::damaged(format!("the journal {path} is damaged: event {seq} is missing"), fault::RESTORE)
     }
 }
 
@@ -106,7 +111,7 @@ pub struct Entries<'a> {
     reader: &'a Reader,
     after: u64,
     page: std::vec::IntoIter<Entry>,
-    error: Option<Error>,
+    error: Option<Fault>,
     done: bool,
 }
 
@@ -134,6 +139,6 @@ impl Iterator for Entries<'_> {
             self.after = entry.seq;
             return Some(Ok(entry));
         }
-        self.error.take().map(Err)
+        self.error.take().map(|fault| Err(fault.into()))
     }
 }

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use model::Digest;
-use ports::journal::{Entry, Error};
+use ports::journal::Entry;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use crate::fault;
+use crate::fault::{self, Fault};
 use crate::head::Head;
 
 /// `SHIP`: marks an SQLite file as a journal of ours.
@@ -32,7 +32,7 @@ const CREATE: &str = "
 ";
 
 /// Opens the connection that writes; makes the table in a new file.
-pub(crate) fn open_writer(path: &Path) -> Result<Connection, Error> {
+pub(crate) fn open_writer(path: &Path) -> Result<Connection, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || -> rusqlite::Result<(Connection, i32, i32)> {
         let conn = Connection::open_with_flags(path, flags)?;
@@ -66,7 +66,7 @@ pub(crate) fn open_writer(path: &Path) -> Result<Connection, Error> {
 }
 
 /// Opens a connection that only reads.
-pub(crate) fn open_reader(path: &Path) -> Result<Connection, Error> {
+pub(crate) fn open_reader(path: &Path) -> Result<Connection, Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || -> rusqlite::Result<(Connection, i32, i32)> {
         let conn = Connection::open_with_flags(path, flags)?;
@@ -84,34 +84,38 @@ fn marks(conn: &Connection) -> rusqlite::Result<(i32, i32)> {
     Ok((mark("application_id")?, mark("user_version")?))
 }
 
-fn check_marks(path: &Path, application: i32, version: i32) -> Result<(), Error> {
+fn check_marks(path: &Path, application: i32, version: i32) -> Result<(), Fault> {
     let path = path.display();
     if application != APPLICATION {
-        return Err(Error::Damaged(format!(
-            "{path} is an SQLite file, but not a journal of shipshape: name another file, or restore a backup"
-        )));
+        return Err(Fault::damaged(
+            format!("{path} is an SQLite file, but not a journal of shipshape"),
+            "name another file, or restore a backup",
+        ));
     }
     if version > VERSION {
-        return Err(Error::Unavailable(format!(
-            "the journal {path} was written by a newer shipshape (format {version}, this one knows up to \
-             {VERSION}): use the newer one"
-        )));
+        return Err(Fault::unavailable(
+            format!(
+                "the journal {path} was written by a newer shipshape (format {version}, this one knows up to \
+                 {VERSION})"
+            ),
+            "use the newer one",
+        ));
     }
     if version < 1 {
-        return Err(Error::Damaged(format!(
-            "the journal {path} carries the impossible format {version}: {}",
-            fault::RESTORE
-        )));
+        return Err(Fault::damaged(
+            format!("the journal {path} carries the impossible format {version}"),
+            fault::RESTORE,
+        ));
     }
     Ok(())
 }
 
-fn explain(path: &Path, error: &rusqlite::Error) -> Error {
+fn explain(path: &Path, error: &rusqlite::Error) -> Fault {
     if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) {
-        return Error::Damaged(format!(
-            "{} is not a journal, or its beginning is destroyed: name another file, or restore a backup",
-            path.display()
-        ));
+        return Fault::damaged(
+            format!("{} is not a journal, or its beginning is destroyed", path.display()),
+            "name another file, or restore a backup",
+        );
     }
     fault::sqlite(path, "open", error)
 }

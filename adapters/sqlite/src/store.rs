@@ -10,11 +10,12 @@ use ports::Journal;
 use ports::journal::{Entry, Error};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::fault::{self, Fault};
 use crate::files::{Found, Lock};
 use crate::head::{self, Keeper, Known};
 use crate::reader::Reader;
 use crate::writer::{Request, Shared, Writer};
-use crate::{fault, files, schema};
+use crate::{files, schema};
 
 /// The limits of a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,11 +78,11 @@ impl Store {
         if let Some(head) = known.head() {
             let there = schema::at(&conn, head.seq).map_err(|error| fault::sqlite(&path, "read", &error))?;
             if let Some(what) = head::lost(head, last.map_or(0, |last| last.seq), there) {
-                return Err(Error::Damaged(format!(
-                    "the journal {}: {what}: {}",
-                    path.display(),
-                    head::next(&path)
-                )));
+                return Err(Fault::damaged(
+                    format!("the journal {}: {what}", path.display()),
+                    head::next(&path),
+                )
+                .into());
             }
         }
         if known == Known::Unreadable {
@@ -123,17 +124,19 @@ impl Store {
         self.stats().entries
     }
 
-    fn enqueue(&self, entries: Vec<Entry>) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
-        let stopped = || Error::Unavailable(format!("{}; nothing was written", stopped(&self.path)));
+    fn enqueue(&self, entries: Vec<Entry>) -> Result<oneshot::Receiver<Result<(), Fault>>, Fault> {
+        let stopped = || stopped(&self.path, "nothing was written");
         let (reply, answer) = oneshot::channel();
         let queue = self.writer.queue.as_ref().ok_or_else(stopped)?;
         queue.try_send(Request { entries, reply }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Error::Unavailable(format!(
-                "{} appends wait for the disk of the journal {}: nothing was written; try again, and check why the \
-                 disk is slow",
-                self.config.max_waiting.max(1),
-                self.path.display()
-            )),
+            mpsc::error::TrySendError::Full(_) => Fault::unavailable(
+                format!(
+                    "{} appends wait for the disk of the journal {}; nothing was written",
+                    self.config.max_waiting.max(1),
+                    self.path.display()
+                ),
+                "try again, and check why the disk is slow",
+            ),
             mpsc::error::TrySendError::Closed(_) => stopped(),
         })?;
         Ok(answer)
@@ -145,12 +148,15 @@ impl Store {
     }
 }
 
-fn stopped(path: &Path) -> String {
-    format!("the writer of the journal {} has stopped: restart control", path.display())
+fn stopped(path: &Path, outcome: &str) -> Fault {
+    Fault::unavailable(
+        format!("the writer of the journal {} has stopped; {outcome}", path.display()),
+        "restart control",
+    )
 }
 
 /// Before SQLite touches anything: it would take a missing or empty file for a new journal, and remove the log.
-fn refuse_loss(path: &Path, found: Found, wal: bool, known: Known) -> Result<(), Error> {
+fn refuse_loss(path: &Path, found: Found, wal: bool, known: Known) -> Result<(), Fault> {
     let what = match (found, known.head()) {
         (Found::Content, _) => return Ok(()),
         (Found::Nothing, Some(head)) => format!("the file is gone, but it had {} events", head.seq),
@@ -160,7 +166,7 @@ fn refuse_loss(path: &Path, found: Found, wal: bool, known: Known) -> Result<(),
         }
         (Found::Nothing | Found::Empty, None) => return Ok(()),
     };
-    Err(Error::Damaged(format!("the journal {}: {what}: {}", path.display(), head::next(path))))
+    Err(Fault::damaged(format!("the journal {}: {what}", path.display()), head::next(path)))
 }
 
 impl Journal for Store {
@@ -171,9 +177,8 @@ impl Journal for Store {
         let queued = self.enqueue(entries);
         let path = self.path.clone();
         async move {
-            let lost =
-                |_| Error::Unavailable(format!("{}; it may or may not have been written", stopped(&path)));
-            queued?.await.map_err(lost)?
+            let lost = |_| stopped(&path, "what was asked for last may or may not have been written");
+            Ok(queued?.await.map_err(lost)??)
         }
     }
 

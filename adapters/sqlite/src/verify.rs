@@ -5,13 +5,13 @@
 use std::fmt;
 use std::path::Path;
 
-use ports::journal::Error;
 use record::{Chain, What};
 
+use crate::fault::{self, Fault};
 use crate::files::{self, Found};
 use crate::head::{self, Known};
 use crate::reader::Reader;
-use crate::{fault, schema};
+use crate::schema;
 
 /// Entries checked at once.
 const PAGE_ENTRIES: usize = 256;
@@ -53,12 +53,9 @@ impl Problem {
     }
 }
 
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        let (Error::Damaged(text) | Error::Unavailable(text)) = error;
-        // These texts end with what to do.
-        let (what, next) = text.rsplit_once(": ").map_or((&*text, fault::RESTORE), |parts| parts);
-        Self { seq: None, what: what.to_owned(), next: next.to_owned() }
+impl From<Fault> for Problem {
+    fn from(Fault { what, next, .. }: Fault) -> Self {
+        Self { seq: None, what, next }
     }
 }
 
@@ -80,7 +77,7 @@ fn check(path: &Path, report: &mut Report) -> Result<(), Problem> {
         let what = format!("the journal {} is gone or empty, but it had {} events", path.display(), head.seq);
         return Err(Problem { seq: None, what, next: head::next(&path) });
     }
-    let reader = Reader::open(&path)?;
+    let reader = Reader::try_open(&path)?;
     check_chain(&reader, report)?;
     check_structure(&reader)?;
     check_head(&reader, known, report.events)
@@ -144,5 +141,24 @@ fn check_head(reader: &Reader, known: Known, events: u64) -> Result<(), Problem>
             let seq = Some(head.seq.min(events.saturating_add(1)));
             Err(Problem { seq, what: format!("the journal: {what}"), next: head::next(reader.path()) })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ports::journal::Error;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_and_what_to_do_stay_apart_whatever_they_say() {
+        let fault = Fault::unavailable("cannot open /a: b", "remove /a: b.head");
+        let said = Error::from(fault.clone()).to_string();
+        let problem = Problem::from(fault);
+        assert_eq!(
+            (problem.what.as_str(), problem.next.as_str()),
+            ("cannot open /a: b", "remove /a: b.head")
+        );
+        assert_eq!(problem.to_string(), said);
     }
 }

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::Digest;
-use ports::journal::{Entry, Error};
+use ports::journal::Entry;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::fault::{self, Fault};
 use crate::files::Lock;
 use crate::head::{Head, Keeper};
-use crate::{fault, schema};
+use crate::schema;
 
 /// Appends that share one commit at most: bounds how long the first of them waits.
 const MAX_GROUP: usize = 256;
@@ -28,7 +29,7 @@ pub(crate) struct Request {
     /// What to append, as one unit.
     pub(crate) entries: Vec<Entry>,
     /// Whom to answer.
-    pub(crate) reply: oneshot::Sender<Result<(), Error>>,
+    pub(crate) reply: oneshot::Sender<Result<(), Fault>>,
 }
 
 /// What the writer lets others see.
@@ -119,38 +120,39 @@ impl Writer {
     }
 
     /// Whether entries may follow; the last number and the size after them.
-    fn admit(&self, entries: &[Entry], last_seq: u64, size_bytes: u64) -> Result<(u64, u64), Error> {
+    fn admit(&self, entries: &[Entry], last_seq: u64, size_bytes: u64) -> Result<(u64, u64), Fault> {
         let (mut seq, mut size) = (last_seq, size_bytes);
-        let refuse = |what: String| {
-            Err(Error::Unavailable(format!(
-                "the journal {}: {what}; nothing was written",
-                self.path.display()
-            )))
+        let refuse = |what: String, next: &str| {
+            let path = self.path.display();
+            Err(Fault::unavailable(format!("the journal {path}: {what}; nothing was written"), next))
         };
         for entry in entries {
             if Some(entry.seq) != seq.checked_add(1) || i64::try_from(entry.seq).is_err() {
-                return refuse(format!("event {} does not follow the last event {seq}", entry.seq));
+                return refuse(
+                    format!("event {} does not follow the last event {seq}", entry.seq),
+                    "restart control, which reads what is there",
+                );
             }
             if entry.bytes.len() > MAX_ENTRY_BYTES {
                 let found = entry.bytes.len();
-                return refuse(format!(
-                    "event {} is {found} bytes, at most {MAX_ENTRY_BYTES} are allowed",
-                    entry.seq
-                ));
+                return refuse(
+                    format!("event {} is {found} bytes, at most {MAX_ENTRY_BYTES} are allowed", entry.seq),
+                    "ask for less at once",
+                );
             }
             seq = entry.seq;
             size = size.saturating_add(entry.bytes.len() as u64).saturating_add(ENTRY_OVERHEAD_BYTES);
         }
         if size > self.max_bytes && !entries.is_empty() {
-            return refuse(format!(
-                "it has reached its limit of {} bytes: raise the limit of the journal's size",
-                self.max_bytes
-            ));
+            return refuse(
+                format!("it has reached its limit of {} bytes", self.max_bytes),
+                "raise the limit of the journal's size",
+            );
         }
         Ok((seq, size))
     }
 
-    fn commit(&mut self, admitted: &[Request]) -> Result<(), Error> {
+    fn commit(&mut self, admitted: &[Request]) -> Result<(), Fault> {
         let explain = |error| fault::sqlite(&self.path, "write", &error);
         #[cfg(test)]
         {
@@ -185,8 +187,8 @@ impl Writer {
 }
 
 /// Answers every request with the same result. Nobody listening is no fault.
-fn answer(group: Vec<Request>, result: &Result<(), Error>) {
+fn answer(group: Vec<Request>, result: &Result<(), Fault>) {
     for request in group {
-        let _ = request.reply.send(result.as_ref().copied().map_err(fault::copy));
+        let _ = request.reply.send(result.clone());
     }
 }

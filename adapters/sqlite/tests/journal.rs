@@ -207,17 +207,19 @@ fn what_is_not_our_journal_is_refused_untouched() {
     let newer = dir.path().join("newer.db");
     filled(&newer, 3);
     rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    for (path, says) in [
-        (&text, "is not a journal"),
-        (&foreign, "not a journal of shipshape"),
-        (&newer, "newer shipshape (format 99"),
+    for (path, says, next) in [
+        (&text, "is not a journal", "name another file, or restore a backup"),
+        (&foreign, "not a journal of shipshape", "name another file, or restore a backup"),
+        (&newer, "newer shipshape (format 99", "use the newer one"),
     ] {
         let before = std::fs::read(path).unwrap();
         let error = Store::open(path, Config::default()).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
         let error = Reader::open(path).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
-        assert!(verify(path).problem.is_some());
+        let problem = verify(path).problem.unwrap();
+        assert!(problem.what.contains(says), "{problem:?}");
+        assert_eq!((problem.next.as_str(), problem.to_string()), (next, error));
         assert_eq!(std::fs::read(path).unwrap(), before);
     }
     let missing = dir.path().join("missing.db");
