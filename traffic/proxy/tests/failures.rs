@@ -179,6 +179,16 @@ async fn more_connections_than_allowed_are_turned_away() {
 }
 
 #[tokio::test]
+async fn a_gateway_opens_with_the_table_it_is_given_or_not_at_all() {
+    let config = || proxy::Config::new(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+    let given = proxy::Routing { places: vec![Shop::only(named("x").await).0] };
+    let gateway = proxy::Gateway::start(config(), &given).unwrap();
+    assert_eq!(Client::to(&gateway).await.get("/").await.status, 200);
+    let twice = proxy::Routing { places: [given.places.clone(), given.places].concat() };
+    assert!(proxy::Gateway::start(config(), &twice).is_err());
+}
+
+#[tokio::test]
 async fn an_address_in_use_is_refused() {
     let gateway = gateway();
     let config = proxy::Config::new(gateway.listen_address());
