@@ -19,6 +19,8 @@ pub use replica::{Behaviour, Start};
 const GATEWAY: &str = "127.0.0.1:8080";
 /// How long requests take that are served.
 const LATENCY: Duration = Duration::from_millis(5);
+/// How long those take that take long.
+const LONG: Duration = Duration::from_millis(400);
 
 /// What one grain of time did to the users of a place.
 #[derive(Debug, Clone)]
@@ -240,8 +242,11 @@ impl Machine {
             *by.entry(server).or_default() += 1;
             let rate = self.behaviour(&group(server)).error_rate.max(self.incident);
             let failed = self.chance.f64() < rate;
+            let slow_rate = self.behaviour(&group(server)).slow_rate;
+            let slow = slow_rate > 0.0 && self.chance.f64() < slow_rate;
             if server == drawn {
-                self.count(&split.place, split.epoch, server, failed);
+                let latency = if slow { LONG } else { LATENCY };
+                self.count(&split.place, split.epoch, server, failed, latency);
             }
         }
         self.version += u64::from(requests > 0);
@@ -261,7 +266,14 @@ impl Machine {
         shares.last().map(|share| share.release).unwrap_or_default()
     }
 
-    fn count(&mut self, place: &Place, epoch: Epoch, release: ReleaseNumber, failed: bool) {
+    fn count(
+        &mut self,
+        place: &Place,
+        epoch: Epoch,
+        release: ReleaseNumber,
+        failed: bool,
+        latency: Duration,
+    ) {
         let empty = || Tally {
             place: place.clone(),
             epoch,
@@ -273,7 +285,7 @@ impl Machine {
         let tally = self.tallies.entry((place.clone(), epoch, release)).or_insert_with(empty);
         tally.requests += 1;
         tally.errors += u64::from(failed);
-        tally.latency.observe(LATENCY);
+        tally.latency.observe(latency);
     }
 
     /// Which life of the agent this is.

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use model::strategy::{Analysis, Judge, Metric, Promotion, Source};
+use model::strategy::{Analysis, Judge, Latency, MAX_QUANTILES, Metric, Promotion, Source};
 
 use crate::diagnostic::Problem;
 use crate::fields;
 use crate::node::{Node, Span};
 use crate::read::Mapping;
 use crate::service::mappings;
+use crate::shape::Object;
+use crate::values;
 
 pub(crate) fn analysis(rollout: &Mapping<'_>) -> Analysis {
     let analysis = rollout.child("analysis", &fields::ANALYSIS);
@@ -51,23 +53,31 @@ fn metrics(analysis: &Mapping<'_>) -> Vec<Metric> {
     metrics
 }
 
-/// The judge is on unless it is `false`.
 fn judge(analysis: &Mapping<'_>) -> Option<Judge> {
-    let entry = analysis.entry("judge");
-    let scalar = entry.and_then(|entry| entry.value.scalar()).filter(|scalar| !scalar.quoted);
-    let judge = match scalar.map(|scalar| scalar.text.as_str()) {
-        Some("false") => return None,
-        Some("true") => {
-            let problem = Problem::new("the judge is on unless it is `false`");
-            analysis
-                .error(&analysis.place("judge"), problem.help("remove `judge: true`, or write its settings"));
-            Mapping::absent(analysis.context, &fields::JUDGE, &analysis.at)
-        }
-        Some(_) | None => analysis.child("judge", &fields::JUDGE),
-    };
+    let judge = unless_false(analysis, "judge", &fields::JUDGE)?;
     let read = settings(&judge);
     judge.finish();
     Some(read)
+}
+
+/// A section that is on unless it is `false`.
+fn unless_false<'a>(
+    parent: &Mapping<'a>,
+    name: &'static str,
+    object: &'static Object,
+) -> Option<Mapping<'a>> {
+    let entry = parent.entry(name);
+    let scalar = entry.and_then(|entry| entry.value.scalar()).filter(|scalar| !scalar.quoted);
+    match scalar.map(|scalar| scalar.text.as_str()) {
+        Some("false") => None,
+        Some("true") => {
+            let problem = Problem::new(format!("the {name} is on unless it is `false`"));
+            let help = format!("remove `{name}: true`, or write its settings");
+            parent.error(&parent.place(name), problem.help(help));
+            Some(Mapping::absent(parent.context, object, &parent.at))
+        }
+        Some(_) | None => Some(parent.child(name, object)),
+    }
 }
 
 fn settings(judge: &Mapping<'_>) -> Judge {
@@ -85,7 +95,42 @@ fn settings(judge: &Mapping<'_>) -> Judge {
         alpha: judge.number("alpha").unwrap_or(0.01),
         tolerance: judge.number("tolerance").unwrap_or(1.0),
         promotion: if by_evidence { Promotion::Evidence { max_error_rate, beta } } else { Promotion::Time },
+        latency: latency(judge),
     }
+}
+
+/// What is judged of the latency unless something else is said.
+const DEFAULT_QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
+
+fn latency(judge: &Mapping<'_>) -> Option<Latency> {
+    let section = unless_false(judge, "latency", &fields::JUDGE_LATENCY)?;
+    let quantile = |scalar: &_| values::number(scalar, 0.0, 1.0, true);
+    let mut quantiles = section
+        .scalars("quantiles", "a number such as 0.99", quantile)
+        .unwrap_or_else(|| DEFAULT_QUANTILES.to_vec());
+    quantiles.sort_by(f64::total_cmp);
+    quantiles.dedup();
+    quantiles.truncate(MAX_QUANTILES);
+    let tolerance = section.number("tolerance").unwrap_or(1.5);
+    if section.list("quantiles").is_some_and(<[_]>::is_empty) {
+        let problem = Problem::new("`quantiles` is empty, so no latency would be judged");
+        section.error(&section.place("quantiles"), problem.help("write `latency: false` instead"));
+    }
+    // The share of slow requests cannot be above 1.
+    let idle = quantiles.iter().find(|quantile| tolerance * (1.0 - *quantile) >= 1.0);
+    if let Some(quantile) = idle.filter(|_| !judge.context.partial) {
+        let name = if section.entry("tolerance").is_some() { "tolerance" } else { "quantiles" };
+        let problem = Problem::new(format!(
+            "the quantile {quantile} could never be found worse: {tolerance} times its slow requests are tolerated, \
+             and those are all there are"
+        ));
+        let help =
+            format!("choose a tolerance below {:.1}, or leave that quantile out", 1.0 / (1.0 - quantile));
+        section.error(&section.place(name), problem.help(help));
+    }
+    let initial_delay = section.duration("initialDelay");
+    section.finish();
+    Some(Latency { quantiles, tolerance, initial_delay })
 }
 
 fn metric(analysis: &Mapping<'_>, item: &Node) -> Option<Metric> {

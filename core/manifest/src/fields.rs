@@ -498,8 +498,38 @@ pub(crate) static JUDGE: Object = Object {
             "With evidence: the accepted probability of promoting a release at that rate.",
         )
         .or("0.05"),
+        Field::new(
+            "latency",
+            Shape::FalseOr(&JUDGE_LATENCY),
+            "The same comparison of requests that are slower than the stable release's were; `false` switches it off.",
+        ),
     ],
-    elsewhere: &[],
+    elsewhere: &[("initialDelay", Use("latency.initialDelay"))],
+};
+
+pub(crate) static JUDGE_LATENCY: Object = Object {
+    path: "rollout.analysis.judge.latency",
+    about: "Judged against the stable release's latency as it was before the rollout.",
+    fields: &[
+        Field::new(
+            "quantiles",
+            Shape::List { item: &SHARE, max: model::strategy::MAX_QUANTILES },
+            "A request is slow when it takes longer than this quantile did before. The default is 0.5, 0.9 and 0.99.",
+        ),
+        Field::new(
+            "tolerance",
+            Shape::Number { min: 1.0, max: 100.0, open: false },
+            "The ratio of the new release's slow requests to the old one's that is still tolerated.",
+        )
+        .or("1.5"),
+        Field::new(
+            "initialDelay",
+            DURATION,
+            "How long after each shift of traffic latency is not compared: new replicas are cold.",
+        )
+        .or("10s"),
+    ],
+    elsewhere: &[("enabled", NotYet("write `latency: false` to switch it off"))],
 };
 
 pub(crate) static METRIC: Object = Object {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::Spec;
 use model::spec::{Check, Probe, SecretSource};
-use model::strategy::{Amount, Analysis, Kind, Metric, Promotion, Source, Step, Strategy};
+use model::strategy::{Amount, Analysis, Kind, Latency, Metric, Promotion, Source, Step, Strategy};
 use serde_json::{Map, Number, Value, json};
 
 use crate::values::{format_bytes, format_cpu};
@@ -199,6 +199,7 @@ fn analysis(analysis: &Analysis) -> Value {
                     map.insert("beta".to_owned(), number(*beta));
                 }
             }
+            map.insert("latency".to_owned(), judge.latency.as_ref().map_or(json!(false), latency));
             Value::Object(map)
         }
     };
@@ -206,6 +207,15 @@ fn analysis(analysis: &Analysis) -> Value {
     let metrics: Vec<Value> = analysis.metrics.iter().map(metric).collect();
     put(&mut map, "metrics", (!metrics.is_empty()).then_some(Value::Array(metrics)));
     Value::Object(map)
+}
+
+fn latency(latency: &Latency) -> Value {
+    let quantiles: Vec<Value> = latency.quantiles.iter().map(|quantile| number(*quantile)).collect();
+    json!({
+        "quantiles": quantiles,
+        "tolerance": number(latency.tolerance),
+        "initialDelay": time(latency.initial_delay),
+    })
 }
 
 fn metric(metric: &Metric) -> Value {

@@ -67,6 +67,23 @@ impl Histogram {
         }
     }
 
+    /// The smallest bound in microseconds that at least the share `q` (0 to 1) of all observations is not above; `None`
+    /// without observations, or when that takes the unbounded bucket.
+    pub fn edge(&self, q: f64) -> Option<u64> {
+        let total = self.total();
+        let mut seen = 0u64;
+        self.counts.iter().zip(BOUNDS_US).filter(|_| total > 0).find_map(|(count, bound)| {
+            seen += count;
+            (seen as f64 >= q * total as f64).then_some(bound)
+        })
+    }
+
+    /// How many observations are above a bound; exact when it is one of [`BOUNDS_US`].
+    pub fn above(&self, bound_us: u64) -> u64 {
+        let edge = BOUNDS_US.partition_point(|bound| *bound < bound_us);
+        self.counts.iter().skip(edge + 1).sum()
+    }
+
     /// The `q` quantile (0 to 1) by linear interpolation inside its bucket, as Prometheus' `histogram_quantile` does;
     /// in the unbounded bucket the highest bound. `None` without observations.
     pub fn quantile(&self, q: f64) -> Option<Duration> {
@@ -102,6 +119,20 @@ mod tests {
         assert_eq!(bucket(Duration::from_micros(251)), 1);
         assert_eq!(bucket(Duration::from_secs(61)), BUCKETS - 1);
         assert!(BOUNDS_US.is_sorted());
+    }
+
+    #[test]
+    fn an_edge_leaves_no_more_above_it_than_was_asked_for() {
+        let mut h = Histogram::default();
+        assert_eq!(h.edge(0.5), None);
+        for ms in 1..=100 {
+            h.observe(Duration::from_millis(ms));
+        }
+        assert_eq!((h.edge(0.5), h.above(50_000)), (Some(50_000), 50));
+        assert_eq!((h.edge(0.51), h.above(75_000)), (Some(75_000), 25));
+        assert_eq!((h.edge(1.0), h.above(100_000)), (Some(100_000), 0));
+        h.observe(Duration::from_secs(100));
+        assert_eq!((h.edge(1.0), h.above(60_000_000)), (None, 1));
     }
 
     #[test]

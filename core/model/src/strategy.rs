@@ -135,6 +135,26 @@ pub struct Judge {
     pub tolerance: f64,
     /// What ends a timed pause.
     pub promotion: Promotion,
+    /// The same comparison of slow requests; `None` when switched off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+}
+
+/// The most quantiles that are judged.
+pub const MAX_QUANTILES: usize = 4;
+
+/// The judge's settings for latency. The formulas stand in `ship::latency`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Latency {
+    /// A request is slow when it takes longer than this quantile (0 to 1) of the old release's requests did before the
+    /// rollout; at most [`MAX_QUANTILES`], each judged.
+    pub quantiles: Vec<f64>,
+    /// The ratio of the new release's slow requests to the old one's that is still tolerated (rho0).
+    pub tolerance: f64,
+    /// How long after each shift of traffic nothing is compared: new replicas are cold.
+    #[serde(with = "crate::time::words")]
+    pub initial_delay: Duration,
 }
 
 /// What ends a timed pause of a canary.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use model::{Epoch, Weight};
 
 use crate::judge::Stretch;
+use crate::latency::Slow;
 use crate::observation::{Counts, EpochTally};
 
 /// Counts by epoch. It has at most two pages for each epoch, however often the counter started again: one for the life
@@ -30,17 +31,31 @@ struct Chapter {
 struct Page {
     candidate: Counts,
     stable: Counts,
+    slow: Slow,
 }
 
 impl Page {
     fn plus(self, other: Self) -> Self {
-        Self { candidate: self.candidate.plus(other.candidate), stable: self.stable.plus(other.stable) }
+        Self {
+            candidate: self.candidate.plus(other.candidate),
+            stable: self.stable.plus(other.stable),
+            slow: self.slow.plus(other.slow),
+        }
+    }
+
+    /// What came on top of an earlier reading.
+    fn since(self, earlier: Self) -> Self {
+        Self {
+            candidate: self.candidate.since(earlier.candidate),
+            stable: self.stable.since(earlier.stable),
+            slow: self.slow.since(earlier.slow),
+        }
     }
 }
 
 impl From<&EpochTally> for Page {
     fn from(tally: &EpochTally) -> Self {
-        Self { candidate: tally.candidate, stable: tally.stable }
+        Self { candidate: tally.candidate, stable: tally.stable, slow: tally.slow }
     }
 }
 
@@ -83,6 +98,26 @@ impl Book {
         tallies.iter().filter(|tally| self.covers(tally.epoch)).filter(is_news).copied().collect()
     }
 
+    /// What `tallies` would add, by weight: requests, and as errors those that were slower than the threshold `index`.
+    pub(crate) fn slow_growth(&self, instance: &str, tallies: &[EpochTally], index: usize) -> Vec<Stretch> {
+        let known = tallies.iter().filter_map(|tally| Some((tally, self.weights.get(&tally.epoch)?)));
+        let grown = known.map(|(tally, weight)| {
+            let chapter = self.chapters.get(&tally.epoch).filter(|chapter| chapter.instance == instance);
+            let before = chapter.map(|chapter| chapter.current).unwrap_or_default();
+            let Page { candidate, stable, slow } = Page::from(tally).since(before);
+            let side = |counts: Counts, slow: &[u64]| Counts {
+                requests: counts.requests,
+                errors: slow.get(index).copied().unwrap_or_default(),
+            };
+            Stretch {
+                weight: weight.fraction(),
+                candidate: side(candidate, &slow.candidate),
+                stable: side(stable, &slow.stable),
+            }
+        });
+        grown.collect()
+    }
+
     /// How many pages it has.
     pub fn pages(&self) -> usize {
         self.chapters.values().map(|chapter| 1 + usize::from(chapter.earlier.is_some())).sum()
@@ -102,7 +137,7 @@ impl Book {
                 *sum = sum.plus(chapter.total());
             }
         }
-        let stretch = |(weight, Page { candidate, stable }): (Weight, Page)| Stretch {
+        let stretch = |(weight, Page { candidate, stable, .. }): (Weight, Page)| Stretch {
             weight: weight.fraction(),
             candidate,
             stable,

@@ -4,6 +4,7 @@ use model::strategy::{Kind, Step};
 use model::{Timestamp, Weight};
 
 use crate::event::{Event, PauseReason, RollbackReason};
+use crate::latency::Baseline;
 use crate::observation::EpochTally;
 use crate::rollout::{Phase, Rollout};
 use crate::rules::{self, Measurement};
@@ -25,6 +26,8 @@ pub enum Command {
     NoteReady(u32),
     /// Planner: go to this step.
     EnterStep(u32),
+    /// Planner: write down what the old release was like.
+    FreezeBaseline(Baseline),
     /// Planner: write the counts down.
     Measure {
         /// The counter's life.
@@ -82,6 +85,7 @@ pub fn decide(rollout: &Rollout, command: Command, _at: Timestamp) -> Result<Vec
         Command::NoteReady(ready) if ready > rollout.most_ready => vec![Event::Readied { ready }],
         Command::NoteReady(_) => vec![],
         Command::EnterStep(step) => vec![Event::StepEntered { step }],
+        Command::FreezeBaseline(baseline) => vec![Event::BaselineFrozen(baseline)],
         Command::Measure { instance, tallies } => {
             let tallies = rollout.book.news(&instance, &tallies);
             if tallies.is_empty() { vec![] } else { vec![Event::Measured { instance, tallies }] }

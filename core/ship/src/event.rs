@@ -6,6 +6,7 @@ use model::strategy::Strategy;
 use model::{Epoch, ReleaseNumber, RolloutNumber, Weight};
 use serde::{Deserialize, Serialize};
 
+use crate::latency::Baseline;
 use crate::observation::EpochTally;
 use crate::rules::Measurement;
 
@@ -54,6 +55,8 @@ pub enum Event {
         /// Its index, from 0.
         step: u32,
     },
+    /// What the old release was like was written down, before the new one got its first request.
+    BaselineFrozen(Baseline),
     /// The counts grew.
     Measured {
         /// The counter's life.
@@ -95,6 +98,7 @@ impl Event {
             Self::Shifted { .. } => "shifted",
             Self::Readied { .. } => "readied",
             Self::StepEntered { .. } => "stepEntered",
+            Self::BaselineFrozen(_) => "baselineFrozen",
             Self::Measured { .. } => "measured",
             Self::RuleMeasured(_) => "ruleMeasured",
             Self::Paused { .. } => "paused",

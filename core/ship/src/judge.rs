@@ -27,6 +27,9 @@ pub const LARGEST_RATIO: f64 = 200.0;
 const LIKELY_LN_RATIO: f64 = 1.2;
 /// How far from the centre, in nats, a ratio has half the centre's weight.
 const LN_RATIO_SPREAD: f64 = 1.0;
+/// How much of the evidence is that on latency, where it is judged. A release that fails is found a little later for it
+/// (`ln(1 / 0.8) = 0.22` of the `ln(1 / 0.01) = 4.6` that alpha asks for).
+pub const LATENCY_SHARE: f64 = 0.2;
 /// The error rates tried as alternatives to the promised one, as fractions of it.
 const PROMOTION_GRID: [f64; 4] = [0.5, 0.25, 0.1, 0.01];
 
@@ -44,13 +47,27 @@ pub struct Stretch {
 /// The natural logarithm of the evidence that the new release fails more than `tolerance` times as often as the old
 /// one. Roll back when it reaches `ln(1/alpha)`. Zero without errors.
 pub fn ln_evidence_against(stretches: &[Stretch], tolerance: f64) -> f64 {
-    let terms: [(f64, f64); GRID] = std::array::from_fn(|i| {
-        let step = i as f64 / (GRID - 1) as f64;
-        let times = SMALLEST_RATIO * (LARGEST_RATIO / SMALLEST_RATIO).powf(step);
+    let ln = grid().map(|times| {
         let ratio = tolerance * times;
-        let evidence = stretches.iter().map(|stretch| ln_likelihood_ratio(stretch, ratio, tolerance)).sum();
-        (weight(times), evidence)
+        stretches.iter().map(|stretch| ln_likelihood_ratio(stretch, ratio, tolerance)).sum()
     });
+    ln_average(&ln)
+}
+
+/// The alternative ratios, in multiples of the tolerance.
+pub(crate) fn grid() -> [f64; GRID] {
+    std::array::from_fn(|i| {
+        let step = i as f64 / (GRID - 1) as f64;
+        SMALLEST_RATIO * (LARGEST_RATIO / SMALLEST_RATIO).powf(step)
+    })
+}
+
+/// `ln` of the weighted average of likelihood ratios, given by their logarithms in the order of the grid.
+pub(crate) fn ln_average(ln: &[f64; GRID]) -> f64 {
+    let mut terms = grid().map(|times| (weight(times), 0.0));
+    for (term, ln) in terms.iter_mut().zip(ln) {
+        term.1 = *ln;
+    }
     ln_mean_exp(&terms)
 }
 
@@ -60,7 +77,7 @@ fn weight(times: f64) -> f64 {
 }
 
 /// `ln` of: likelihood of who erred under `ratio`, over the same under `tolerance`.
-fn ln_likelihood_ratio(stretch: &Stretch, ratio: f64, tolerance: f64) -> f64 {
+pub(crate) fn ln_likelihood_ratio(stretch: &Stretch, ratio: f64, tolerance: f64) -> f64 {
     let w = stretch.weight;
     if w <= 0.0 || w >= 1.0 {
         return 0.0;
@@ -69,6 +86,20 @@ fn ln_likelihood_ratio(stretch: &Stretch, ratio: f64, tolerance: f64) -> f64 {
     // ln theta(r, w) = ln r + ln w - ln(w r + 1 - w), and ln(1 - theta(r, w)) = ln(1 - w) - ln(w r + 1 - w).
     let mixed = |r: f64| (w * r + 1.0 - w).ln();
     new * (ratio.ln() - tolerance.ln()) - (new + old) * (mixed(ratio) - mixed(tolerance))
+}
+
+/// The natural logarithm of the evidence on errors and on latencies together, given theirs: the weighted average of
+/// e-values is one, whatever they have to do with each other. Errors weigh most, because they hurt most.
+pub fn ln_together(errors: f64, latencies: &[f64]) -> f64 {
+    let share = if latencies.is_empty() { 0.0 } else { LATENCY_SHARE };
+    let each = latencies.iter().map(|ln| (share / latencies.len() as f64, *ln));
+    let all: Vec<(f64, f64)> = each.chain([(1.0 - share, errors)]).collect();
+    ln_mean_exp(&all)
+}
+
+/// The evidence itself. JSON has no infinity; e^700 is far beyond any threshold.
+pub fn e(ln: f64) -> f64 {
+    ln.min(700.0).exp()
 }
 
 /// The natural logarithm of the evidence that the new release's error rate is below `max_error_rate`. Promote when it
@@ -86,7 +117,7 @@ pub fn ln_evidence_for(candidate: Counts, max_error_rate: f64) -> f64 {
 }
 
 /// `ln` of the average of `exp(x)` over pairs of a weight and `x`.
-fn ln_mean_exp(terms: &[(f64, f64)]) -> f64 {
+pub(crate) fn ln_mean_exp(terms: &[(f64, f64)]) -> f64 {
     let largest = terms.iter().map(|(_, term)| *term).fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = terms.iter().map(|(weight, term)| weight * (term - largest).exp()).sum();
     let weights: f64 = terms.iter().map(|(weight, _)| weight).sum();

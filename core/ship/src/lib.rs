@@ -14,6 +14,7 @@ pub mod bound;
 pub mod decide;
 pub mod event;
 pub mod judge;
+pub mod latency;
 pub mod observation;
 pub mod plan;
 pub mod report;

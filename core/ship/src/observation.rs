@@ -4,6 +4,8 @@ use model::latency::Histogram;
 use model::{Epoch, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::latency::Slow;
+
 /// What is seen of one place during a rollout.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Observation {
@@ -22,6 +24,9 @@ pub struct Observation {
     pub instance: String,
     /// Cumulative counts for each epoch. Those of epochs before the rollout do no harm.
     pub tallies: Vec<EpochTally>,
+    /// What the old release counted while it took all requests, before this rollout's first shift, in the counter's
+    /// present life.
+    pub before: (Counts, Histogram),
     /// Cumulative latencies of the new release over the epochs that [`crate::book::Book::covers`]: it may have
     /// served here before.
     pub candidate_latency: Histogram,
@@ -41,7 +46,7 @@ pub struct GroupState {
 }
 
 /// Cumulative counts of both releases in one epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochTally {
     /// When.
     pub epoch: Epoch,
@@ -49,6 +54,9 @@ pub struct EpochTally {
     pub candidate: Counts,
     /// Of the old release.
     pub stable: Counts,
+    /// How many of them were slower than the baseline's thresholds.
+    #[serde(default, skip_serializing_if = "Slow::is_none")]
+    pub slow: Slow,
 }
 
 /// Requests and how many of them failed.
@@ -65,6 +73,15 @@ impl Counts {
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self { requests: self.requests + other.requests, errors: self.errors + other.errors }
+    }
+
+    /// What came on top of an earlier reading.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_sub(earlier.requests),
+            errors: self.errors.saturating_sub(earlier.errors),
+        }
     }
 
     /// Errors / requests; `None` without requests.

@@ -4,14 +4,16 @@
 mod back;
 mod blue_green;
 mod canary;
+mod evidence;
 mod rolling;
 mod watch;
 
-use model::Timestamp;
 use model::strategy::Kind;
+use model::{Timestamp, Weight};
 
 use crate::decide::Command;
 use crate::event::RollbackReason;
+use crate::latency::Baseline;
 use crate::observation::{GroupState, Observation};
 use crate::report::{Report, Wait};
 use crate::rollout::{Phase, Rollout};
@@ -46,9 +48,21 @@ pub fn plan(rollout: &Rollout, seen: &Observation, at: Timestamp) -> (Vec<Comman
     } else {
         next(rollout, seen, &watched, at)
     };
-    let mut commands = watched.commands;
+    let mut commands: Vec<Command> = baseline(rollout, seen).into_iter().collect();
+    commands.extend(watched.commands);
     commands.extend(next.commands);
     (commands, Report { doing: next.doing, wait: next.wait, evidence: watched.evidence })
+}
+
+/// What the old release is like is written down while it takes all requests.
+fn baseline(rollout: &Rollout, seen: &Observation) -> Option<Command> {
+    let judge = rollout.strategy.analysis.judge.as_ref()?;
+    let now = rollout.phase == Phase::Progressing && rollout.weight == Weight::NONE && seen.reachable;
+    if rollout.baseline.is_some() || rollout.from.is_none() || !now {
+        return None;
+    }
+    let (counts, latencies) = &seen.before;
+    Some(Command::FreezeBaseline(Baseline::freeze(*counts, latencies, judge.latency.as_ref())))
 }
 
 fn next(rollout: &Rollout, seen: &Observation, watched: &watch::Watched, at: Timestamp) -> Next {

@@ -3,6 +3,7 @@
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::judge;
 use crate::observation::Counts;
 
 /// What a rollout does, what it waits for and what the evidence says.
@@ -36,6 +37,15 @@ pub struct Evidence {
     pub stable: Counts,
     /// The judge's evidence against the release; `None` when it is switched off.
     pub against: Option<Level>,
+    /// The judge's evidence on errors alone, which is part of that against the release: 1 is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<f64>,
+    /// The judge's evidence on latency, which is part of that against the release.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub latency: Vec<LatencyEvidence>,
+    /// Why latency, or a part of it, is not judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_unjudged: Option<String>,
     /// The evidence for the release at this weight; `None` when promotion does not ask for it.
     pub for_it: Option<Level>,
     /// The threshold rules.
@@ -53,14 +63,29 @@ pub struct Level {
 
 impl Level {
     pub(crate) fn new(ln_e: f64, probability: f64) -> Self {
-        // JSON has no infinity; e^700 is far beyond any threshold.
-        Self { e: ln_e.min(700.0).exp(), threshold: 1.0 / probability }
+        Self { e: judge::e(ln_e), threshold: 1.0 / probability }
     }
 
     /// Whether it decides.
     pub fn decides(self) -> bool {
         self.e >= self.threshold
     }
+}
+
+/// What is known about one quantile of the latency.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LatencyEvidence {
+    /// Which, 0 to 1.
+    pub quantile: f64,
+    /// Its latency of the old release before the rollout, in milliseconds: whoever takes longer is slow.
+    pub slower_than_ms: f64,
+    /// Of the new release: requests, and as errors those that were slow.
+    pub candidate: Counts,
+    /// The same of the old release beside it.
+    pub stable: Counts,
+    /// The evidence that the new release is slow too often: 1 is none.
+    pub e: f64,
 }
 
 /// How far a threshold rule has come.

@@ -5,6 +5,8 @@ use model::{Epoch, ReleaseNumber, RolloutNumber, Timestamp, Weight};
 
 use crate::book::Book;
 use crate::event::{Cause, Event, PauseReason, RollbackReason};
+use crate::latency::{Baseline, Trial};
+use crate::observation::EpochTally;
 use crate::rules::{self, Run};
 use crate::transitions;
 
@@ -49,6 +51,12 @@ pub struct Rollout {
     pub most_ready: u32,
     /// What was counted.
     pub book: Book,
+    /// What the old release was like before; `None` until it is written down, which is before the first shift.
+    pub baseline: Option<Baseline>,
+    /// The evidence on latency, in the order of the baseline's thresholds.
+    pub trials: Vec<Trial>,
+    /// When the traffic was last shifted.
+    pub shifted_at: Timestamp,
     /// When the counts were last written down.
     pub measured_at: Timestamp,
     /// The threshold rules, in the strategy's order.
@@ -130,6 +138,9 @@ impl Rollout {
             wanted_candidate: 0,
             most_ready: 0,
             book: Book::default(),
+            baseline: None,
+            trials: vec![],
+            shifted_at: at,
             measured_at: at,
             rules: vec![rules::State::default(); strategy.analysis.metrics.len()],
             run_rules: vec![],
@@ -160,7 +171,12 @@ impl Rollout {
                 self.progressed_at = at;
             }
             Event::StepEntered { step } => self.enter_step(*step, at),
+            Event::BaselineFrozen(baseline) => {
+                self.trials = vec![Trial::default(); baseline.thresholds.len()];
+                self.baseline = Some(baseline.clone());
+            }
             Event::Measured { instance, tallies } => {
+                self.hear(instance, tallies, at);
                 self.book.enter(instance, tallies);
                 self.measured_at = at;
             }
@@ -202,12 +218,26 @@ impl Rollout {
         Ok(())
     }
 
+    /// The window since the last measurement testifies on latency, unless it began while new replicas were cold.
+    fn hear(&mut self, instance: &str, tallies: &[EpochTally], at: Timestamp) {
+        let judge = self.strategy.analysis.judge.as_ref();
+        let Some(latency) = judge.and_then(|judge| judge.latency.as_ref()) else { return };
+        if self.measured_at < self.shifted_at.after(latency.initial_delay) {
+            return;
+        }
+        let lasted = at.since(self.measured_at);
+        for (index, trial) in self.trials.iter_mut().enumerate() {
+            let window = self.book.slow_growth(instance, tallies, index);
+            trial.hear(&window, lasted, latency.tolerance);
+        }
+    }
+
     fn shift(&mut self, weight: Weight, epoch: Epoch, at: Timestamp) {
         if self.weight == Weight::NONE {
             // The rules begin to watch with the first request that the new release may get.
             self.rules.iter_mut().for_each(|rule| rule.begin(at));
         }
-        (self.weight, self.epoch) = (weight, epoch);
+        (self.weight, self.epoch, self.shifted_at) = (weight, epoch, at);
         self.book.open(epoch, weight);
         self.progressed_at = at;
     }

@@ -83,11 +83,7 @@ impl Reading {
         if self.instance != earlier.instance {
             return (self.counts, self.latency.clone());
         }
-        let counts = Counts {
-            requests: self.counts.requests.saturating_sub(earlier.counts.requests),
-            errors: self.counts.errors.saturating_sub(earlier.counts.errors),
-        };
-        (counts, self.latency.since(&earlier.latency))
+        (self.counts.since(earlier.counts), self.latency.since(&earlier.latency))
     }
 }
 

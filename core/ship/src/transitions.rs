@@ -7,6 +7,7 @@ pub const TRANSITIONS: &[(&str, &str, &str)] = &[
     ("progressing", "shifted", "progressing"),
     ("progressing", "readied", "progressing"),
     ("progressing", "stepEntered", "progressing"),
+    ("progressing", "baselineFrozen", "progressing"),
     ("progressing", "measured", "progressing"),
     ("progressing", "ruleMeasured", "progressing"),
     ("progressing", "paused", "paused"),

@@ -7,11 +7,12 @@ use std::time::Duration;
 use lifecycle::Event;
 use model::release::{Artifact, ArtifactKind};
 use model::strategy::{
-    Analysis, Comparison, Condition, Judge, Kind, Metric, Promotion, Source, Step, Strategy,
+    Analysis, Comparison, Condition, Judge, Kind, Latency, Metric, Promotion, Source, Step, Strategy,
 };
 use model::{Digest, Epoch, Place, Release, ReleaseNumber, RolloutNumber, Timestamp, Weight};
 use record::event::{Unreadable, draft, event};
 use record::{Chain, Record};
+use ship::latency::{Baseline, Slow, Threshold};
 use ship::rules::{Measurement, Outcome, Reading};
 use ship::{Cause, Counts, EpochTally, PauseReason, RollbackReason};
 
@@ -32,6 +33,7 @@ fn strategy() -> Strategy {
                 alpha: 0.01,
                 tolerance: 1.0,
                 promotion: Promotion::Evidence { max_error_rate: 0.01, beta: 0.05 },
+                latency: None,
             }),
             metrics: vec![Metric {
                 name: "slow".to_owned(),
@@ -73,7 +75,12 @@ fn events() -> Vec<Event> {
         ship::Event::StepEntered { step: 1 },
         ship::Event::Measured {
             instance: "a1".to_owned(),
-            tallies: vec![EpochTally { epoch: Epoch(4), candidate: counts, stable: Counts::default() }],
+            tallies: vec![EpochTally {
+                epoch: Epoch(4),
+                candidate: counts,
+                stable: Counts::default(),
+                slow: Slow::default(),
+            }],
         },
         ship::Event::RuleMeasured(Measurement {
             run: ship::rules::Run::Background,
@@ -199,7 +206,15 @@ fn later_forms_of_version_1_read_back() {
     };
     let mut dry = strategy();
     dry.analysis.metrics[0].dry_run = true;
+    if let Some(judge) = &mut dry.analysis.judge {
+        let (quantiles, initial_delay) = (vec![0.5, 0.99], Duration::from_secs(10));
+        judge.latency = Some(Latency { quantiles, tolerance: 1.5, initial_delay });
+    }
     let metrics = dry.analysis.metrics.clone();
+    let counts = Counts { requests: 100, errors: 7 };
+    let slow = Slow { candidate: [1, 2, 0, 0], stable: [3, 0, 0, 0] };
+    let tally = EpochTally { epoch: Epoch(4), candidate: counts, stable: counts, slow };
+    let threshold = Threshold { quantile: 0.99, above_us: 5_000, slow: 1 };
     let started = |kind| ship::Event::Started {
         number: RolloutNumber(4),
         from: Some(ReleaseNumber(1)),
@@ -211,6 +226,8 @@ fn later_forms_of_version_1_read_back() {
     };
     let preview_hosts = vec!["preview.test".to_owned()];
     let later = [
+        ship::Event::BaselineFrozen(Baseline { counts, thresholds: vec![threshold] }),
+        ship::Event::Measured { instance: "a1".to_owned(), tallies: vec![tally] },
         started(Kind::BlueGreen {
             auto_promotion: Some(Duration::from_secs(60)),
             preview_replicas: Some(1),

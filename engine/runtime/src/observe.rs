@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use lifecycle::World;
 use model::latency::Histogram;
+use model::strategy::MAX_QUANTILES;
 use model::{Epoch, Generation, Place, ReleaseNumber, Timestamp};
-use ports::fleet::{GroupId, GroupSeen, ReplicaPhase, ReplicaSeen, Seen};
+use ports::fleet::{GroupId, GroupSeen, ReplicaPhase, ReplicaSeen, Seen, Tally};
 use ship::{Counts, EpochTally, GroupState, Observation, Phase, Rollout};
 use tokio::time::Instant;
 
@@ -98,6 +99,7 @@ pub(crate) fn observation(world: &World, view: &View, place: &Place, rollout: &R
         }
     };
     let (tallies, candidate_latency) = tallies(view, place, rollout);
+    let before = before(view, place, rollout);
     Observation {
         reachable: view.reachable,
         in_force: view.in_force >= changed_at,
@@ -106,7 +108,19 @@ pub(crate) fn observation(world: &World, view: &View, place: &Place, rollout: &R
         candidate: state(view, group(Some(rollout.to)), min_ready),
         instance: view.seen.instance.clone(),
         tallies,
+        before,
         candidate_latency,
+    }
+}
+
+/// The old release's counts in the epoch that the first shift ends; needed until they are written down.
+fn before(view: &View, place: &Place, rollout: &Rollout) -> (Counts, Histogram) {
+    let is_it = |tally: &&Tally| {
+        tally.place == *place && tally.epoch == rollout.epoch && Some(tally.release) == rollout.from
+    };
+    match view.seen.tallies.iter().find(is_it).filter(|_| rollout.baseline.is_none()) {
+        Some(tally) => (Counts { requests: tally.requests, errors: tally.errors }, tally.latency.clone()),
+        None => (Counts::default(), Histogram::default()),
     }
 }
 
@@ -135,23 +149,21 @@ fn state(view: &View, group: Option<&GroupSeen>, min_ready: Duration) -> GroupSt
 
 /// Counts of this rollout's epochs alone: the same release may have served here before.
 fn tallies(view: &View, place: &Place, rollout: &Rollout) -> (Vec<EpochTally>, Histogram) {
-    let mut epochs: BTreeMap<Epoch, (Counts, Counts)> = BTreeMap::new();
+    let mut epochs: BTreeMap<Epoch, EpochTally> = BTreeMap::new();
+    let slow = |latency| rollout.baseline.as_ref().map_or([0; MAX_QUANTILES], |it| it.slow(latency));
     let mut latency = Histogram::default();
     for tally in view.seen.tallies.iter().filter(|t| t.place == *place && rollout.book.covers(t.epoch)) {
         let counts = Counts { requests: tally.requests, errors: tally.errors };
-        let sides = epochs.entry(tally.epoch).or_default();
+        let none = || EpochTally { epoch: tally.epoch, ..EpochTally::default() };
+        let sides = epochs.entry(tally.epoch).or_insert_with(none);
         if tally.release == rollout.to {
-            sides.0 = counts;
+            (sides.candidate, sides.slow.candidate) = (counts, slow(&tally.latency));
             latency.add(&tally.latency);
         } else if Some(tally.release) == rollout.from {
-            sides.1 = counts;
+            (sides.stable, sides.slow.stable) = (counts, slow(&tally.latency));
         }
     }
-    let tallies = epochs
-        .into_iter()
-        .map(|(epoch, (candidate, stable))| EpochTally { epoch, candidate, stable })
-        .collect();
-    (tallies, latency)
+    (epochs.into_values().collect(), latency)
 }
 
 #[cfg(test)]

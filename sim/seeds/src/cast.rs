@@ -78,12 +78,13 @@ impl Service {
 
 fn behaviour(chance: &mut Rng, build: u32, ordinary: f64) -> Behaviour {
     let start = Start::After(Duration::from_millis(chance.u64(200..9_000)));
-    let healthy = Behaviour { start, error_rate: ordinary };
+    let healthy = Behaviour { start, error_rate: ordinary, slow_rate: 0.0 };
     // The first build is good, so that there is something to go back to.
     match chance.u32(..10) {
         0 if build > 0 => Behaviour { start: Start::Never, ..healthy },
         1 if build > 0 => Behaviour { start: Start::Crashes, ..healthy },
         2 | 3 if build > 0 => Behaviour { error_rate: [0.1, 0.3, 1.0][chance.usize(..3)], ..healthy },
+        4 if build > 0 => Behaviour { slow_rate: 0.4, ..healthy },
         _ => healthy,
     }
 }
@@ -147,6 +148,7 @@ fn judge(chance: &mut Rng) -> &'static str {
     match chance.u32(..5) {
         0 => "judge: false",
         1 => "judge: { alpha: 0.05, tolerance: 1, promotion: evidence, maxErrorRate: 0.1, beta: 0.1 }",
+        2 | 3 => "judge: { alpha: 0.05, tolerance: 1, latency: { initialDelay: 1s } }",
         _ => "judge: { alpha: 0.05, tolerance: 1 }",
     }
 }

@@ -227,7 +227,8 @@ impl Referee {
             ship::Event::Shifted { weight, .. } => {
                 let Some(from) = rollout.from else { return };
                 let behaviour = |release| machine.behaviour(&GroupId { place: place.clone(), release });
-                let healthy = behaviour(rollout.to).error_rate <= behaviour(from).error_rate;
+                let (new, old) = (behaviour(rollout.to), behaviour(from));
+                let healthy = new.error_rate <= old.error_rate && new.slow_rate <= old.slow_rate;
                 let first = self.judged.get(place) == Some(&false);
                 let watched = rollout.strategy.analysis.judge.is_some() && *weight < Weight::ALL;
                 if healthy && first && watched && rollout.phase == Phase::Progressing {
@@ -247,6 +248,7 @@ impl Referee {
             ship::Event::Scaled { .. }
             | ship::Event::Readied { .. }
             | ship::Event::StepEntered { .. }
+            | ship::Event::BaselineFrozen(_)
             | ship::Event::Measured { .. }
             | ship::Event::RuleMeasured(_)
             | ship::Event::Paused { .. }
@@ -360,7 +362,8 @@ fn told(record: &Record, event: &Event) -> String {
             ship::Event::StepEntered { step } | ship::Event::Resumed { step } => format!("step {step}"),
             ship::Event::Paused { reason } => reason.to_string(),
             ship::Event::RollbackBegun { reason } => reason.to_string(),
-            ship::Event::Measured { .. }
+            ship::Event::BaselineFrozen(_)
+            | ship::Event::Measured { .. }
             | ship::Event::RuleMeasured(_)
             | ship::Event::Promoted
             | ship::Event::RolledBack

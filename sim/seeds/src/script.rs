@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 struct Script {
     replicas: u32,
     requests: u32,
+    /// How long a canary that is given afterwards pauses after each weight.
+    pause: String,
     rollout: String,
     builds: Vec<(String, Behaviour)>,
     turns: Vec<(Moment, Vec<String>)>,
@@ -97,8 +99,14 @@ impl Life {
 
 impl Script {
     fn read(text: &str) -> Result<Self, String> {
-        let mut script =
-            Self { replicas: 2, requests: 60, rollout: String::new(), builds: vec![], turns: vec![] };
+        let mut script = Self {
+            replicas: 2,
+            requests: 60,
+            pause: "5s".to_owned(),
+            rollout: String::new(),
+            builds: vec![],
+            turns: vec![],
+        };
         for (index, line) in text.lines().enumerate() {
             let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
             script.take(&words).map_err(|what| format!("line {}: {what}: `{line}`", index + 1))?;
@@ -112,9 +120,11 @@ impl Script {
             ["given", "replicas", n] => self.replicas = number(n)?,
             ["given", "requests", n] => self.requests = number(n)?,
             ["given", "rolling"] => self.rollout = "  strategy: rolling\n".to_owned(),
+            ["given", "pauses", duration] => self.pause = (*duration).to_owned(),
             ["given", "canary", weights @ ..] => {
+                let pause = &self.pause;
                 let step =
-                    |it: &&str| format!("      - setWeight: {it}\n      - pause: {{ duration: 5s }}\n");
+                    |it: &&str| format!("      - setWeight: {it}\n      - pause: {{ duration: {pause} }}\n");
                 let steps: String = weights.iter().map(step).collect();
                 self.rollout =
                     format!("  strategy: canary\n  scaleDownDelay: 3s\n  canary:\n    steps:\n{steps}");
@@ -149,21 +159,25 @@ impl Script {
 }
 
 fn behaviour(words: &[&str]) -> Result<Behaviour, String> {
-    let mut behaviour = Behaviour { start: Start::After(Duration::from_secs(1)), error_rate: 0.0 };
+    let mut behaviour =
+        Behaviour { start: Start::After(Duration::from_secs(1)), error_rate: 0.0, slow_rate: 0.0 };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match *word {
             "ready" => behaviour.start = Start::After(duration(words.next().unwrap_or(&""))?),
             "never-ready" => behaviour.start = Start::Never,
             "crashes" => behaviour.start = Start::Crashes,
-            "errors" => {
-                let percent = words.next().unwrap_or(&"").trim_end_matches('%');
-                behaviour.error_rate = f64::from(number(percent)?) / 100.0;
-            }
+            "errors" => behaviour.error_rate = percent(words.next())?,
+            "slow" => behaviour.slow_rate = percent(words.next())?,
             other => return Err(format!("a build is not `{other}`")),
         }
     }
     Ok(behaviour)
+}
+
+fn percent(word: Option<&&str>) -> Result<f64, String> {
+    let digits = word.copied().unwrap_or_default().trim_end_matches('%');
+    Ok(f64::from(number(digits)?) / 100.0)
 }
 
 fn act(words: &[&str], builds: &[Build]) -> Result<Act, String> {

@@ -18,6 +18,8 @@ pub struct Behaviour {
     pub start: Start,
     /// The share of its requests that fail, 0 to 1.
     pub error_rate: f64,
+    /// The share of its requests that take long, 0 to 1.
+    pub slow_rate: f64,
 }
 
 /// How a replica starts.
@@ -33,7 +35,7 @@ pub enum Start {
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self { start: Start::After(Duration::from_millis(300)), error_rate: 0.0 }
+        Self { start: Start::After(Duration::from_millis(300)), error_rate: 0.0, slow_rate: 0.0 }
     }
 }
 

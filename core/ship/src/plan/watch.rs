@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use model::strategy::{Metric, Promotion};
+use model::strategy::Metric;
 use model::{Timestamp, Weight};
 
+use super::evidence::{evidence, judged};
 use crate::book::Book;
 use crate::decide::Command;
 use crate::event::{PauseReason, RollbackReason};
-use crate::judge;
 use crate::observation::{Counts, Observation};
-use crate::report::{Evidence, Level, RuleEvidence};
+use crate::report::{Evidence, Level};
 use crate::rollout::{Phase, Rollout};
 use crate::rules::{self, Reading, Run};
 
@@ -132,41 +132,6 @@ fn measure_rules(
     commands
 }
 
-fn evidence(
-    rollout: &Rollout,
-    book: &Book,
-    states: &[rules::State],
-    run_states: &[rules::State],
-) -> Evidence {
-    let (candidate, stable) = book.totals();
-    let judge = rollout.strategy.analysis.judge.as_ref();
-    let against = judge
-        .map(|judge| Level::new(judge::ln_evidence_against(&book.stretches(), judge.tolerance), judge.alpha));
-    let for_it = judge.and_then(|judge| match judge.promotion {
-        Promotion::Time => None,
-        Promotion::Evidence { max_error_rate, beta } => {
-            let counts = book.candidate_in(rollout.epoch);
-            Some(Level::new(judge::ln_evidence_for(counts, max_error_rate), beta))
-        }
-    });
-    let told = |step: Option<u32>| {
-        move |(metric, state): (&Metric, &rules::State)| RuleEvidence {
-            name: metric.name.clone(),
-            last_value: state.last_value,
-            taken: state.taken,
-            failed: state.failed,
-            inconclusive: state.inconclusive,
-            step,
-            dry_run: metric.dry_run,
-        }
-    };
-    let background = rollout.strategy.analysis.metrics.iter().zip(states).map(told(None));
-    let run = rollout.run().map_or(&[][..], |(_, metrics)| metrics);
-    let step = rollout.current_step().map(|_| rollout.step);
-    let rules = background.chain(run.iter().zip(run_states).map(told(step))).collect();
-    Evidence { candidate, stable, against, for_it, rules }
-}
-
 /// Whether the old release is kept for a way back from the promoted one.
 fn is_warm(rollout: &Rollout) -> bool {
     rollout.phase == Phase::Promoted && rollout.from.is_some() && rollout.wanted_stable > 0
@@ -206,18 +171,4 @@ fn verdict<'a>(
         return None;
     }
     rules::inconclusive(rules.into_iter()).map(|why| Command::Hold(PauseReason::Inconclusive(why)))
-}
-
-fn judged(evidence: &Evidence, level: Level) -> String {
-    let rate = |counts: Counts| {
-        let percent = counts.error_rate().unwrap_or(0.0) * 100.0;
-        format!("{} errors in {} requests ({percent:.2}%)", counts.errors, counts.requests)
-    };
-    format!(
-        "new release {}, old release {}: evidence {:.0} against a threshold of {:.0}",
-        rate(evidence.candidate),
-        rate(evidence.stable),
-        level.e,
-        level.threshold
-    )
 }

@@ -109,7 +109,10 @@ fn each_epoch_is_weighed_with_its_own_weight() {
 fn a_book_without_epochs_takes_nothing() {
     let mut book = Book::default();
     let some = Counts { requests: 10, errors: 1 };
-    book.enter("a", &[EpochTally { epoch: Epoch(1), candidate: some, stable: some }]);
+    book.enter(
+        "a",
+        &[EpochTally { epoch: Epoch(1), candidate: some, stable: some, ..EpochTally::default() }],
+    );
     assert_eq!(book, Book::default());
     assert!(!book.covers(Epoch(1)));
 }

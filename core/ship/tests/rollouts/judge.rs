@@ -1,7 +1,10 @@
 //! The judge's promise: a healthy release is rolled back with probability at most alpha over the whole rollout, however
 //! often it is looked at. Simulated with a fixed seed; the formula itself is tested beside it.
 
+use std::time::Duration;
+
 use ship::judge::{Stretch, ln_evidence_against, ln_evidence_for};
+use ship::latency::Trial;
 use ship::{Counts, bound};
 
 use super::support::Random;
@@ -88,6 +91,61 @@ fn a_bad_release_is_caught_within_twice_the_least_possible_number_of_requests() 
         (0..runs).filter_map(|_| rolled_back_at(&mut random, &[(0.1, 1_000_000)], 0.05, 0.001)).sum();
     let ratio = requests as f64 / f64::from(runs) / bound::requests_to_verdict(0.1, 0.001, 0.05, ALPHA);
     assert!((1.0..2.0).contains(&ratio), "{ratio}");
+}
+
+/// What makes requests slow in one second, of 100 requests at a weight of 10 %: the chance for each alone, and the chance
+/// for each of ten replicas, one of them new, that it pauses and slows its ten.
+struct Slowness {
+    new: f64,
+    old: f64,
+    pause: f64,
+}
+
+/// After how many seconds it is rolled back on one quantile alone.
+fn slow_at(random: &mut Random, quantile: f64, slowness: &Slowness, seconds: u64) -> Option<u64> {
+    let mut trial = Trial::default();
+    for second in 1..=seconds {
+        let mut side = |replicas: u64, rate: f64| {
+            let mut counts = Counts { requests: replicas * 10, errors: 0 };
+            for _ in 0..replicas {
+                let paused = random.unit() < slowness.pause;
+                let slow = (0..10).filter(|_| random.unit() < rate).count();
+                counts.errors += if paused { 10 } else { slow as u64 };
+            }
+            counts
+        };
+        let (candidate, stable) = (side(1, slowness.new), side(9, slowness.old));
+        trial.hear(&[Stretch { weight: 0.1, candidate, stable }], Duration::from_secs(1), 1.5);
+        if trial.ln_evidence(quantile, 1.5) >= (1.0 / ALPHA).ln() {
+            return Some(second);
+        }
+    }
+    None
+}
+
+#[test]
+fn a_release_as_slow_as_the_old_one_is_blamed_at_most_in_one_percent_of_all_rollouts() {
+    let mut random = Random::new(9);
+    let healthy = [
+        (0.99, Slowness { new: 0.01, old: 0.01, pause: 0.0 }),
+        (0.5, Slowness { new: 0.5, old: 0.5, pause: 0.0 }),
+        // All in bursts, which are no independent witnesses.
+        (0.99, Slowness { new: 0.0, old: 0.0, pause: 0.02 }),
+        // A tolerated difference.
+        (0.9, Slowness { new: 0.14, old: 0.1, pause: 0.0 }),
+    ];
+    for (quantile, slowness) in healthy {
+        let blamed = (0..1_000).filter(|_| slow_at(&mut random, quantile, &slowness, 200).is_some()).count();
+        assert!(blamed as f64 / 1_000.0 <= ALPHA, "p{quantile}: {blamed} of 1,000");
+    }
+}
+
+#[test]
+fn a_slow_release_is_found_within_a_minute() {
+    let mut random = Random::new(10);
+    let slow = Slowness { new: 0.3, old: 0.01, pause: 0.0 };
+    let found: Vec<u64> = (0..200).filter_map(|_| slow_at(&mut random, 0.99, &slow, 60)).collect();
+    assert!(found.len() >= 195, "{} of 200", found.len());
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod blue_green;
 mod canary;
 mod counts;
 mod judge;
+mod latency;
 mod operators;
 mod promises;
 mod rolling;

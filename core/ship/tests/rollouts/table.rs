@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use model::strategy::Metric;
 use model::{Epoch, ReleaseNumber, RolloutNumber, Weight};
+use ship::latency::Baseline;
 use ship::rules::{Measurement, Outcome, Reading, Run};
 use ship::transitions::{TRANSITIONS, diagram, next};
 use ship::{Cause, Command, Event, PauseReason, Phase, RollbackReason};
@@ -28,6 +29,7 @@ fn one_of_each() -> Vec<Event> {
         Event::Shifted { weight: weight(33), epoch: Epoch(99) },
         Event::Readied { ready: 3 },
         Event::StepEntered { step: 1 },
+        Event::BaselineFrozen(Baseline::default()),
         Event::Measured { instance: "x".to_owned(), tallies: vec![] },
         Event::RuleMeasured(measurement()),
         Event::Paused { reason: PauseReason::Step },
@@ -97,7 +99,7 @@ fn the_table_names_only_phases_and_events_that_exist_and_each_pair_once() {
         );
         assert!(pairs.insert((from, event)), "{from} {event} twice");
     }
-    assert_eq!(events.len(), 13);
+    assert_eq!(events.len(), 14);
 }
 
 #[test]

@@ -60,6 +60,19 @@ pub(crate) fn evidence(rollout: &RolloutStatus) -> Vec<String> {
         let bar = words::bar(level.e, level.threshold);
         lines.push(format!("{side} {bar} {} of {}", words::number(level.e), words::number(level.threshold)));
     }
+    for it in evidence.latency.iter().filter(|it| it.candidate.requests > 0) {
+        lines.push(format!(
+            "over {} ms (p{} before): {} of {} new requests, {} of {} old ones; {}",
+            words::number(it.slower_than_ms),
+            (it.quantile * 1e6).round() / 1e4,
+            it.candidate.errors,
+            it.candidate.requests,
+            it.stable.errors,
+            it.stable.requests,
+            words::number(it.e)
+        ));
+    }
+    lines.extend(evidence.latency_unjudged.clone());
     for rule in &evidence.rules {
         let value = rule.last_value.map_or_else(|| "no data".to_owned(), |value| format!("{value:.4}"));
         let step = rule.step.map_or_else(String::new, |step| format!(" of step {}", step + 1));

@@ -65,6 +65,7 @@ impl Referee {
             | ship::Event::Scaled { .. }
             | ship::Event::Readied { .. }
             | ship::Event::StepEntered { .. }
+            | ship::Event::BaselineFrozen(_)
             | ship::Event::Measured { .. }
             | ship::Event::RuleMeasured(_)
             | ship::Event::Paused { .. }
@@ -134,7 +135,10 @@ impl Referee {
         let restarted = machine.instance() != "agent-1";
         let id = GroupId { place: place.clone(), release: rollout.to };
         let fair = match reason {
-            RollbackReason::Judge(_) | RollbackReason::Rule(_) => errors > 0 || restarted,
+            RollbackReason::Judge(_) | RollbackReason::Rule(_) => {
+                let slow = machine.behaviour(&id).slow_rate > 0.0;
+                errors > 0 || slow || restarted
+            }
             RollbackReason::CrashLoop(_) => {
                 self.told_any(place, rollout, |it| it.sighting.crash_loops.contains(&id))
             }

@@ -8,5 +8,5 @@ mod strategies;
 pub(crate) use random::Random;
 pub(crate) use scene::{Scene, given};
 pub(crate) use strategies::{
-    Plan, blue_green, canary, evidence, hold, hold_for, rolling, rule, seen, share, to, weight,
+    Change, Plan, blue_green, canary, evidence, hold, hold_for, rolling, rule, seen, share, to, weight,
 };

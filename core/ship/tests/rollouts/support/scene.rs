@@ -48,6 +48,7 @@ pub(crate) fn given(plan: Plan) -> Scene {
         in_force: true,
         stable: GroupState { ready: plan.old, existing: plan.old, ..GroupState::default() },
         instance: "life 0".to_owned(),
+        before: (Counts { requests: plan.before.total(), errors: 0 }, plan.before),
         ..Observation::default()
     };
     let report = ship::plan(&rollout, &seen, now).1;
@@ -92,7 +93,9 @@ impl Scene {
     /// Exactly these events followed, counts and measurements left out.
     #[track_caller]
     pub(crate) fn then<const N: usize>(self, expected: [&str; N]) -> Self {
-        let quiet = |event: &&Event| !matches!(event, Event::Measured { .. } | Event::RuleMeasured(_));
+        let quiet = |event: &&Event| !{
+            matches!(event, Event::Measured { .. } | Event::RuleMeasured(_) | Event::BaselineFrozen(_))
+        };
         let happened: Vec<String> = self.fresh.iter().filter(quiet).map(line).collect();
         assert_eq!(happened, expected, "it says: {:?}", self.report);
         self
@@ -138,13 +141,16 @@ impl Scene {
     fn counts(&mut self, change: &Change) {
         let epoch = self.rollout.epoch;
         if !self.seen.tallies.iter().any(|tally| tally.epoch == epoch) {
-            let (candidate, stable) = (Counts::default(), Counts::default());
-            self.seen.tallies.push(EpochTally { epoch, candidate, stable });
+            self.seen.tallies.push(EpochTally { epoch, ..EpochTally::default() });
         }
         let counts = |(requests, errors)| Counts { requests, errors };
         for tally in self.seen.tallies.iter_mut().filter(|tally| tally.epoch == epoch) {
             tally.candidate = tally.candidate.plus(counts(change.candidate));
             tally.stable = tally.stable.plus(counts(change.stable));
+            for index in 0..3 {
+                tally.slow.candidate[index] += change.slow.0;
+                tally.slow.stable[index] += change.slow.1;
+            }
         }
         if let Some(latency) = change.latency_ms {
             for _ in 0..change.candidate.0 {
@@ -236,6 +242,7 @@ fn line(event: &Event) -> String {
             format!("back: {}", reason.split(':').next().unwrap_or_default())
         }
         Event::Started { .. }
+        | Event::BaselineFrozen(_)
         | Event::Measured { .. }
         | Event::RuleMeasured(_)
         | Event::Promoted

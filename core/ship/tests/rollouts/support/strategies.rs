@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use model::Weight;
+use model::latency::Histogram;
 use model::strategy::{
-    Amount, Analysis, Comparison, Condition, Judge, Kind, Metric, Promotion, Source, Step, Strategy,
+    Amount, Analysis, Comparison, Condition, Judge, Kind, Latency, Metric, Promotion, Source, Step, Strategy,
 };
 
 /// A rollout to be: a strategy and the sizes of both releases.
@@ -15,10 +16,12 @@ pub(crate) struct Plan {
     pub(crate) new: u32,
     pub(crate) first: bool,
     pub(crate) prompt: bool,
+    /// What the old release's requests took before.
+    pub(crate) before: Histogram,
 }
 
 fn plan(kind: Kind) -> Plan {
-    let judge = Judge { alpha: 0.01, tolerance: 1.0, promotion: Promotion::Time };
+    let judge = Judge { alpha: 0.01, tolerance: 1.0, promotion: Promotion::Time, latency: None };
     let strategy = Strategy {
         kind,
         progress_deadline: Duration::from_secs(600),
@@ -26,7 +29,7 @@ fn plan(kind: Kind) -> Plan {
         scale_down_delay: Duration::from_secs(30),
         analysis: Analysis { judge: Some(judge), metrics: vec![] },
     };
-    Plan { strategy, old: 4, new: 4, first: false, prompt: false }
+    Plan { strategy, old: 4, new: 4, first: false, prompt: false, before: Histogram::default() }
 }
 
 /// A canary from four old replicas to four new ones.
@@ -87,6 +90,16 @@ impl Plan {
 
     pub(crate) fn without_judge(mut self) -> Self {
         self.strategy.analysis.judge = None;
+        self
+    }
+
+    /// Latency is judged against 2,000 requests of the old release, of 1 to 10 ms.
+    pub(crate) fn judged_on_latency(mut self) -> Self {
+        if let Some(judge) = &mut self.strategy.analysis.judge {
+            let (quantiles, initial_delay) = (vec![0.5, 0.9, 0.99], Duration::from_secs(10));
+            judge.latency = Some(Latency { quantiles, tolerance: 1.5, initial_delay });
+        }
+        (1..=10).for_each(|ms| (0..200).for_each(|_| self.before.observe(Duration::from_millis(ms))));
         self
     }
 
@@ -158,6 +171,8 @@ pub(crate) struct Change {
     pub(crate) crash_loop: Option<String>,
     pub(crate) agent_restarted: bool,
     pub(crate) latency_ms: Option<u64>,
+    /// Of the new and the old release, slower than every threshold.
+    pub(crate) slow: (u64, u64),
 }
 
 /// Nothing has changed.
@@ -197,6 +212,11 @@ impl Change {
     /// The new release's requests took so long.
     pub(crate) fn taking_ms(self, latency_ms: u64) -> Self {
         Self { latency_ms: Some(latency_ms), ..self }
+    }
+
+    /// So many requests of the new and the old release were slower than every threshold of the baseline.
+    pub(crate) fn slow(self, new: u64, old: u64) -> Self {
+        Self { slow: (new, old), ..self }
     }
 
     pub(crate) fn unreachable(self) -> Self {

@@ -1,0 +1,93 @@
+//! What is known about the new release, as the report shows it and the judge decides on it. Not here: what becomes of it.
+
+use model::strategy::{Judge, Metric, Promotion};
+
+use crate::book::Book;
+use crate::judge;
+use crate::latency;
+use crate::observation::Counts;
+use crate::report::{Evidence, LatencyEvidence, Level, RuleEvidence};
+use crate::rollout::Rollout;
+use crate::rules;
+
+pub(super) fn evidence(
+    rollout: &Rollout,
+    book: &Book,
+    states: &[rules::State],
+    run_states: &[rules::State],
+) -> Evidence {
+    let (candidate, stable) = book.totals();
+    let judge = rollout.strategy.analysis.judge.as_ref();
+    let latency = judge.map_or_else(Vec::new, |judge| latencies(rollout, judge));
+    let errors = judge.map(|judge| judge::ln_evidence_against(&book.stretches(), judge.tolerance));
+    let ln_latency: Vec<f64> = latency.iter().map(|it| it.e.ln()).collect();
+    let together = |errors| judge::ln_together(errors, &ln_latency);
+    let against = judge.zip(errors).map(|(judge, errors)| Level::new(together(errors), judge.alpha));
+    let errors = errors.map(judge::e);
+    let unjudged = judge.and_then(|judge| judge.latency.as_ref()).zip(rollout.baseline.as_ref());
+    let for_it = judge.and_then(|judge| match judge.promotion {
+        Promotion::Time => None,
+        Promotion::Evidence { max_error_rate, beta } => {
+            let counts = book.candidate_in(rollout.epoch);
+            Some(Level::new(judge::ln_evidence_for(counts, max_error_rate), beta))
+        }
+    });
+    let told = |step: Option<u32>| {
+        move |(metric, state): (&Metric, &rules::State)| RuleEvidence {
+            name: metric.name.clone(),
+            last_value: state.last_value,
+            taken: state.taken,
+            failed: state.failed,
+            inconclusive: state.inconclusive,
+            step,
+            dry_run: metric.dry_run,
+        }
+    };
+    let background = rollout.strategy.analysis.metrics.iter().zip(states).map(told(None));
+    let run = rollout.run().map_or(&[][..], |(_, metrics)| metrics);
+    let step = rollout.current_step().map(|_| rollout.step);
+    let rules = background.chain(run.iter().zip(run_states).map(told(step))).collect();
+    let latency_unjudged = unjudged.and_then(|(latency, baseline)| baseline.missing(latency));
+    Evidence { candidate, stable, against, errors, latency, latency_unjudged, for_it, rules }
+}
+
+fn latencies(rollout: &Rollout, judge: &Judge) -> Vec<LatencyEvidence> {
+    let thresholds = rollout.baseline.iter().flat_map(|baseline| &baseline.thresholds);
+    let tolerance = judge.latency.as_ref().map_or(1.0, |latency| latency.tolerance);
+    let told = thresholds.zip(&rollout.trials).map(|(threshold, trial)| LatencyEvidence {
+        quantile: threshold.quantile,
+        slower_than_ms: threshold.above_us as f64 / 1_000.0,
+        candidate: trial.candidate,
+        stable: trial.stable,
+        e: judge::e(trial.ln_evidence(threshold.quantile, tolerance)),
+    });
+    told.collect()
+}
+
+/// The judge's verdict in words: errors, and the latency that speaks loudest when it says more than they do.
+pub(super) fn judged(evidence: &Evidence, level: Level) -> String {
+    let latency = evidence.latency.iter().max_by(|a, b| a.e.total_cmp(&b.e));
+    let found = match latency.filter(|latency| Some(latency.e) > evidence.errors) {
+        Some(latency) => {
+            let slow = |counts: Counts| share("of", counts);
+            format!(
+                "new release {} slower than {} ms, the old {} before; old release {}",
+                slow(latency.candidate),
+                latency.slower_than_ms,
+                latency::name(latency.quantile),
+                slow(latency.stable),
+            )
+        }
+        None => {
+            let failed = |counts: Counts| share("errors in", counts);
+            format!("new release {}, old release {}", failed(evidence.candidate), failed(evidence.stable))
+        }
+    };
+    format!("{found}: evidence {:.0} against a threshold of {:.0}", level.e, level.threshold)
+}
+
+/// `3 errors in 44 requests (6.82%)`.
+fn share(of: &str, counts: Counts) -> String {
+    let percent = counts.error_rate().unwrap_or(0.0) * 100.0;
+    format!("{} {of} {} requests ({percent:.2}%)", counts.errors, counts.requests)
+}
