@@ -21,11 +21,14 @@ fn seconds(seconds: u64, slow_new: u64, slow_old: u64) -> Change {
 }
 
 fn why(scene: &Scene) -> String {
-    let reasons = scene.fresh().iter().filter_map(|event| match event {
-        Event::RollbackBegun { reason: RollbackReason::Judge(why) } => Some(why.clone()),
-        _ => None,
+    let reason = scene.fresh().iter().rev().find_map(|event| {
+        if let Event::RollbackBegun { reason: RollbackReason::Judge(why) } = event {
+            Some(why.clone())
+        } else {
+            None
+        }
     });
-    reasons.last().expect("the judge did it")
+    reason.expect("the judge did it")
 }
 
 #[test]
