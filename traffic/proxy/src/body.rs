@@ -40,7 +40,11 @@ pub(crate) struct Upload {
 /// How far an upload is, for the one who waits for the response.
 pub(crate) struct Progress {
     start: Instant,
-    moved_ms: AtomicU64,
+    /// Since when this phase lasts.
+    since_ms: AtomicU64,
+    moved_bytes: AtomicU64,
+    /// How long the client was waited for, all in all, up to the last piece.
+    waited_ms: AtomicU64,
     phase: AtomicU8,
     /// One more than the code's position in [`Code::ALL`]; zero while all is well.
     failure: AtomicU8,
@@ -60,20 +64,35 @@ impl Progress {
     fn new() -> Self {
         Self {
             start: Instant::now(),
-            moved_ms: AtomicU64::new(0),
+            since_ms: AtomicU64::new(0),
+            moved_bytes: AtomicU64::new(0),
+            waited_ms: AtomicU64::new(0),
             phase: AtomicU8::new(0),
             failure: AtomicU8::new(0),
         }
     }
 
-    fn moved(&self, phase: Phase) {
-        let ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.moved_ms.store(ms, Ordering::Relaxed);
-        self.enter(phase);
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn enter(&self, phase: Phase) {
+    /// A piece went through.
+    fn moved(&self, bytes: u64, phase: Phase) {
+        let ms = self.now_ms();
+        let since = self.since_ms.swap(ms, Ordering::Relaxed);
+        if self.phase() == Phase::ClientBusy {
+            self.waited_ms.fetch_add(ms.saturating_sub(since), Ordering::Relaxed);
+        }
+        self.moved_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    /// The replica wants a piece that the client has not sent.
+    fn starve(&self) {
+        if self.phase() != Phase::ClientBusy {
+            self.since_ms.store(self.now_ms(), Ordering::Relaxed);
+            self.phase.store(Phase::ClientBusy as u8, Ordering::Release);
+        }
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -84,9 +103,17 @@ impl Progress {
         }
     }
 
-    /// When a piece last moved.
-    pub(crate) fn moved_at(&self) -> Instant {
-        self.start + Duration::from_millis(self.moved_ms.load(Ordering::Relaxed))
+    /// Since when this phase lasts: it begins anew with each piece.
+    pub(crate) fn since(&self) -> Instant {
+        self.start + Duration::from_millis(self.since_ms.load(Ordering::Relaxed))
+    }
+
+    /// When the client will have been waited for longer than `patience`, and the time that what it sent takes at `rate`
+    /// bytes a second.
+    pub(crate) fn too_slow_at(&self, patience: Duration, rate: u64) -> Instant {
+        let earned_ms = self.moved_bytes.load(Ordering::Relaxed).saturating_mul(1000) / rate.max(1);
+        let waited = Duration::from_millis(self.waited_ms.load(Ordering::Relaxed));
+        self.since() + (patience + Duration::from_millis(earned_ms)).saturating_sub(waited)
     }
 
     fn fail(&self, code: Code) {
@@ -145,11 +172,11 @@ impl Body for RequestBody {
         let progress = &upload.progress;
         match Pin::new(&mut upload.inner).poll_frame(cx) {
             Poll::Pending => {
-                progress.enter(Phase::ClientBusy);
+                progress.starve();
                 Poll::Pending
             }
             Poll::Ready(None) => {
-                progress.moved(Phase::Sent);
+                progress.moved(0, Phase::Sent);
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(_))) => {
@@ -164,7 +191,7 @@ impl Body for RequestBody {
                 };
                 upload.left = left;
                 let last = upload.inner.is_end_stream();
-                progress.moved(if last { Phase::Sent } else { Phase::ReplicaBusy });
+                progress.moved(size, if last { Phase::Sent } else { Phase::ReplicaBusy });
                 Poll::Ready(Some(Ok(frame)))
             }
         }
@@ -232,6 +259,13 @@ impl Download {
         stall.as_mut().poll(cx)
     }
 
+    /// Whether the client has taken the last piece, or is to be waited for.
+    fn taken(&self, taken: bool) {
+        if let Some(busy) = &self.busy {
+            busy.taken(taken);
+        }
+    }
+
     fn complete(&mut self) {
         if let Some(record) = self.record.take() {
             record.complete(self.sender.take());
@@ -259,6 +293,7 @@ impl Body for ResponseBody {
             Self::Own(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Stream(download) => download,
         };
+        download.taken(true);
         match Pin::new(&mut download.inner).poll_frame(cx) {
             Poll::Pending => match download.poll_stall(cx) {
                 Poll::Pending => Poll::Pending,
@@ -273,6 +308,8 @@ impl Body for ResponseBody {
                 download.waiting = false;
                 if download.inner.is_end_stream() {
                     download.complete();
+                } else {
+                    download.taken(false);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }

@@ -38,8 +38,12 @@ pub struct Limits {
     pub header_read: Duration,
     /// How long a client's connection may rest between requests. Default 75 s.
     pub keep_alive: Duration,
-    /// How long a client may take nothing of what is ready for it. Default 60 s.
+    /// How long a client may take nothing of what is ready for it; over HTTP/2, on any one stream. Then its connection
+    /// is closed. Default 60 s.
     pub client_write: Duration,
+    /// What a client has to send of a body, on average over the time that it is waited for, in bytes a second, once it was
+    /// waited for longer than the route's idle timeout; less is 408. Zero is no limit, and gRPC has none. Default 240.
+    pub upload_rate: u64,
     /// The read and write buffer of one HTTP/1.1 connection in bytes, grown to on demand. Default 64 KiB.
     pub buffer_bytes: usize,
     /// HTTP/2 streams at once on one connection. Default 128.
@@ -67,6 +71,7 @@ impl Default for Limits {
             header_read: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             client_write: Duration::from_secs(60),
+            upload_rate: 240,
             buffer_bytes: 64 * 1024,
             streams: 128,
             pooled: 1_024,

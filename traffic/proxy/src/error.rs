@@ -84,7 +84,7 @@ codes! {
     Method "SHP-GW-METHOD" NOT_IMPLEMENTED Client true "CONNECT and TRACE are not served here";
     NoRoute "SHP-GW-NO-ROUTE" NOT_FOUND Client true "no service claims this host and path";
     BodyTooLarge "SHP-GW-BODY-TOO-LARGE" PAYLOAD_TOO_LARGE Client true "the request's body is larger than the route allows";
-    ClientStalled "SHP-GW-CLIENT-STALLED" REQUEST_TIMEOUT Client false "the request's body stopped coming";
+    ClientStalled "SHP-GW-CLIENT-STALLED" REQUEST_TIMEOUT Client false "the request's body stopped coming, or came too slowly";
     ClientBroken "SHP-GW-CLIENT-BROKEN" BAD_REQUEST Client false "the request's body broke off or is malformed";
     InFlightLimit "SHP-GW-IN-FLIGHT-LIMIT" SERVICE_UNAVAILABLE Gateway true "the service has as many requests in flight as its route allows";
     ConnectionLimit "SHP-GW-CONNECTION-LIMIT" SERVICE_UNAVAILABLE Gateway true "the gateway has as many connections as it is allowed";

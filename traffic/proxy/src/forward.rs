@@ -134,6 +134,7 @@ async fn exchange(worker: &Arc<Worker>, admitted: Admitted) -> Result<Response<R
             Attempt::Answered(response, sender) => {
                 record.head(response.status().as_u16());
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    sender.hand_over();
                     return switch(worker, &claim, *response, record, upgrade);
                 }
                 return Ok(answer(&claim, *response, sender, record, upload));

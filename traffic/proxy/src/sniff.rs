@@ -8,8 +8,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use rustix::time::ClockId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::replica::lock;
 use crate::socket::Socket;
 
 const NEVER: u64 = u64::MAX;
@@ -44,11 +45,15 @@ pub(crate) struct Signs {
     /// Since when no request is in progress.
     rest_since: AtomicU64,
     in_progress: AtomicU64,
+    /// HTTP/2: since when each answer in progress has a piece that its client does not take. The socket does not tell,
+    /// because a client can close a single stream's window, and take everything else.
+    untaken: Option<Mutex<Vec<Arc<AtomicU64>>>>,
 }
 
 impl Signs {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(http2: bool) -> Self {
         Self {
+            untaken: http2.then(Mutex::default),
             start_ms: coarse_ms(),
             served: AtomicU64::new(0),
             ambiguous: AtomicU64::new(NEVER),
@@ -67,7 +72,12 @@ impl Signs {
     pub(crate) fn begin(self: &Arc<Self>) -> (Busy, bool) {
         self.in_progress.fetch_add(1, Ordering::Relaxed);
         let ambiguous = self.served.fetch_add(1, Ordering::Relaxed) >= self.ambiguous.load(Ordering::Relaxed);
-        (Busy(self.clone()), ambiguous)
+        let untaken = self.untaken.as_ref().map(|all| {
+            let one = Arc::new(AtomicU64::new(NEVER));
+            lock(all).push(one.clone());
+            one
+        });
+        (Busy { signs: self.clone(), untaken }, ambiguous)
     }
 
     /// Something passed on the connection: it does not rest.
@@ -85,17 +95,34 @@ impl Signs {
         let busy = self.in_progress.load(Ordering::Relaxed) > 0;
         let resting = if busy { rest } else { left(&self.rest_since, rest) };
         let reading = if busy { head } else { left(&self.head_since, head) };
-        resting.min(reading).min(left(&self.write_since, write))
+        let untaken = self.untaken.iter().flat_map(|all| lock(all).clone());
+        let untaken = untaken.map(|since| left(&since, write)).min().unwrap_or(write);
+        resting.min(reading).min(left(&self.write_since, write)).min(untaken)
     }
 }
 
 /// A request in progress on a connection, until its answer's body is done with.
-pub(crate) struct Busy(Arc<Signs>);
+pub(crate) struct Busy {
+    signs: Arc<Signs>,
+    untaken: Option<Arc<AtomicU64>>,
+}
+
+impl Busy {
+    /// Whether the client has taken the last piece of the answer, or is to be waited for.
+    pub(crate) fn taken(&self, taken: bool) {
+        if let Some(since) = &self.untaken {
+            since.store(if taken { NEVER } else { self.signs.now() }, Ordering::Relaxed);
+        }
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        if self.0.in_progress.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.stir();
+        if let (Some(own), Some(all)) = (&self.untaken, &self.signs.untaken) {
+            lock(all).retain(|one| !Arc::ptr_eq(one, own));
+        }
+        if self.signs.in_progress.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.signs.stir();
         }
     }
 }
@@ -189,6 +216,8 @@ enum At {
 struct Watch {
     at: At,
     line: Vec<u8>,
+    /// Whether a byte of the head has come, if only of the empty lines before it.
+    begun: bool,
     /// Whether the head has had its request line.
     started: bool,
     length: Option<u64>,
@@ -199,7 +228,7 @@ struct Watch {
 impl Default for Watch {
     fn default() -> Self {
         let line = Vec::with_capacity(LINE_BYTES);
-        Self { at: At::Head, line, started: false, length: None, chunked: false, heads: 0 }
+        Self { at: At::Head, line, begun: false, started: false, length: None, chunked: false, heads: 0 }
     }
 }
 
@@ -224,7 +253,8 @@ impl Watch {
 
     /// Takes bytes up to the end of the line, and the line once it is whole.
     fn line(&mut self, bytes: &[u8], signs: &Signs) -> usize {
-        if matches!(self.at, At::Head) && !self.started && self.line.is_empty() {
+        if matches!(self.at, At::Head) && !self.begun {
+            self.begun = true;
             signs.head_since.store(signs.now(), Ordering::Relaxed);
         }
         let (used, whole) = match bytes.iter().position(|byte| *byte == b'\n') {
@@ -285,7 +315,7 @@ impl Watch {
             (false, Some(_) | None) => At::Head,
         };
         self.heads += 1;
-        (self.started, self.chunked, self.length) = (false, false, None);
+        (self.begun, self.started, self.chunked, self.length) = (false, false, false, None);
         signs.head_since.store(NEVER, Ordering::Relaxed);
     }
 }
@@ -295,7 +325,7 @@ mod tests {
     use super::*;
 
     fn first_ambiguous(stream: &[u8], piece: usize) -> u64 {
-        let (signs, mut watch) = (Signs::new(), Watch::default());
+        let (signs, mut watch) = (Signs::new(false), Watch::default());
         stream.chunks(piece).for_each(|bytes| watch.read(bytes, &signs));
         signs.ambiguous.load(Ordering::Relaxed)
     }

@@ -13,6 +13,7 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::body::{Phase, Progress, RequestBody};
@@ -40,9 +41,25 @@ pub(crate) enum Attempt {
 pub(crate) struct Line {
     sender: SendRequest<RequestBody>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// The task that holds the socket. It ends with this: left alone it would go on writing a body to a replica that
+    /// takes nothing, and that request would be in flight for ever.
+    task: Option<AbortHandle>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
 }
 
 impl Line {
+    /// Leaves the connection to whoever it was upgraded for.
+    pub(crate) fn hand_over(mut self) {
+        self.task = None;
+    }
+
     pub(crate) fn is_ready(&self) -> bool {
         self.sender.is_ready()
     }
@@ -104,12 +121,15 @@ pub(crate) async fn attempt(
     }
     let progress = request.body().progress();
     let (response, idle) = (route.timeouts.response, route.timeouts.idle);
+    // A call that is a stream of messages is quiet when there is nothing to say.
+    let rate =
+        (!head::is_grpc(request.headers())).then_some(worker.limits.upload_rate).filter(|rate| *rate > 0);
     let answered = match progress.as_deref() {
         None => line.ask(request, response).await.ok_or(Code::ResponseTimeout),
         Some(progress) => tokio::select! {
             biased;
             answered = line.sender.try_send_request(request) => Ok(answered),
-            code = too_late(progress, response, idle) => Err(code),
+            code = too_late(progress, response, idle, rate) => Err(code),
         },
     };
     let answered = match answered {
@@ -153,8 +173,8 @@ async fn connect(claim: &Claim, limits: &Limits) -> Result<Line, Code> {
     let (sender, connection) =
         builder.handshake(TokioIo::new(Socket(socket))).await.map_err(|_| Code::ConnectFailed)?;
     // The connection's errors reach whoever has a request on it.
-    tokio::spawn(async move { _ = connection.with_upgrades().await });
-    Ok(Line { sender, timer: None })
+    let task = tokio::spawn(async move { _ = connection.with_upgrades().await }).abort_handle();
+    Ok(Line { sender, timer: None, task: Some(task) })
 }
 
 /// What the gateway itself lacks is no fault of the replica: it must not count against its release.
@@ -175,15 +195,17 @@ mod lack {
 }
 
 /// Resolves when the wait for a head has lasted too long: `response` after the last byte of the request, or `idle` after
-/// the last piece of its body that moved.
-async fn too_late(progress: &Progress, response: Duration, idle: Duration) -> Code {
+/// the last piece of its body that moved; or when the client's pieces come more slowly than `rate`, in bytes a second.
+async fn too_late(progress: &Progress, response: Duration, idle: Duration, rate: Option<u64>) -> Code {
     loop {
-        let (patience, code) = match progress.phase() {
-            Phase::Sent => (response, Code::ResponseTimeout),
-            Phase::ClientBusy => (idle, Code::ClientStalled),
-            Phase::ReplicaBusy => (idle, Code::UploadStalled),
+        let (mut deadline, code) = match progress.phase() {
+            Phase::Sent => (progress.since() + response, Code::ResponseTimeout),
+            Phase::ClientBusy => (progress.since() + idle, Code::ClientStalled),
+            Phase::ReplicaBusy => (progress.since() + idle, Code::UploadStalled),
         };
-        let deadline = progress.moved_at() + patience;
+        if let (Code::ClientStalled, Some(rate)) = (code, rate) {
+            deadline = deadline.min(progress.too_slow_at(idle, rate));
+        }
         if Instant::now() >= deadline {
             return code;
         }

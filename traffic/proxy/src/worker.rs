@@ -180,7 +180,7 @@ async fn connection(
         // Under a successor's eyes a client that has just connected still gets its answer here.
         _ = phase.wait_for(|phase| *phase >= Phase::Draining) => return,
     };
-    let signs = Arc::new(Signs::new());
+    let signs = Arc::new(Signs::new(http2));
     let io = TokioIo::new(Sniffed::new(socket, signs.clone(), !http2));
     let service = {
         let (worker, signs) = (worker.clone(), signs.clone());
