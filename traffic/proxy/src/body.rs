@@ -330,3 +330,27 @@ impl Body for ResponseBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_earns_patience_with_what_it_sends_and_loses_none_to_a_slow_replica() {
+        let progress = Progress::new();
+        progress.starve();
+        assert_eq!(progress.too_slow_at(PATIENCE, 100), progress.start + PATIENCE);
+        tokio::time::advance(Duration::from_secs(4)).await;
+        progress.moved(300, Phase::ReplicaBusy);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        progress.starve();
+        // Waited for 4 s of 10 s, and 300 bytes are worth 3 s.
+        assert_eq!(progress.too_slow_at(PATIENCE, 100), Instant::now() + Duration::from_secs(9));
+        tokio::time::advance(Duration::from_secs(13)).await;
+        progress.moved(1, Phase::ReplicaBusy);
+        progress.starve();
+        assert!(progress.too_slow_at(PATIENCE, 100) <= Instant::now());
+    }
+}
