@@ -4,6 +4,7 @@
 //! shortcut into the product. Everything goes through the command line and the gateway's port.
 
 mod crash;
+pub mod figures;
 mod stage;
 mod watch;
 

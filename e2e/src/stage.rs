@@ -181,10 +181,14 @@ impl Stage {
     /// # Panics
     /// When it cannot be started.
     pub fn load(&self, rate_per_second: f64) -> Running {
-        self.load_for(rate_per_second, Duration::from_secs(120))
+        self.load_of(rate_per_second, Duration::from_secs(120))
     }
 
-    fn load_for(&self, rate_per_second: f64, duration: Duration) -> Running {
+    /// The same for at most `duration`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn load_of(&self, rate_per_second: f64, duration: Duration) -> Running {
         Load::start(Config::new(self.gateway(), rate_per_second, duration)).expect("load starts")
     }
 

@@ -10,31 +10,58 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::house::{House, show};
+use crate::house::{self, House, show};
 
 /// A registered benchmark.
 pub(crate) struct Benchmark {
     name: &'static str,
     package: &'static str,
+    /// Whether it runs the product, which is then built before.
+    of_the_whole: bool,
     measures: &'static str,
 }
 
+const fn of_a_part(name: &'static str, package: &'static str, measures: &'static str) -> Benchmark {
+    Benchmark { name, package, of_the_whole: false, measures }
+}
+
+const fn of_the_whole(name: &'static str, package: &'static str, measures: &'static str) -> Benchmark {
+    Benchmark { name, package, of_the_whole: true, measures }
+}
+
 const BENCHMARKS: &[Benchmark] = &[
-    Benchmark {
-        name: "gateway",
-        package: "proxy",
-        measures: "requests per second, p99 and memory of the gateway on one core, over nginx; beside HAProxy",
-    },
-    Benchmark {
-        name: "judge",
-        package: "ship",
-        measures: "mean requests to the verdict, over the lower bound for a test with the same error rates",
-    },
-    Benchmark {
-        name: "journal",
-        package: "sqlite",
-        measures: "durable appends per second by 64 writers, over a bare SQLite loop with the same group commit",
-    },
+    of_the_whole(
+        "deploys",
+        "e2e",
+        "a hundred deploys under load: requests sent and lost, time of each, what grows",
+    ),
+    of_a_part(
+        "gateway",
+        "proxy",
+        "requests per second, p99 and memory of the gateway on one core, over nginx; beside HAProxy",
+    ),
+    of_the_whole("idle", "e2e", "memory and processor time of control, agent and one replica's shim at rest"),
+    of_a_part(
+        "journal",
+        "sqlite",
+        "durable appends per second by 64 writers, over a bare SQLite loop with the same group commit",
+    ),
+    of_a_part(
+        "judge",
+        "ship",
+        "mean requests to the verdict, over the lower bound for a test with the same error rates",
+    ),
+    of_the_whole(
+        "replay",
+        "shipshape",
+        "control's first answer on a million events, over a bare scan of them",
+    ),
+    of_the_whole(
+        "rollback",
+        "e2e",
+        "the accepted command to the last request started on the bad release; `shipshape rollback` as a process",
+    ),
+    of_the_whole("up", "e2e", "`shipshape up` to the first served request, beyond the service's own start"),
 ];
 
 /// The benchmarks with what they measure, one a line.
@@ -71,6 +98,18 @@ pub(crate) fn run_all(house: &House) -> Result<()> {
 /// When it fails, or ends without a figure.
 pub(crate) fn run_one(house: &House, benchmark: &Benchmark) -> Result<()> {
     eprintln!("==> {}: {}", benchmark.name, benchmark.measures);
+    if benchmark.of_the_whole {
+        house::run(&mut house.cargo([
+            "build",
+            "--release",
+            "--quiet",
+            "--locked",
+            "-p",
+            "shipshape",
+            "-p",
+            "shop",
+        ]))?;
+    }
     let example = format!("bench_{}", benchmark.name);
     let mut command = house.cargo([
         "run",

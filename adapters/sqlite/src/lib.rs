@@ -8,6 +8,7 @@
 //! - `J.head`, the number and digest of the last committed entry. It is never ahead of the journal, so a journal
 //!   that ends before it has lost acknowledged events.
 
+mod crowd;
 mod fault;
 mod files;
 mod head;

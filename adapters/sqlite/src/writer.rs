@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use model::Digest;
 use ports::journal::Entry;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::crowd::Crowd;
 use crate::fault::{self, Fault};
 use crate::files::Lock;
 use crate::head::{Head, Keeper};
@@ -82,16 +84,24 @@ impl Writer {
     /// Serves appends until nobody can send any.
     pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut group = Vec::new();
+        let mut crowd = Crowd::default();
         while requests.blocking_recv_many(&mut group, MAX_GROUP) > 0 {
-            self.serve(std::mem::take(&mut group));
+            gather(&mut requests, &mut group, crowd);
+            let (answered, begun) = (group.len(), Instant::now());
+            let answers = self.serve(std::mem::take(&mut group));
+            // Counted before anybody has an answer: who comes again is counted once.
+            crowd = Crowd::after(answered, requests.len(), begun.elapsed());
+            answers.into_iter().for_each(Answer::send);
         }
     }
 
-    fn serve(&mut self, group: Vec<Request>) {
+    /// Writes what can be written; the answers are for later.
+    fn serve(&mut self, group: Vec<Request>) -> Vec<Answer> {
         let mut size_bytes = match self.size_bytes() {
             Ok(size) => size,
-            Err(error) => return answer(group, &Err(fault::sqlite(&self.path, "read", &error))),
+            Err(error) => return answers(group, &Err(fault::sqlite(&self.path, "read", &error))),
         };
+        let mut refused = Vec::new();
         let mut last_seq = self.last_seq;
         let mut admitted = Vec::with_capacity(group.len());
         for request in group {
@@ -100,23 +110,26 @@ impl Writer {
                     (last_seq, size_bytes) = (seq, size);
                     admitted.push(request);
                 }
-                Err(error) => answer(vec![request], &Err(error)),
+                Err(error) => refused.push(Answer { reply: request.reply, result: Err(error) }),
             }
         }
-        if last_seq == self.last_seq {
-            return answer(admitted, &Ok(()));
-        }
-        let result = self.commit(&admitted);
+        let result = if last_seq == self.last_seq { Ok(()) } else { self.write(&admitted, last_seq) };
+        refused.extend(answers(admitted, &result));
+        refused
+    }
+
+    fn write(&mut self, admitted: &[Request], last_seq: u64) -> Result<(), Fault> {
+        let result = self.commit(admitted);
         match &result {
             Ok(()) => {
                 self.last_seq = last_seq;
                 self.shared.last_seq.store(last_seq, Ordering::Release);
                 self.shared.commits.fetch_add(1, Ordering::AcqRel);
-                self.note_head(&admitted);
+                self.note_head(admitted);
             }
             Err(error) => tracing::error!(%error, "nothing was appended to the journal"),
         }
-        answer(admitted, &result);
+        result
     }
 
     /// Whether entries may follow; the last number and the size after them.
@@ -186,9 +199,32 @@ impl Writer {
     }
 }
 
-/// Answers every request with the same result. Nobody listening is no fault.
-fn answer(group: Vec<Request>, result: &Result<(), Fault>) {
-    for request in group {
-        let _ = request.reply.send(result.clone());
+/// Takes what else comes as long as it is worth it.
+fn gather(requests: &mut mpsc::Receiver<Request>, group: &mut Vec<Request>, crowd: Crowd) {
+    let begun = Instant::now();
+    while group.len() < MAX_GROUP && begun.elapsed() < crowd.patience(group.len()) {
+        match requests.try_recv() {
+            Ok(request) => group.push(request),
+            Err(mpsc::error::TryRecvError::Empty) => std::thread::yield_now(),
+            Err(mpsc::error::TryRecvError::Disconnected) => return,
+        }
+    }
+}
+
+/// The same result for every request.
+fn answers(group: Vec<Request>, result: &Result<(), Fault>) -> Vec<Answer> {
+    group.into_iter().map(|request| Answer { reply: request.reply, result: result.clone() }).collect()
+}
+
+/// What somebody waits for.
+struct Answer {
+    reply: oneshot::Sender<Result<(), Fault>>,
+    result: Result<(), Fault>,
+}
+
+impl Answer {
+    /// Nobody listening is no fault.
+    fn send(self) {
+        let _ = self.reply.send(self.result);
     }
 }
