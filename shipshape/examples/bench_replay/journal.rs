@@ -10,7 +10,7 @@ use model::{Digest, EnvironmentName, Place, Timestamp, Weight};
 use ports::Journal as _;
 use ports::journal::Entry;
 use record::Chain;
-use ship::{Counts, EpochTally};
+use ship::{Counts, EpochTally, Slow};
 use sqlite::{Config, Store};
 
 use super::Outcome;
@@ -92,7 +92,12 @@ impl Writer {
         let epoch = self.world.lanes.get(place).ok_or("a place without a rollout")?.epoch;
         for second in 1..=MEASUREMENTS {
             let counts = |each: u64| Counts { requests: second * each, errors: second * each / 500 };
-            let tallies = vec![EpochTally { epoch, candidate: counts(200), stable: counts(1_800) }];
+            let tallies = vec![EpochTally {
+                epoch,
+                candidate: counts(200),
+                stable: counts(1_800),
+                slow: Slow::default(),
+            }];
             let instance = "0198c5a2-77aa-7e1c-9b1e-2f4c5d6e7f80".to_owned();
             self.operate(place, ship::Command::Measure { instance, tallies })?;
         }
