@@ -10,7 +10,8 @@ use model::{Digest, EnvironmentName, Place, Timestamp, Weight};
 use ports::Journal as _;
 use ports::journal::Entry;
 use record::Chain;
-use ship::{Counts, EpochTally, Slow};
+use ship::latency::Slow;
+use ship::{Counts, EpochTally};
 use sqlite::{Config, Store};
 
 use super::Outcome;
