@@ -6,9 +6,10 @@
 //! another user does, or when the name is one of a part of the system or looks as if it had been certified. Over TCP
 //! it is `NAME (token)`: somebody who had the token.
 
-use axum::extract::connect_info::{ConnectInfo, Connected};
+use std::time::Duration;
+
+use axum::extract::connect_info::ConnectInfo;
 use axum::extract::{FromRequest, Request};
-use axum::serve::IncomingStream;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use model::Digest;
@@ -16,13 +17,13 @@ use runtime::{Deploy, Handle, LiftLock, Once, Operate, Rollback, SetLock, Ship};
 use serde::de::DeserializeOwned;
 
 use crate::Stop;
-use crate::door::Door;
 use crate::problem::{self, Problem};
 use crate::routes::{Faces, LARGEST_BODY_BYTES};
-use crate::socket::Socket;
 
 /// The header that carries the key.
 pub(crate) const KEY: &str = "idempotency-key";
+/// How long a request's body may take.
+const BODY: Duration = Duration::from_secs(30);
 const LONGEST_KEY_BYTES: usize = 128;
 /// What the journal takes, and room for what is added.
 const LONGEST_ACTOR_BYTES: usize = 224;
@@ -38,18 +39,6 @@ pub(crate) enum Caller {
     Peer { uid: Option<u32> },
     /// Over TCP, with the token.
     Token,
-}
-
-impl Connected<IncomingStream<'_, Socket>> for Caller {
-    fn connect_info(stream: IncomingStream<'_, Socket>) -> Self {
-        Self::Peer { uid: stream.io().uid() }
-    }
-}
-
-impl Connected<IncomingStream<'_, Door>> for Caller {
-    fn connect_info(_: IncomingStream<'_, Door>) -> Self {
-        Self::Token
-    }
 }
 
 impl Caller {
@@ -100,15 +89,7 @@ impl<T: Change> FromRequest<Faces> for Asked<T> {
         let caller = caller.unwrap_or(Caller::Peer { uid: None });
         let key = key(request.headers())?;
         let path = request.uri().path().to_owned();
-        let body =
-            Bytes::from_request(request, faces).await.map_err(|rejection| match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => {
-                    let what = format!("the request is larger than {LARGEST_BODY_BYTES} bytes");
-                    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, problem::TOO_LARGE, what)
-                        .instead("a manifest is a few kilobytes; artifacts are sent as a path")
-                }
-                _ => Problem::malformed(rejection.body_text()),
-            })?;
+        let body = whole(request).await?;
         let mut request: T = serde_json::from_slice(&body).map_err(|error| {
             Problem::malformed(format!("the request's body is not what is expected here: {error}"))
                 .instead("`shipshape` and control may be of different versions: `shipshape --version`")
@@ -125,6 +106,22 @@ impl<T: Change> FromRequest<Faces> for Asked<T> {
         };
         Ok(Self { request, control })
     }
+}
+
+/// The body, when it is neither too large nor too late.
+pub(crate) async fn whole(request: Request) -> Result<Bytes, Problem> {
+    let body = tokio::time::timeout(BODY, Bytes::from_request(request, &())).await.map_err(|_| {
+        let what = format!("the request's body did not come within {} seconds", BODY.as_secs());
+        Problem::new(StatusCode::REQUEST_TIMEOUT, problem::MALFORMED, what).instead("send it in one go")
+    })?;
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let what = format!("the request is larger than {LARGEST_BODY_BYTES} bytes");
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, problem::TOO_LARGE, what)
+                .instead("a manifest is a few kilobytes; artifacts are sent as a path")
+        }
+        _ => Problem::malformed(rejection.body_text()),
+    })
 }
 
 fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
