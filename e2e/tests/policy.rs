@@ -1,8 +1,12 @@
-//! What a team agrees on, with the real binary: locks.
+//! What a team agrees on, with the real binary: locks; and what is put right and said when
+//! something changes behind our back.
 #![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
-use e2e::Stage;
-use serde_json::json;
+use std::process::Command;
+use std::time::Duration;
+
+use e2e::{Stage, eventually};
+use serde_json::{Value, json};
 
 #[test]
 fn a_locked_place_says_so_until_it_is_unlocked_passed_or_over() {
@@ -25,7 +29,7 @@ fn a_locked_place_says_so_until_it_is_unlocked_passed_or_over() {
     }
     // A lock outlives control.
     let pid = stage.pid_of("control");
-    assert!(std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+    kill("-KILL", u64::from(pid));
     stage.up();
     let _ = stage.run(&["deploy", &second]).exits(1);
     let misuse = stage.run(&["deploy", &second, "--override-lock"]).exits(2);
@@ -39,4 +43,75 @@ fn a_locked_place_says_so_until_it_is_unlocked_passed_or_over() {
     let _ = stage.run(&["rollback"]).ok();
     let refused = stage.run(&["unlock"]).exits(1);
     assert!(refused.stderr.contains("is not locked"), "{refused:?}");
+}
+
+fn kill(signal: &str, pid: u64) {
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}
+
+/// The processes of the ready replicas.
+fn ready(stage: &Stage) -> Vec<u64> {
+    let place = stage.place("production");
+    let replicas = place["releases"][0]["replicas"].as_array().cloned().unwrap_or_default();
+    let ready = replicas.iter().filter(|replica| replica["phase"] == "ready");
+    ready.filter_map(|replica| replica["pid"].as_u64()).collect()
+}
+
+fn two_ready(stage: &Stage) -> Vec<u64> {
+    eventually("two replicas are ready", Duration::from_secs(60), || {
+        Some(ready(stage)).filter(|pids| pids.len() == 2)
+    })
+}
+
+/// Waits until the journal tells of drift of this kind, and the status warns of it.
+fn told(stage: &Stage, kind: &str, words: &str) -> Value {
+    eventually(&format!("drift: {kind}: {words}"), Duration::from_secs(90), || {
+        let journal = stage.run(&["journal", "list", "--limit", "1000", "--output", "json"]).ok().stdout;
+        let events = journal.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let is_it = |event: &Value| {
+            let found = event["body"]["found"].as_str().unwrap_or_default();
+            event["kind"] == "drift.corrected" && event["body"]["kind"] == kind && found.contains(words)
+        };
+        let event = events.into_iter().find(is_it)?;
+        let warnings = stage.status()["warnings"].to_string();
+        warnings.contains(words).then_some(event)
+    })
+}
+
+#[test]
+fn what_changes_behind_our_back_is_put_right_and_said() {
+    let stage = Stage::with("replicas: 2\n");
+    stage.up();
+    let first = stage.build("one", &json!({"version": "1"}));
+    let _ = stage.run(&["deploy", &first]).ok();
+
+    let before = two_ready(&stage);
+    kill("-KILL", before[0]);
+    let event = told(&stage, "replica", "ended by itself: killed by signal 9");
+    assert_eq!(event["body"]["place"]["service"], "shop");
+    assert!(!two_ready(&stage).contains(&before[0]));
+
+    kill("-STOP", two_ready(&stage)[0]);
+    let _ = told(&stage, "stopped", "was stopped");
+    let serving = two_ready(&stage);
+
+    let wanted = stage.home().join("wanted.json");
+    let text = std::fs::read_to_string(&wanted).unwrap();
+    std::fs::write(&wanted, text.replace("\"replicas\": 2", "\"replicas\": 0")).unwrap();
+    let _ = told(&stage, "stored", "changed by somebody");
+    assert_eq!(std::fs::read_to_string(&wanted).unwrap(), text);
+    std::fs::remove_file(&wanted).unwrap();
+    eventually("it is written again", Duration::from_secs(20), || {
+        (std::fs::read_to_string(&wanted).ok()? == text).then_some(())
+    });
+
+    let shims = e2e::processes_with(&["shim", &stage.home().display().to_string()]);
+    assert_eq!(shims.len(), 2, "{shims:?}");
+    kill("-KILL", u64::from(shims[0]));
+    let _ = told(&stage, "shim", "the shim of replica");
+    eventually("another replica stands in", Duration::from_secs(60), || {
+        let now = ready(&stage);
+        (now.len() == 2 && now != serving).then_some(())
+    });
+    assert_eq!(stage.place("production")["serving"], 1);
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fastrand::Rng;
+use model::drift::{DriftKind, Drifts};
 use model::latency::Histogram;
 use model::{Epoch, Place, ReleaseNumber, Weight};
 use ports::fleet::{GroupId, GroupSecrets, ReplicaPhase, SecretValues, Seen, Share, Tally, Wanted};
@@ -59,6 +60,7 @@ pub struct Machine {
     next_ordinal: u32,
     tallies: BTreeMap<(Place, Epoch, ReleaseNumber), Tally>,
     secrets: Vec<GroupSecrets>,
+    drifts: Drifts,
     chance: Rng,
 }
 
@@ -81,6 +83,7 @@ impl Machine {
             next_ordinal: 0,
             tallies: BTreeMap::new(),
             secrets: vec![],
+            drifts: Drifts::default(),
             chance: Rng::with_seed(seed),
         }
     }
@@ -104,21 +107,26 @@ impl Machine {
         self.version = 1;
         self.tallies.clear();
         self.secrets.clear();
+        self.drifts = Drifts::default();
     }
 
     /// Kills one replica's process.
     pub fn kill_one(&mut self) {
         let now = self.now;
-        if let Some(replica) = self.any_replica() {
-            replica.die(now);
-            self.version += 1;
+        let Some((id, replica)) = self.any_replica() else { return };
+        let was_ready = replica.phase == ReplicaPhase::Ready;
+        replica.die(now);
+        self.version += 1;
+        if was_ready {
+            let found = format!("a replica of {id} ended by itself");
+            self.drifts.note(Some(id.place), DriftKind::Replica, found, "it is started again");
         }
     }
 
     /// Lets one replica fail its probe for a while.
     pub fn darken_one(&mut self, time: Duration) {
         let now = self.now;
-        if let Some(replica) = self.any_replica() {
+        if let Some((_, replica)) = self.any_replica() {
             replica.darken(now + time);
             self.version += 1;
         }
@@ -131,11 +139,12 @@ impl Machine {
         self.groups.values_mut().flatten().for_each(|replica| replica.lighten(now));
     }
 
-    fn any_replica(&mut self) -> Option<&mut Replica> {
+    fn any_replica(&mut self) -> Option<(GroupId, &mut Replica)> {
         let count = self.groups.values().flatten().count();
         let index = self.chance.usize(..count.max(1));
-        let replica = self.groups.values_mut().flatten().nth(index)?;
-        (replica.phase != ReplicaPhase::Draining).then_some(replica)
+        let all = self.groups.iter_mut().flat_map(|(id, all)| all.iter_mut().map(move |it| (id, it)));
+        let (id, replica) = all.into_iter().nth(index)?;
+        (replica.phase != ReplicaPhase::Draining).then(|| (id.clone(), replica))
     }
 
     /// How many replicas of a group take requests.
@@ -307,6 +316,7 @@ impl Machine {
             groups: self.groups.iter().map(|(id, replicas)| replica::group_seen(id, replicas)).collect(),
             tallies: self.tallies.values().cloned().collect(),
             warnings: vec![],
+            drifts: self.drifts.to_vec(),
             gateway: Some(GATEWAY.to_owned()),
         }
     }

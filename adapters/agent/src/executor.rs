@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
 use model::Generation;
+use model::drift::DriftKind;
 use ports::fleet::{Error, Group, GroupId, GroupSeen, ReplicaPhase, ReplicaSeen, SecretValues, Seen, Wanted};
 use process::{ReplicaId, Supervisor};
 use routes::{Entry, Table};
@@ -25,10 +26,10 @@ const LOOK: Duration = Duration::from_millis(100);
 const LOOKS_PER_PASS: u32 = 10;
 
 pub(crate) struct Executor<G> {
-    home: Arc<Home>,
-    supervisor: Arc<Supervisor>,
+    pub(crate) home: Arc<Home>,
+    pub(crate) supervisor: Arc<Supervisor>,
     gateway: Arc<G>,
-    state: Mutex<State>,
+    pub(crate) state: Mutex<State>,
     board: Board,
     poke: Notify,
     drains: SyncMutex<JoinSet<()>>,
@@ -37,15 +38,24 @@ pub(crate) struct Executor<G> {
 }
 
 #[derive(Default)]
-struct State {
+pub(crate) struct State {
     /// `None` until there is one: nothing is started or stopped before.
-    wanted: Option<Wanted>,
+    pub(crate) wanted: Option<Wanted>,
     /// Replicas that are out of the routing table for good and on their way out.
-    leaving: BTreeSet<ReplicaId>,
+    pub(crate) leaving: BTreeSet<ReplicaId>,
+    /// Replicas that are to be replaced, and serve until others can.
+    pub(crate) condemned: BTreeSet<ReplicaId>,
     /// The routing table in force.
     entries: Vec<Entry>,
     /// Why the last pass could not do all it wanted.
-    trouble: Option<String>,
+    pub(crate) trouble: Option<String>,
+}
+
+impl State {
+    /// Those that do not count as wanted replicas any more.
+    fn ousted(&self) -> BTreeSet<ReplicaId> {
+        self.leaving.union(&self.condemned).cloned().collect()
+    }
 }
 
 impl<G: Gateway> Executor<G> {
@@ -80,6 +90,10 @@ impl<G: Gateway> Executor<G> {
     /// Takes up the wanted state that an earlier agent stored, and the replicas that it was letting go. Opens the
     /// gateway with the table that follows.
     pub(crate) async fn resume(&self, wanted: Option<Wanted>, released: Released) -> Result<(), String> {
+        if self.home.was_put_aside() {
+            let found = "the stored wanted state was damaged, or changed by somebody".to_owned();
+            self.supervisor.drifted(None, DriftKind::Stored, found, "it is put aside; control gives its own");
+        }
         for secrets in released.secrets.into_iter().flat_map(|values| values.0) {
             self.supervisor.supply(&secrets.group, secrets.values);
         }
@@ -129,6 +143,11 @@ impl<G: Gateway> Executor<G> {
             return Err(Error::Refused("the agent is stopping: `shipshape up` starts it again".to_owned()));
         }
         let mut state = self.state.lock().await;
+        if state.wanted.as_ref().is_some_and(|has| has.generation == wanted.generation && *has != wanted) {
+            let found =
+                format!("generation {} in force was not the one that control gave", wanted.generation);
+            self.supervisor.drifted(None, DriftKind::Stored, found, "control's is in force");
+        }
         let has = state.wanted.as_ref().map_or(Generation(0), |wanted| wanted.generation);
         if wanted.generation < has {
             return Err(Error::Stale { has, offered: wanted.generation });
@@ -156,7 +175,8 @@ impl<G: Gateway> Executor<G> {
         let mut needed: BTreeSet<GroupId> = wanted.groups.iter().map(|group| group.id.clone()).collect();
         needed.extend(replicas.into_keys());
         self.supervisor.keep_secrets(&needed);
-        *state = State { wanted: Some(wanted), leaving, entries, trouble: None };
+        let condemned = std::mem::take(&mut state.condemned);
+        *state = State { wanted: Some(wanted), leaving, condemned, entries, trouble: None };
         self.let_go(going);
         self.show(&state);
         drop(state);
@@ -171,6 +191,7 @@ impl<G: Gateway> Executor<G> {
         looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut count = 0u32;
         loop {
+            let mut inspects = false;
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
                 () = self.poke.notified() => {}
@@ -180,9 +201,13 @@ impl<G: Gateway> Executor<G> {
                         self.show(&*self.state.lock().await);
                         continue;
                     }
+                    inspects = true;
                 }
             }
             self.pass().await;
+            if inspects {
+                self.inspect().await;
+            }
         }
     }
 
@@ -195,7 +220,11 @@ impl<G: Gateway> Executor<G> {
             self.show(&state);
             return;
         };
-        let going = plan::surplus(&wanted, &replicas, &state.leaving);
+        state.condemned.retain(|id| exists(&replicas, id));
+        let unwanted = plan::surplus(&wanted, &replicas, &state.ousted());
+        self.tell_surplus(&unwanted);
+        let replaced = plan::replaced(&wanted, &replicas, &state.leaving, &state.condemned);
+        let going: BTreeSet<ReplicaId> = unwanted.into_iter().chain(replaced).collect();
         state.leaving.extend(going.iter().cloned());
         let entries = plan::entries(&wanted, &replicas, &state.leaving);
         state.trouble = None;
@@ -212,7 +241,7 @@ impl<G: Gateway> Executor<G> {
             }
         }
         self.let_go(going);
-        for (index, lacking) in plan::missing(&wanted, &replicas, &state.leaving) {
+        for (index, lacking) in plan::missing(&wanted, &replicas, &state.ousted()) {
             for _ in 0..lacking {
                 if let Err(error) = self.supervisor.start(&wanted.groups[index]) {
                     state.trouble = Some(error.to_string());
@@ -268,6 +297,7 @@ impl<G: Gateway> Executor<G> {
         });
         let mut warnings = self.supervisor.warnings();
         warnings.extend(state.trouble.clone());
+        let drifts = self.supervisor.drifts();
         for group in wanted {
             let missing = self.supervisor.missing_secrets(group);
             if group.replicas > 0 && !missing.is_empty() {
@@ -284,6 +314,7 @@ impl<G: Gateway> Executor<G> {
             groups: groups.collect(),
             tallies: self.gateway.tallies(),
             warnings,
+            drifts,
             gateway: self.gateway.listen_address(),
         });
     }

@@ -6,7 +6,9 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use model::Digest;
 use ports::fleet::Wanted;
 use rustix::fs::{FlockOperation, flock};
 
@@ -17,6 +19,8 @@ pub(crate) const SOCKET: &str = "agent.sock";
 pub(crate) const HAND: &str = "hand.sock";
 const LOCK: &str = "agent.lock";
 const WANTED: &str = "wanted.json";
+/// The field of the stored wanted state that says whether the rest is what the agent wrote.
+const SEAL: &str = "seal";
 /// The longest path that fits a socket's address on Linux, without the closing zero.
 const LONGEST_SOCKET_PATH: usize = 107;
 
@@ -25,6 +29,8 @@ pub(crate) struct Home {
     path: PathBuf,
     /// Given away when there is a successor, which goes on holding it.
     lock: File,
+    /// Whether the stored wanted state had to be put aside.
+    put_aside: AtomicBool,
 }
 
 /// The sockets of a directory.
@@ -78,14 +84,14 @@ impl Home {
             }
             Err(error) => return Err(failed("lock", &lock_path)(error.into())),
         }
-        let home = Self { path: path.to_owned(), lock };
+        let home = Self { path: path.to_owned(), lock, put_aside: AtomicBool::new(false) };
         home.sign()?;
         Ok(home)
     }
 
     /// Takes the directory over from another agent, which holds the same lock until it lets go.
     pub(crate) fn inherit(path: &Path, lock: File) -> Result<Self, Error> {
-        let home = Self { path: path.to_owned(), lock };
+        let home = Self { path: path.to_owned(), lock, put_aside: AtomicBool::new(false) };
         home.sign()?;
         Ok(home)
     }
@@ -139,14 +145,31 @@ impl Home {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed("read", &path)(error)),
         };
-        match serde_json::from_slice(&bytes) {
+        match unsealed(&bytes) {
             Ok(wanted) => Ok(Some(wanted)),
             Err(error) => {
                 let aside = self.path.join("wanted.json.unreadable");
                 tracing::error!(path = %path.display(), %error, "the wanted state is unreadable: waiting for control");
                 fs::rename(&path, &aside).map_err(failed("put aside", &path))?;
+                self.put_aside.store(true, Ordering::Relaxed);
                 Ok(None)
             }
+        }
+    }
+
+    /// Whether the stored wanted state had to be put aside when it was loaded.
+    pub(crate) fn was_put_aside(&self) -> bool {
+        self.put_aside.load(Ordering::Relaxed)
+    }
+
+    /// Whether what is stored is this wanted state.
+    pub(crate) fn stored(&self, wanted: &Wanted) -> Stored {
+        match (fs::read(self.path.join(WANTED)), sealed(wanted)) {
+            (Ok(stored), Ok(expected)) if stored == expected => Stored::AsGiven,
+            (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Stored::Gone,
+            // A disk that does not answer is not somebody's change.
+            (Err(_), _) | (_, Err(_)) => Stored::AsGiven,
+            (Ok(_), Ok(_)) => Stored::Another,
         }
     }
 
@@ -156,13 +179,44 @@ impl Home {
         let write = || -> io::Result<()> {
             let mut file =
                 File::options().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
-            file.write_all(&serde_json::to_vec_pretty(wanted)?)?;
+            file.write_all(&sealed(wanted)?)?;
             file.sync_all()?;
             fs::rename(&temporary, self.path.join(WANTED))?;
             File::open(&self.path)?.sync_all()
         };
         write().map_err(failed("store the wanted state in", &self.path))
     }
+}
+
+/// What is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stored {
+    AsGiven,
+    Gone,
+    Another,
+}
+
+/// The stored form: the wanted state, and a seal over it as the last field.
+fn sealed(wanted: &Wanted) -> io::Result<Vec<u8>> {
+    let mut value = serde_json::to_value(wanted)?;
+    let seal = Digest::of(&serde_json::to_vec(&value)?);
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert(SEAL.to_owned(), seal.to_string().into());
+    }
+    Ok(serde_json::to_vec_pretty(&value)?)
+}
+
+/// The wanted state from its stored form. The seal is over the fields as they were read, so that another version's fields
+/// are covered too; a form without a seal was written by an earlier version.
+fn unsealed(bytes: &[u8]) -> Result<Wanted, String> {
+    let mut value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if let Some(seal) = value.as_object_mut().and_then(|fields| fields.remove(SEAL)) {
+        let rest = serde_json::to_vec(&value).map_err(|error| error.to_string())?;
+        if seal.as_str() != Some(Digest::of(&rest).to_string().as_str()) {
+            return Err("somebody changed it: its seal is another's".to_owned());
+        }
+    }
+    serde_json::from_value(value).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -198,5 +252,23 @@ mod tests {
         fs::write(place.path().join(WANTED), "{\"generation\": 8").unwrap();
         assert_eq!(home.load_wanted().unwrap(), None);
         assert!(place.path().join("wanted.json.unreadable").exists());
+    }
+
+    #[test]
+    fn a_stored_state_that_somebody_changed_is_noticed_and_not_obeyed() {
+        let place = tempfile::tempdir().unwrap();
+        let home = Home::take(place.path()).unwrap();
+        let wanted = Wanted { generation: Generation(7), ..Wanted::default() };
+        home.store_wanted(&wanted).unwrap();
+        assert_eq!(home.stored(&wanted), Stored::AsGiven);
+        let path = place.path().join(WANTED);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("\"generation\": 7", "\"generation\": 9")).unwrap();
+        assert_eq!(home.stored(&wanted), Stored::Another);
+        assert_eq!(home.load_wanted().unwrap(), None, "it is put aside");
+        assert_eq!(home.stored(&wanted), Stored::Gone);
+        let unsealed = serde_json::to_vec(&wanted).unwrap();
+        fs::write(&path, unsealed).unwrap();
+        assert_eq!(home.load_wanted().unwrap(), Some(wanted), "an earlier version wrote no seal");
     }
 }

@@ -14,6 +14,7 @@
 //! - SIGKILL, or a crash: the replicas go on running for the next agent.
 
 mod client;
+mod drift;
 mod executor;
 mod gateway;
 mod home;

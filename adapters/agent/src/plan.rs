@@ -31,6 +31,25 @@ pub(crate) fn surplus(
     all
 }
 
+/// The condemned replicas whose place others have taken: as many of the rest are ready as are wanted.
+pub(crate) fn replaced(
+    wanted: &Wanted,
+    replicas: &Replicas,
+    leaving: &BTreeSet<ReplicaId>,
+    condemned: &BTreeSet<ReplicaId>,
+) -> BTreeSet<ReplicaId> {
+    let is_replaced = |id: &&ReplicaId| {
+        let keep = wanted.groups.iter().find(|group| group.id == id.group).map_or(0, |group| group.replicas);
+        let existing = replicas.get(&id.group).map_or(&[][..], Vec::as_slice);
+        let ready = existing.iter().filter(|replica| {
+            let id = ReplicaId { group: id.group.clone(), ordinal: replica.ordinal };
+            replica.phase == ReplicaPhase::Ready && !leaving.contains(&id) && !condemned.contains(&id)
+        });
+        !leaving.contains(id) && u32::try_from(ready.count()).unwrap_or(u32::MAX) >= keep
+    };
+    condemned.iter().filter(is_replaced).cloned().collect()
+}
+
 /// How many replicas of each wanted group are missing.
 pub(crate) fn missing(
     wanted: &Wanted,

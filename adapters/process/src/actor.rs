@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use model::drift::DriftKind;
 use ports::Secret;
 use ports::fleet::ReplicaPhase;
 use rustix::process::Signal;
@@ -37,6 +38,8 @@ struct Death {
     why: Option<String>,
     last_words: Option<String>,
     ready_for: Duration,
+    /// Whether it was ready at any time.
+    was_ready: bool,
     /// Trying again would change nothing.
     hopeless: bool,
 }
@@ -48,6 +51,7 @@ impl Death {
             why: None,
             last_words: None,
             ready_for: Duration::ZERO,
+            was_ready: false,
             hopeless,
         }
     }
@@ -99,6 +103,10 @@ impl Actor {
                 Some(process)
             }
             Begin::Ended(exit) => {
+                let (ordinal, release) = (self.id.ordinal, self.id.group.release);
+                let found =
+                    format!("replica {ordinal} of release {release} ended while no agent watched: {exit}");
+                self.shared.drifted(&self.id, DriftKind::Replica, found, "it is started again");
                 self.record.last_exit = Some(exit.to_string());
                 self.record.restarts = self.record.restarts.saturating_add(1);
                 None
@@ -106,11 +114,25 @@ impl Actor {
         };
         while let Some(death) = self.live_once(process.take()).await {
             tracing::info!(replica = %self.id, reason = %death.reason(), "ended");
+            self.tell_drift(&death);
             if self.is_leaving() || !self.back_off(&death).await {
                 break;
             }
         }
         self.clean_up();
+    }
+
+    /// One that never was ready only fails to start; one that was is missed.
+    fn tell_drift(&self, death: &Death) {
+        if self.is_leaving() || !death.was_ready {
+            return;
+        }
+        let why = match &death.why {
+            Some(why) => format!("had to be ended: {why}"),
+            None => format!("ended by itself: {}", death.exit),
+        };
+        let found = format!("replica {} of release {} {why}", self.id.ordinal, self.id.group.release);
+        self.shared.drifted(&self.id, DriftKind::Replica, found, "it is started again");
     }
 
     fn is_leaving(&self) -> bool {
@@ -231,12 +253,13 @@ impl Actor {
             process: &process,
             events: Some(events),
             ready: known.then(Instant::now),
+            was_ready: known,
             why: None,
             kill_at: None,
             counted: false,
         };
         tending.run().await;
-        let (ready_since, why) = (tending.ready, tending.why);
+        let (ready_since, was_ready, why) = (tending.ready, tending.was_ready, tending.why);
         drop(health);
         // Out of service at once; how it ended is known a moment later.
         let leaving = self.is_leaving();
@@ -246,7 +269,7 @@ impl Actor {
         });
         let ready_for = ready_since.map_or(Duration::ZERO, |since| since.elapsed());
         let end = process.end().await;
-        Death { exit: end.exit, why, last_words: end.last_words, ready_for, hopeless: false }
+        Death { exit: end.exit, why, last_words: end.last_words, ready_for, was_ready, hopeless: false }
     }
 
     /// Waits before the next start; false when the replica was let go meanwhile.
@@ -307,6 +330,7 @@ struct Tending<'a> {
     /// `None` when nobody asks any more.
     events: Option<mpsc::Receiver<Event>>,
     ready: Option<Instant>,
+    was_ready: bool,
     why: Option<String>,
     kill_at: Option<Instant>,
     /// Whether its being stable has been told.
@@ -378,6 +402,7 @@ impl Tending<'_> {
             Event::Waiting(why) => self.actor.shared.show(&self.actor.id, |view| view.reason = Some(why)),
             Event::Ready => {
                 self.ready = Some(Instant::now());
+                self.was_ready = true;
                 self.counted = false;
                 self.show(ReplicaPhase::Ready, None);
             }

@@ -55,6 +55,12 @@ impl Identity {
         stat.start_ticks == self.start_ticks && !matches!(stat.state, b'Z' | b'X') && self.boot == boot()
     }
 
+    /// Whether it still runs, and stands still because of a signal; a debugger's hold is its own affair.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let Ok(stat) = stat(self.pid) else { return false };
+        stat.start_ticks == self.start_ticks && stat.state == b'T' && self.boot == boot()
+    }
+
     /// A descriptor that becomes readable when it exits; `None` when it is gone already.
     pub(crate) fn open(&self) -> io::Result<Option<OwnedFd>> {
         let Some(pid) = Pid::from_raw(self.pid) else { return Ok(None) };

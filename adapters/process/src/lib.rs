@@ -17,6 +17,7 @@ mod exit;
 mod files;
 mod health;
 mod identity;
+mod inspect;
 pub mod launch;
 pub mod logs;
 mod port;

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use model::Place;
+use model::drift::{Drift, DriftKind, Drifts};
 use ports::Secret;
 use ports::fleet::{Group, GroupId, GroupSecrets, ReplicaPhase, ReplicaSeen, SecretValues};
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ use crate::backoff::CrashLoop;
 use crate::cgroup::Cgroups;
 use crate::files::{self, Record};
 use crate::running::{self, Found};
-use crate::{Error, logs};
+use crate::{Error, inspect, logs};
 
 /// Groups whose last ordinal is remembered for each place; the oldest releases are forgotten first.
 const REMEMBERED_GROUPS: usize = 256;
@@ -112,6 +113,7 @@ struct State {
     views: BTreeMap<ReplicaId, ReplicaSeen>,
     loops: BTreeMap<GroupId, CrashLoop>,
     warnings: BTreeSet<String>,
+    drifts: Drifts,
 }
 
 impl Shared {
@@ -140,6 +142,13 @@ impl Shared {
         let mut state = self.state();
         change(state.loops.entry(group.clone()).or_default());
         drop(state);
+        self.changed();
+    }
+
+    /// Notes that something was put right that nobody had ordered.
+    pub(crate) fn drifted(&self, id: &ReplicaId, kind: DriftKind, found: String, done: &str) {
+        tracing::warn!(replica = %id, found, done, "drift");
+        self.state().drifts.note(Some(id.group.place.clone()), kind, found, done);
         self.changed();
     }
 
@@ -410,6 +419,42 @@ impl Supervisor {
     /// What this machine cannot do that was asked for.
     pub fn warnings(&self) -> Vec<String> {
         self.shared.state().warnings.iter().cloned().collect()
+    }
+
+    /// What was put right in the life of this supervisor.
+    pub fn drifts(&self) -> Vec<Drift> {
+        self.shared.state().drifts.to_vec()
+    }
+
+    /// Notes that something was put right that is not a replica's own affair.
+    pub fn drifted(&self, place: Option<Place>, kind: DriftKind, found: String, done: &str) {
+        tracing::warn!(found, done, "drift");
+        self.shared.state().drifts.note(place, kind, found, done);
+        self.shared.changed();
+    }
+
+    /// Looks at the processes of all replicas: those that somebody stopped go on. The replicas whose shim is gone are
+    /// returned: their output and exit status would be lost, so they want to be replaced.
+    pub fn inspect(&self) -> Vec<ReplicaId> {
+        let running: Vec<ReplicaId> = {
+            let state = self.shared.state();
+            state.views.iter().filter(|(_, view)| view.pid.is_some()).map(|(id, _)| id.clone()).collect()
+        };
+        let mut without_shim = Vec::new();
+        for id in running {
+            let look = inspect::look(&files::run_directory(&self.shared.settings.home, &id));
+            if let Some(who) = look.woken {
+                let found = format!(
+                    "the {who} of replica {} of release {} was stopped",
+                    id.ordinal, id.group.release
+                );
+                self.shared.drifted(&id, DriftKind::Stopped, found, "it goes on (SIGCONT)");
+            }
+            if look.lacks_shim {
+                without_shim.push(id);
+            }
+        }
+        without_shim
     }
 
     /// Changes whenever anything that is to be seen does.

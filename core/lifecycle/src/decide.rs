@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use model::drift::Drift;
 use model::release::Artifact;
 use model::{EnvironmentName, Place, Release, ReleaseNumber, ServiceName, Spec, Timestamp};
 use ship::Refusal;
 use ship::{Cause, Phase};
 
 use crate::claims;
+use crate::drift;
 use crate::event::Event;
 use crate::lane::{Lane, Rejected, at_once};
 use crate::lock::{self, Scope};
@@ -67,6 +69,13 @@ pub enum Command {
         /// Where.
         scope: Scope,
     },
+    /// Say what was put right, when it is due.
+    Notice {
+        /// Which life of the agent put it right.
+        instance: String,
+        /// What it put right.
+        drifts: Vec<Drift>,
+    },
     /// This, though somebody has locked its place.
     DespiteLock(Box<Command>),
 }
@@ -87,6 +96,7 @@ pub fn decide(world: &World, command: Command, at: Timestamp) -> Result<Vec<Even
             lock::lock(world, lock::Asked { scope, by, reason, holds_for }, at)
         }
         Command::Unlock { scope } => lock::unlock(world, scope, at),
+        Command::Notice { instance, drifts } => Ok(drift::notice(world, &instance, &drifts, at)),
         Command::DespiteLock(command) => despite_lock(world, *command, at),
     }
 }

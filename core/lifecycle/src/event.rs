@@ -1,5 +1,6 @@
 //! The journal's events: the domain's history in past tense. The stored form is `record`'s business.
 
+use model::drift::Drift;
 use model::{Digest, Place, Release, ReleaseNumber, RolloutNumber, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +56,15 @@ pub enum Event {
         scope: Scope,
         /// Who had locked it.
         by: String,
+    },
+    /// Something was not as wanted, unasked, and was put right.
+    DriftCorrected {
+        /// In which life of the agent.
+        instance: String,
+        /// What was found and done; its times are those of that life.
+        drift: Drift,
+        /// How often since it was said before.
+        new: u64,
     },
     /// A command that carried an idempotency key was answered. It stands in one unit with what the command caused.
     CommandAnswered {

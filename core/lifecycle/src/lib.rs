@@ -7,12 +7,14 @@
 
 mod claims;
 mod decide;
+mod drift;
 mod event;
 mod lane;
 mod lock;
 mod world;
 
 pub use decide::{Command, decide};
+pub use drift::{DRIFT_QUIET, DriftKey, Noted};
 pub use event::{Answer, Event};
 pub use lane::{Lane, Rejected, Serving};
 pub use lock::{Lock, Scope};

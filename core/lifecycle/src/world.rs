@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use model::{Digest, Generation, Place, Release, ReleaseNumber, ServiceName, Spec, Timestamp};
 
+use crate::drift::{DriftKey, Noted};
 use crate::event::Event;
 use crate::lane::{Lane, Serving};
 use crate::lock::{Lock, Scope};
@@ -21,6 +22,8 @@ pub struct World {
     pub lanes: BTreeMap<Place, Lane>,
     /// By what they cover; those whose time is over are replaced by the next.
     pub locks: BTreeMap<Scope, Lock>,
+    /// What was last said of drift.
+    pub drifts: BTreeMap<DriftKey, Noted>,
     /// The event that last changed what the fleet should look like.
     pub generation: Generation,
 }
@@ -54,6 +57,11 @@ impl World {
             Event::Locked { scope, by, reason, until } => {
                 let lock = Lock { by: by.clone(), reason: reason.clone(), since: at, until: *until };
                 self.locks.insert(scope.clone(), lock);
+            }
+            Event::DriftCorrected { instance, drift, new } => {
+                let key = (drift.place.clone(), drift.kind);
+                let noted = Noted { instance: instance.clone(), drift: drift.clone(), new: *new, at };
+                self.drifts.insert(key, noted);
             }
             Event::Unlocked { scope } => {
                 self.locks

@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod digest;
+pub mod drift;
 pub mod ids;
 pub mod latency;
 pub mod release;

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use model::drift::Drift;
 use model::latency::Histogram;
 use model::route::Route;
 use model::spec::{Health, Logs, Resources, Run, Shutdown};
@@ -134,6 +135,9 @@ pub struct Seen {
     pub tallies: Vec<Tally>,
     /// What the machine cannot do that was asked for (limits that are not enforced ...), for people.
     pub warnings: Vec<String>,
+    /// What was not as wanted, unasked, and was put right; counted in this instance.
+    #[serde(default)]
+    pub drifts: Vec<Drift>,
     /// Where the gateway listens.
     pub gateway: Option<String>,
 }

@@ -4,6 +4,7 @@
 //! here beside the new one and converted on read; `tests/fixtures/` keeps a journal of every version for that.
 
 use lifecycle::{Answer, Event, Scope};
+use model::drift::Drift;
 use model::{Digest, Place, ReleaseNumber, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +75,14 @@ struct Overridden {
 }
 
 #[derive(Serialize, Deserialize)]
+struct Corrected {
+    instance: String,
+    #[serde(flatten)]
+    drift: Drift,
+    new: u64,
+}
+
+#[derive(Serialize, Deserialize)]
 struct InRollout {
     place: Place,
     #[serde(flatten)]
@@ -110,6 +119,11 @@ pub fn draft(event: &Event, at: Timestamp, actor: &str, reason: Option<&str>) ->
             "lock.overridden".to_owned(),
             Some(place.to_string()),
             json(&Overridden { place: place.clone(), scope: scope.clone(), by: by.clone() }),
+        ),
+        Event::DriftCorrected { instance, drift, new } => (
+            "drift.corrected".to_owned(),
+            drift.place.as_ref().map(ToString::to_string),
+            json(&Corrected { instance: instance.clone(), drift: drift.clone(), new: *new }),
         ),
         Event::CommandAnswered { key, request, answer } => (
             "command.answered".to_owned(),
@@ -165,6 +179,10 @@ pub fn event(record: &Record) -> Result<Event, Unreadable> {
         "lock.overridden" => {
             let Overridden { place, scope, by } = body(record)?;
             Event::LockOverridden { place, scope, by }
+        }
+        "drift.corrected" => {
+            let Corrected { instance, drift, new } = body(record)?;
+            Event::DriftCorrected { instance, drift, new }
         }
         "command.answered" => {
             let Answered { key, request, answer } = body(record)?;

@@ -133,6 +133,13 @@ fn later() -> Vec<Event> {
         lifecycle::Scope { service: Some("shop".parse().unwrap()), environment: place.environment.clone() };
     let whole = lifecycle::Scope { service: None, ..scope.clone() };
     let (by, reason) = ("ada".to_owned(), "a freeze".to_owned());
+    let drift = model::drift::Drift {
+        place: Some(place.clone()),
+        kind: model::drift::DriftKind::Replica,
+        times: 3,
+        found: "replica 1 of release 2 ended by itself".to_owned(),
+        done: "it is started again".to_owned(),
+    };
     let until = Some(Timestamp::from_micros(1_700_000_000_000_000));
     vec![
         answered(Some(answer)),
@@ -141,6 +148,7 @@ fn later() -> Vec<Event> {
         Event::Locked { scope: whole.clone(), by: by.clone(), reason, until: None },
         Event::LockOverridden { place, scope, by },
         Event::Unlocked { scope: whole },
+        Event::DriftCorrected { instance: "a1".to_owned(), drift, new: 2 },
     ]
 }
 

@@ -29,6 +29,8 @@ const LONGEST_STANDSTILL: Duration = Duration::from_secs(5);
 const FLEET_TIMEOUT: Duration = Duration::from_secs(10);
 /// How far the wall clock runs ahead of the running one before it counts as set by somebody.
 const CLOCK_STEP: Duration = Duration::from_secs(1);
+/// How long the status tells of drift that was put right.
+const DRIFT_IS_NEWS: Duration = Duration::from_secs(600);
 /// When a wanted state that lacked secrets is completed, should they be there by then.
 const COMPLETE_AGAIN: Duration = Duration::from_secs(10);
 
@@ -348,6 +350,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
 
     async fn plan(&mut self, at: Timestamp) -> Result<bool, Error> {
         let mut draft = self.engine.draft(at);
+        draft.notice(&self.view).map_err(refused)?;
         let reports = draft.settle(&self.view).map_err(refused)?;
         let moved = !draft.events.is_empty();
         self.commit(draft, at, reports).await?;
@@ -448,8 +451,11 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         let mut warnings: Vec<String> = self.standstill.iter().map(|still| still.why.clone()).collect();
         warnings.extend(self.push_warnings.iter().cloned());
         warnings.extend(self.view.seen.warnings.iter().cloned());
+        let at = self.clock.now();
+        let recent = self.engine.world().drifts.values().filter(|noted| at.since(noted.at) < DRIFT_IS_NEWS);
+        warnings.extend(recent.map(lifecycle::Noted::in_words));
         self.publisher.send_replace(Arc::new(Snapshot {
-            at: self.clock.now(),
+            at,
             world: self.engine.world().clone(),
             seen: self.view.seen.clone(),
             reachable: self.view.reachable,
@@ -507,7 +513,7 @@ fn place_of(command: &Command) -> Option<Place> {
         }
         Command::Rollback { place, .. } | Command::Operate { place, .. } => Some(place.clone()),
         Command::DespiteLock(command) => place_of(command),
-        Command::Lock { .. } | Command::Unlock { .. } => None,
+        Command::Lock { .. } | Command::Unlock { .. } | Command::Notice { .. } => None,
     }
 }
 

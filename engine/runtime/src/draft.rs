@@ -68,6 +68,15 @@ impl Draft {
         Ok(count)
     }
 
+    /// Says what the fleet put right, unasked.
+    pub(crate) fn notice(&mut self, view: &View) -> Result<(), Error> {
+        if !view.reachable || view.seen.drifts.is_empty() {
+            return Ok(());
+        }
+        let (instance, drifts) = (view.seen.instance.clone(), view.seen.drifts.clone());
+        self.command(Command::Notice { instance, drifts }, PLANNER, None).map(drop)
+    }
+
     /// Plans until nothing moves without the fleet, and returns why each rollout stands where it stands.
     pub(crate) fn settle(&mut self, view: &View) -> Result<BTreeMap<Place, Report>, Error> {
         let mut reports = BTreeMap::new();

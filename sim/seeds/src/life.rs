@@ -283,7 +283,8 @@ impl Life {
         let rests = |lane: &lifecycle::Lane| {
             lane.active().is_none_or(|rollout| matches!(rollout.phase, Phase::Paused(_)))
         };
-        snapshot.world.lanes.values().all(rests)
+        let all_told = untold(&self.world.now().machine, &snapshot.world).is_empty();
+        snapshot.world.lanes.values().all(rests) && all_told
     }
 
     fn last_words(&self, outside: &mut crate::outside::Outside, snapshot: &runtime::Snapshot) {
@@ -292,6 +293,9 @@ impl Life {
             let words = snapshot.warnings.join("; ");
             let want = snapshot.world.generation;
             outside.referee.breaks(format!("the agent stays at generation {has} of {want}: {words}"));
+        }
+        if let Some(drift) = untold(&outside.machine, &snapshot.world).first() {
+            outside.referee.breaks(format!("nobody is told: {}", drift.found));
         }
         let serves = outside.referee.serves.clone();
         for (place, lane) in snapshot.world.lanes.iter().filter(|(_, lane)| lane.active().is_none()) {
@@ -330,6 +334,15 @@ impl Life {
         let (broken, trace) = (std::mem::take(&mut referee.broken), std::mem::take(&mut referee.trace));
         Outcome { broken, journal: self.journal.entries(), trace, figures }
     }
+}
+
+/// What the agent put right, and the journal does not tell of.
+fn untold(machine: &sim::Machine, world: &lifecycle::World) -> Vec<model::drift::Drift> {
+    let told = |drift: &model::drift::Drift| {
+        let noted = world.drifts.get(&(drift.place.clone(), drift.kind));
+        noted.is_some_and(|it| it.instance == machine.instance() && it.drift.times == drift.times)
+    };
+    machine.seen().drifts.into_iter().filter(|drift| !told(drift)).collect()
 }
 
 fn is_overdue(report: &Report, at: model::Timestamp) -> bool {

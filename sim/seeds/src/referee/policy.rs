@@ -1,10 +1,16 @@
-//! What a team was promised: where somebody locked, no rollout begins, unless somebody passes the lock and says so. Told
+//! What a team was promised: where somebody locked, no rollout begins, unless somebody passes the lock and says so;
+//! what was put right is told, at most once a minute. Told
 //! apart from the code that keeps it: a fold of the events of its own.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lifecycle::{Event, Scope};
+use model::drift::DriftKind;
 use model::{Place, Timestamp};
+
+/// A replica that dies without end must not fill the journal.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// What is known of the team's wishes.
 #[derive(Debug, Default)]
@@ -13,6 +19,8 @@ pub(super) struct Policy {
     locks: BTreeMap<Scope, Option<Timestamp>>,
     /// Where the next rollout may begin in spite of a lock.
     passed: Option<Place>,
+    /// When drift was last told of.
+    drifts: BTreeMap<(Option<Place>, DriftKind), Timestamp>,
 }
 
 impl Policy {
@@ -41,6 +49,13 @@ impl Policy {
             Event::Rollout { place, .. } if passed.as_ref() == Some(place) => {
                 self.passed = passed;
                 None
+            }
+            Event::DriftCorrected { drift, new, .. } => {
+                let key = (drift.place.clone(), drift.kind);
+                let before = self.drifts.insert(key, at);
+                let often = before.is_some_and(|before| at >= before && at.since(before) < QUIET);
+                let broken = often || *new == 0;
+                broken.then(|| format!("drift is told again after less than a minute, {new} times new"))
             }
             Event::Rollout { .. }
             | Event::ReleaseRegistered(_)
