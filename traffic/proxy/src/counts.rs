@@ -6,7 +6,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::Method;
 use model::latency::{self, BUCKETS, Histogram};
 
 use crate::error::Code;
@@ -87,8 +86,8 @@ pub(crate) const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "other"];
 
 /// The position of a method in [`METHODS`].
-pub(crate) fn method_index(method: &Method) -> usize {
-    METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(METHODS.len() - 1)
+pub(crate) fn method_index(method: &str) -> usize {
+    METHODS.iter().position(|name| *name == method).unwrap_or(METHODS.len() - 1)
 }
 
 /// The label sets that exist, against their limit.

@@ -73,12 +73,25 @@ macro_rules! codes {
             pub(crate) fn message(self) -> &'static str {
                 match self { $(Self::$name => $message),* }
             }
+
+            /// What the answer with this code says to its reader.
+            pub(crate) fn body(self, request_id: &str) -> String {
+                let body = serde_json::json!({
+                    "code": self.text(),
+                    "message": self.message(),
+                    "fault": self.fault().text(),
+                    "retrySafe": self.retry_safe(),
+                    "requestId": request_id,
+                });
+                body.to_string()
+            }
         }
     };
 }
 
 codes! {
-    BadRequest "SHP-GW-BAD-REQUEST" BAD_REQUEST Client true "the request's host, target or encoding is missing, doubled or malformed";
+    BadRequest "SHP-GW-BAD-REQUEST" BAD_REQUEST Client true "the request is malformed, or its host, target or encoding is missing or doubled";
+    HeadTooLarge "SHP-GW-HEAD-TOO-LARGE" REQUEST_HEADER_FIELDS_TOO_LARGE Client true "the request's head is larger, or has more lines, than is allowed";
     AmbiguousLength "SHP-GW-AMBIGUOUS-LENGTH" BAD_REQUEST Client true "the request has both Content-Length and Transfer-Encoding";
     DotSegments "SHP-GW-DOT-SEGMENTS" BAD_REQUEST Client true "the path holds a '.' or '..' segment; resolve it before sending";
     Method "SHP-GW-METHOD" NOT_IMPLEMENTED Client true "CONNECT and TRACE are not served here";

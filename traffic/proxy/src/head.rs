@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
-use http::{Method, Request, Uri, Version};
+use http::{Request, Uri, Version};
 
 use crate::error::Code;
 use crate::replica::lock;
@@ -72,7 +72,13 @@ fn host<B>(request: &Request<B>) -> Result<String, Code> {
         (None, None) if request.version() == Version::HTTP_10 => return Ok(String::new()),
         (None, None) => return Err(Code::BadRequest),
     };
-    if host.is_empty() || is_authority(host) { Ok(host.to_owned()) } else { Err(Code::BadRequest) }
+    check_host(host)?;
+    Ok(host.to_owned())
+}
+
+/// Whether a text is a host, with a port or without; or empty.
+pub(crate) fn check_host(host: &str) -> Result<(), Code> {
+    if host.is_empty() || is_authority(host) { Ok(()) } else { Err(Code::BadRequest) }
 }
 
 /// A host, and perhaps a port, which `Authority` does not look at.
@@ -105,20 +111,13 @@ pub(crate) fn target(uri: &Uri) -> PathAndQuery {
 }
 
 /// Whether a body sent with this method may be sent twice without harm.
-pub(crate) fn is_idempotent(method: &Method) -> bool {
-    [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE].contains(method)
+pub(crate) fn is_idempotent(method: &str) -> bool {
+    ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"].contains(&method)
 }
 
 /// Whether the body is a stream of gRPC messages.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
-}
-
-/// The protocol that an HTTP/1.1 message asks, or agrees, to change to. `h2c` is not passed on.
-pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let protocol = headers.get(header::UPGRADE)?;
-    let asked = headers.get_all(header::CONNECTION).iter().any(|value| has_token(value, "upgrade"));
-    (asked && !has_token(protocol, "h2c")).then(|| protocol.clone())
 }
 
 fn has_token(value: &HeaderValue, token: &str) -> bool {
@@ -160,14 +159,10 @@ fn is_framing(name: &HeaderName) -> bool {
 pub(crate) fn for_replica(headers: &mut HeaderMap, words: &Words, id: &HeaderValue) {
     if !is_plain(headers) {
         let trailers = headers.get_all(header::TE).iter().any(|value| has_token(value, "trailers"));
-        let upgrade = upgrade(headers);
         strip_hop_by_hop(headers);
         headers.remove(header::EXPECT);
         headers.remove(ERROR);
-        if let Some(protocol) = upgrade {
-            headers.insert(header::UPGRADE, protocol);
-            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        } else if trailers {
+        if trailers {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
             headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
         }
@@ -203,8 +198,8 @@ pub(crate) struct Words {
     named: Option<HeaderValue>,
     /// The host as a header, unless it is empty.
     value: Option<HeaderValue>,
-    forwarded_for: String,
-    forwarded: String,
+    pub(crate) forwarded_for: String,
+    pub(crate) forwarded: String,
     forwarded_for_value: Option<HeaderValue>,
     forwarded_value: Option<HeaderValue>,
 }
@@ -240,7 +235,7 @@ impl Edge {
 }
 
 impl Words {
-    fn new(client: IpAddr, host: String, named: Option<HeaderValue>) -> Self {
+    pub(crate) fn new(client: IpAddr, host: String, named: Option<HeaderValue>) -> Self {
         let node = match client {
             IpAddr::V4(v4) => v4.to_string(),
             IpAddr::V6(v6) => format!("\"[{v6}]\""),
@@ -287,11 +282,22 @@ fn append(headers: &mut HeaderMap, name: HeaderName, element: &str, alone: Optio
         headers.insert(name, alone.clone());
         return;
     }
+    let given: Vec<&[u8]> = headers.get_all(&name).iter().map(HeaderValue::as_bytes).collect();
+    let list = appended(&given, element);
+    match HeaderValue::from_str(&list) {
+        Ok(value) => _ = headers.insert(name, value),
+        Err(_) => _ = headers.remove(name),
+    }
+}
+
+/// A list with one element more; without what is no plain list, or too long a one.
+pub(crate) fn appended(given: &[&[u8]], element: &str) -> String {
     let mut list = String::new();
-    for value in headers.get_all(&name) {
-        match value.to_str() {
-            Ok(text) if !text.trim().is_empty() => {
-                list.push_str(text.trim());
+    let is_plain = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
+    for value in given {
+        match std::str::from_utf8(value).map(str::trim) {
+            Ok(text) if !text.is_empty() && text.bytes().all(is_plain) => {
+                list.push_str(text);
                 list.push_str(", ");
             }
             Ok(_) | Err(_) => {}
@@ -301,20 +307,30 @@ fn append(headers: &mut HeaderMap, name: HeaderName, element: &str, alone: Optio
         list.clear();
     }
     list.push_str(element);
-    match HeaderValue::from_str(&list) {
-        Ok(value) => _ = headers.insert(name, value),
-        Err(_) => _ = headers.remove(name),
+    list
+}
+
+/// Continues the client's trace with a span of our own, or starts one.
+fn trace(headers: &mut HeaderMap) {
+    let mut given = headers.get_all(TRACEPARENT).iter();
+    let known = match (given.next().map(HeaderValue::to_str), given.next()) {
+        (Some(Ok(text)), None) => Some(text).filter(|text| is_trace(text)),
+        (Some(_) | None, _) => None,
+    };
+    let text = span(known);
+    if known.is_none() {
+        headers.remove(TRACESTATE);
+    }
+    if let Ok(value) = HeaderValue::from_bytes(&text) {
+        headers.insert(TRACEPARENT, value);
     }
 }
 
-/// Continues the client's trace with a span of our own, or starts one. A started trace is marked sampled, which is what
-/// services do that see no trace at all.
-fn trace(headers: &mut HeaderMap) {
-    let mut given = headers.get_all(TRACEPARENT).iter();
-    let known: Option<([u8; 32], [u8; 2])> = match (given.next().map(HeaderValue::to_str), given.next()) {
-        (Some(Ok(text)), None) => read_trace(text).and_then(|(id, flags)| fixed(id).zip(fixed(flags))),
-        (Some(_) | None, _) => None,
-    };
+/// A span of our own, of the trace given or of a new one. A started trace is marked sampled, which is what services do
+/// that see no trace at all.
+pub(crate) fn span(trace: Option<&str>) -> [u8; 55] {
+    let known: Option<([u8; 32], [u8; 2])> =
+        trace.and_then(read_trace).and_then(|(id, flags)| fixed(id).zip(fixed(flags)));
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
     hex(u128::from(fastrand::u64(1..)), &mut text[36..52]);
     match known {
@@ -322,14 +338,14 @@ fn trace(headers: &mut HeaderMap) {
             text[3..35].copy_from_slice(&id);
             text[53..].copy_from_slice(&flags);
         }
-        None => {
-            headers.remove(TRACESTATE);
-            hex(fastrand::u128(1..), &mut text[3..35]);
-        }
+        None => hex(fastrand::u128(1..), &mut text[3..35]),
     }
-    if let Ok(value) = HeaderValue::from_bytes(&text) {
-        headers.insert(TRACEPARENT, value);
-    }
+    text
+}
+
+/// Whether a `traceparent` can be continued.
+pub(crate) fn is_trace(text: &str) -> bool {
+    read_trace(text).is_some()
 }
 
 /// The lowest digits of a number, as many as there is room for. Written for each request, so without the formatter.
@@ -357,18 +373,22 @@ fn read_trace(text: &str) -> Option<(&str, &str)> {
     (valid && !zero && !(version == "00" && extra)).then_some((id, flags))
 }
 
-/// The client's request id if it is sane (1 to 128 of letters, digits and `-_.:/+=@`), else a new one.
+/// The client's request id if it is sane, else a new one.
 pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let sane = |value: &&HeaderValue| {
-        let bytes = value.as_bytes();
-        (1..=128).contains(&bytes.len())
-            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=@".contains(b))
-    };
-    headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(|| {
-        let mut made = [0; 32];
-        hex(fastrand::u128(..), &mut made);
-        HeaderValue::from_bytes(&made).unwrap_or_else(|_| HeaderValue::from_static("none"))
+    headers.get(REQUEST_ID).filter(|id| is_sane_id(id.as_bytes())).cloned().unwrap_or_else(|| {
+        HeaderValue::from_bytes(&new_id()).unwrap_or_else(|_| HeaderValue::from_static("none"))
     })
+}
+
+/// 1 to 128 of letters, digits and `-_.:/+=@`.
+pub(crate) fn is_sane_id(id: &[u8]) -> bool {
+    (1..=128).contains(&id.len()) && id.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.:/+=@".contains(b))
+}
+
+pub(crate) fn new_id() -> [u8; 32] {
+    let mut made = [0; 32];
+    hex(fastrand::u128(..), &mut made);
+    made
 }
 
 #[cfg(test)]

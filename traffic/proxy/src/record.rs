@@ -33,7 +33,7 @@ impl Record {
     /// The answer is complete; its connection may serve again.
     pub(crate) fn complete(mut self, sender: Option<Line>) {
         if let Some(sender) = sender {
-            self.claim.replica().keep(self.worker.index, sender, &self.worker.limits);
+            self.claim.replica().keep_line(self.worker.index, sender, &self.worker.limits);
         }
         let (status, latency) = self.head.unwrap_or((200, Duration::ZERO));
         self.close(status, latency, true);

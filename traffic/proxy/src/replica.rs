@@ -4,12 +4,13 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use model::{Place, ReleaseNumber};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::config::Limits;
+use crate::pool::Pool;
 use crate::upstream::Line;
 
 /// Who a replica is. A replica that comes back at another address is another one.
@@ -26,13 +27,10 @@ pub(crate) struct Replica {
     in_flight: AtomicU32,
     idle: Notify,
     retired: AtomicBool,
-    /// One for each worker, so that its lock is never waited for.
-    pools: Box<[Mutex<Vec<Resting>>]>,
-}
-
-struct Resting {
-    sender: Line,
-    since: Instant,
+    /// Resting connections that carried requests of HTTP/2 clients.
+    pub(crate) lines: Pool<Line>,
+    /// Resting connections that carried plain requests.
+    pub(crate) plain: Pool<TcpStream>,
 }
 
 /// The requests of one place that are in flight, over all its replicas.
@@ -46,7 +44,8 @@ impl Replica {
             in_flight: AtomicU32::new(0),
             idle: Notify::new(),
             retired: AtomicBool::new(false),
-            pools: (0..workers).map(|_| Mutex::default()).collect(),
+            lines: Pool::new(workers),
+            plain: Pool::new(workers),
         }
     }
 
@@ -70,46 +69,33 @@ impl Replica {
     pub(crate) fn set_retired(&self, retired: bool) {
         self.retired.store(retired, Ordering::Release);
         if retired {
-            for pool in &self.pools {
-                lock(pool).clear();
-            }
+            self.lines.clear();
+            self.plain.clear();
         }
     }
 
-    /// The connection that rested last, if it rested no longer than `rest` and is open.
-    pub(crate) fn take(&self, worker: usize, rest: Duration) -> Option<Line> {
-        let mut pool = lock(&self.pools[worker]);
-        while let Some(resting) = pool.pop() {
-            if resting.since.elapsed() > rest {
-                pool.push(resting);
-                return None;
-            }
-            if resting.sender.is_ready() {
-                return Some(resting.sender);
-            }
-        }
-        None
-    }
-
-    /// Keeps a connection whose response is complete; closes it when it is of no more use.
-    pub(crate) fn keep(&self, worker: usize, sender: Line, limits: &Limits) {
-        if !sender.is_ready() || self.retired.load(Ordering::Acquire) {
-            return;
-        }
-        let mut pool = lock(&self.pools[worker]);
-        if pool.len() < limits.pooled {
-            pool.push(Resting { sender, since: Instant::now() });
+    /// Keeps a connection whose answer is complete; closes it when it is of no more use.
+    pub(crate) fn keep_line(&self, worker: usize, line: Line, limits: &Limits) {
+        if line.is_ready() && !self.retired.load(Ordering::Acquire) {
+            self.lines.put(worker, line, limits);
         }
     }
 
-    /// Closes the connections that rested too long or were closed by the replica.
+    /// The same for a plain connection.
+    pub(crate) fn keep_plain(&self, worker: usize, socket: TcpStream, limits: &Limits) {
+        if !self.retired.load(Ordering::Acquire) {
+            self.plain.put(worker, socket, limits);
+        }
+    }
+
+    /// Closes the connections that rested too long or were closed by the replica, and all of one out of the table.
     pub(crate) fn sweep(&self, limits: &Limits) {
-        let retired = self.retired.load(Ordering::Acquire);
-        for pool in &self.pools {
-            lock(pool).retain(|resting| {
-                !retired && !resting.sender.is_closed() && resting.since.elapsed() <= limits.pool_idle
-            });
+        if self.retired.load(Ordering::Acquire) {
+            self.lines.clear();
+            self.plain.clear();
         }
+        self.lines.sweep(limits);
+        self.plain.sweep(limits);
     }
 }
 

@@ -1,42 +1,31 @@
 //! An upgraded connection: bytes both ways until one side ends, nothing moves for too long, or the gateway stops.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::replica::InFlight;
-use crate::worker::Open;
+use crate::plain::Buffer;
 
 /// What one direction reads at once, in bytes.
 const BUFFER: usize = 16 * 1024;
 
-/// Joins both sides once both have changed protocol. The replica's request is in flight, and the gateway has a
-/// connection open, until this ends.
-pub(crate) async fn join(
-    client: OnUpgrade,
-    replica: OnUpgrade,
-    idle: Duration,
-    in_flight: Arc<InFlight>,
-    open: Open,
-) {
-    let both = async { tokio::try_join!(client, replica) };
-    if let Ok(Ok((client, replica))) = tokio::time::timeout(idle, both).await {
-        let (client_in, client_out) = tokio::io::split(TokioIo::new(client));
-        let (replica_in, replica_out) = tokio::io::split(TokioIo::new(replica));
-        let clock = Clock { start: Instant::now(), moved_ms: AtomicU64::new(0) };
-        let up = pump(client_in, replica_out, &clock);
-        let down = pump(replica_in, client_out, &clock);
-        tokio::select! {
-            _ = async { tokio::join!(up, down) } => {}
-            () = clock.idle(idle) => {}
-        }
+/// A side's socket, and what goes to it before all else.
+type Side<'a> = (&'a mut TcpStream, &'a mut Buffer);
+
+/// Joins both sides once both have changed protocol, until this ends.
+pub(crate) async fn join(client: Side<'_>, replica: Side<'_>, idle: Duration) {
+    let (client_in, client_out) = client.0.split();
+    let (replica_in, replica_out) = replica.0.split();
+    let clock = Clock { start: Instant::now(), moved_ms: AtomicU64::new(0) };
+    let up = pump(std::mem::take(replica.1), client_in, replica_out, &clock);
+    let down = pump(std::mem::take(client.1), replica_in, client_out, &clock);
+    tokio::select! {
+        _ = async { tokio::join!(up, down) } => {}
+        () = clock.idle(idle) => {}
     }
-    drop((in_flight, open));
 }
 
 struct Clock {
@@ -64,11 +53,18 @@ impl Clock {
 }
 
 /// One direction. Its end is passed on, and the other direction goes on; a broken side ends its own direction only.
-async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, clock: &Clock) {
+async fn pump(
+    first: Buffer,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    clock: &Clock,
+) {
+    let begun = to.write_all(first.bytes()).await.is_ok();
+    drop(first);
     let mut buffer = vec![0; BUFFER];
-    while let Ok(size) = from.read(&mut buffer).await {
+    while begun && let Ok(size) = from.read(&mut buffer).await {
         clock.moved();
-        if size == 0 || to.write_all(&buffer[..size]).await.is_err() || to.flush().await.is_err() {
+        if size == 0 || to.write_all(&buffer[..size]).await.is_err() {
             break;
         }
         clock.moved();

@@ -43,23 +43,16 @@ pub(crate) struct Line {
     timer: Option<Pin<Box<Sleep>>>,
     /// The task that holds the socket. It ends with this: left alone it would go on writing a body to a replica that
     /// takes nothing, and that request would be in flight for ever.
-    task: Option<AbortHandle>,
+    task: AbortHandle,
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
+        self.task.abort();
     }
 }
 
 impl Line {
-    /// Leaves the connection to whoever it was upgraded for.
-    pub(crate) fn hand_over(mut self) {
-        self.task = None;
-    }
-
     pub(crate) fn is_ready(&self) -> bool {
         self.sender.is_ready()
     }
@@ -102,9 +95,9 @@ pub(crate) async fn attempt(
 ) -> Attempt {
     let route = claim.route();
     request.body_mut().hold(&claim.in_flight, route.limits.body_bytes);
-    let replayable = request.body().is_empty() && head::is_idempotent(request.method());
+    let replayable = request.body().is_empty() && head::is_idempotent(request.method().as_str());
     let rest = if replayable { worker.limits.pool_idle } else { worker.limits.pool_fresh };
-    let pooled = if fresh { None } else { claim.replica().take(worker.index, rest) };
+    let pooled = if fresh { None } else { claim.replica().lines.take(worker.index, rest) };
     let again = (pooled.is_some() && replayable).then(|| Box::new(copy(&request)));
     let mut line = match pooled {
         Some(line) => line,
@@ -161,10 +154,16 @@ fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
     copy
 }
 
-async fn connect(claim: &Claim, limits: &Limits) -> Result<Line, Code> {
+/// A new connection to the claimed replica.
+pub(crate) async fn open(claim: &Claim) -> Result<TcpStream, Code> {
     let socket = TcpStream::connect(claim.replica().identity.addr).await.map_err(|error| blame(&error))?;
     // Best effort: without it small answers are late, not wrong.
     let _ = socket.set_nodelay(true);
+    Ok(socket)
+}
+
+async fn connect(claim: &Claim, limits: &Limits) -> Result<Line, Code> {
+    let socket = open(claim).await?;
     let mut builder = http1::Builder::new();
     builder.max_buf_size(limits.buffer());
     if limits.headers != HYPERS_HEADERS {
@@ -173,8 +172,8 @@ async fn connect(claim: &Claim, limits: &Limits) -> Result<Line, Code> {
     let (sender, connection) =
         builder.handshake(TokioIo::new(Socket(socket))).await.map_err(|_| Code::ConnectFailed)?;
     // The connection's errors reach whoever has a request on it.
-    let task = tokio::spawn(async move { _ = connection.with_upgrades().await }).abort_handle();
-    Ok(Line { sender, timer: None, task: Some(task) })
+    let task = tokio::spawn(async move { _ = connection.await }).abort_handle();
+    Ok(Line { sender, timer: None, task })
 }
 
 /// What the gateway itself lacks is no fault of the replica: it must not count against its release.

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -11,8 +10,8 @@ use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::server::conn::http2;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
@@ -24,6 +23,7 @@ use crate::error::Code;
 use crate::forward;
 use crate::head::Edge;
 use crate::live::{Ask, Claim, Live, Unclaimed};
+use crate::plain;
 use crate::replica::lock;
 use crate::sniff::{Signs, Sniffed};
 
@@ -180,41 +180,28 @@ async fn connection(
         // Under a successor's eyes a client that has just connected still gets its answer here.
         _ = phase.wait_for(|phase| *phase >= Phase::Draining) => return,
     };
-    let signs = Arc::new(Signs::new(http2));
-    let io = TokioIo::new(Sniffed::new(socket, signs.clone(), !http2));
+    if !http2 {
+        return plain::serve(worker, socket, client, phase).await;
+    }
+    let signs = Arc::new(Signs::new());
+    let io = TokioIo::new(Sniffed::new(socket, signs.clone()));
     let service = {
         let (worker, signs) = (worker.clone(), signs.clone());
         let edge = Arc::new(Edge::new(client.ip()));
         service_fn(move |request: Request<Incoming>| {
-            let (worker, yielding, edge) = (worker.clone(), worker.clone(), edge.clone());
-            let (busy, ambiguous) = signs.begin();
+            let (worker, edge) = (worker.clone(), edge.clone());
+            let busy = signs.begin();
             async move {
-                let mut response = Box::pin(forward::serve(worker, edge, ambiguous, request)).await;
+                let mut response = Box::pin(forward::serve(worker, edge, request)).await;
                 if let ResponseBody::Stream(download) = response.body_mut() {
                     download.busy = Some(busy);
-                }
-                if !http2 {
-                    last_of_its_connection(&yielding, &mut response);
                 }
                 Ok::<_, Infallible>(response)
             }
         })
     };
-    if http2 {
-        let served = http2_builder(&worker.limits).serve_connection(io, service);
-        drive(served, &signs, &worker.limits, phase, Phase::Yielding).await;
-    } else {
-        let served = http1_builder(&worker.limits).serve_connection(io, service).with_upgrades();
-        drive(served, &signs, &worker.limits, phase, Phase::Draining).await;
-    }
-}
-
-/// An HTTP/1 connection that goes because of a successor goes with an answer, never while it rests: a request may be on
-/// its way.
-fn last_of_its_connection(worker: &Worker, response: &mut http::Response<ResponseBody>) {
-    if worker.yielding.load(Ordering::Acquire) && response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
-        response.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
-    }
+    let served = http2_builder(&worker.limits).serve_connection(io, service);
+    drive(served, &signs, &worker.limits, phase).await;
 }
 
 /// Whether the client's first bytes are HTTP/2's. No HTTP/1 method of use starts like its preface.
@@ -236,20 +223,6 @@ async fn is_http2(socket: &TcpStream) -> Option<bool> {
     }
 }
 
-fn http1_builder(limits: &Limits) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(None)
-        .max_header_size(limits.header_bytes)
-        .max_buf_size(limits.buffer());
-    // hyper keeps the headers of its default limit on the stack without touching them; any other costs a pass over them.
-    if limits.headers != HYPERS_HEADERS {
-        builder.max_headers(limits.headers);
-    }
-    builder
-}
-
 fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -260,54 +233,24 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
     builder
 }
 
-/// A connection that can be told to finish what it does and close.
-trait Graceful: Future {
-    fn finish(self: Pin<&mut Self>);
-}
-
-macro_rules! graceful {
-    ($($connection:ty),*) => {$(
-        impl<S, F> Graceful for $connection
-        where
-            S: hyper::service::Service<
-                    Request<Incoming>,
-                    Response = http::Response<ResponseBody>,
-                    Error = Infallible,
-                    Future = F,
-                >,
-            F: Future<Output = Result<http::Response<ResponseBody>, Infallible>> + Send + 'static,
-        {
-            fn finish(self: Pin<&mut Self>) {
-                self.graceful_shutdown();
-            }
-        }
-    )*};
-}
-
-graceful!(
-    http1::UpgradeableConnection<TokioIo<Sniffed>, S>,
-    http2::Connection<TokioIo<Sniffed>, S, TokioExecutor>
-);
-
-/// Serves the connection until it ends, its client has used up a patience, or the gateway closes. It is told to finish
-/// what it does in the phase `last`.
-async fn drive<C>(
-    connection: C,
+/// Serves the connection until it ends, its client has used up a patience, or the gateway closes.
+async fn drive<S, F>(
+    connection: http2::Connection<TokioIo<Sniffed>, S, TokioExecutor>,
     signs: &Signs,
     limits: &Limits,
     mut phase: watch::Receiver<Phase>,
-    last: Phase,
 ) where
-    C: Graceful,
+    S: Service<Request<Incoming>, Response = http::Response<ResponseBody>, Error = Infallible, Future = F>,
+    F: Future<Output = Result<http::Response<ResponseBody>, Infallible>> + Send + 'static,
 {
     let mut connection = std::pin::pin!(connection);
     let mut finishing = false;
     loop {
-        if !finishing && *phase.borrow_and_update() >= last {
+        if !finishing && *phase.borrow_and_update() != Phase::Serving {
             finishing = true;
-            connection.as_mut().finish();
+            connection.as_mut().graceful_shutdown();
         }
-        let patience = signs.patience(limits.header_read, limits.keep_alive, limits.client_write);
+        let patience = signs.patience(limits.keep_alive, limits.client_write);
         if patience.is_zero() {
             return;
         }
