@@ -30,7 +30,7 @@ use crate::error::Code;
 pub(crate) use crate::plain::buffer::Buffer;
 use crate::plain::clock::{Alarm, Bell};
 use crate::plain::edge::Edge;
-use crate::plain::request::Head;
+use crate::plain::request::{Body, Head};
 use crate::worker::{Phase, Worker};
 
 /// How long a client may still send what nobody reads, so that it gets to read the answer before the connection breaks.
@@ -164,14 +164,15 @@ impl Connection {
         if self.head.id.is_empty() {
             self.head.make_id();
         }
-        self.refuse(code, true).await
+        // Whoever sends what is no request may not agree with us on where the next one starts.
+        let trusted = code == Code::DotSegments && self.head.body == Body::None;
+        self.refuse(code, !trusted).await
     }
 
     /// Answers with an error of the gateway's own. `leftover`: the request had a body that nobody will read, so that the
     /// connection cannot go on.
     async fn refuse(&mut self, code: Code, leftover: bool) -> Next {
         self.worker.counts.error(code);
-        let leftover = leftover || code == Code::AmbiguousLength;
         let close = leftover || !self.head.keep || self.is_leaving();
         response::refusal(code, &self.head.id, close, !self.head.head_only, &mut self.reply);
         let text = std::mem::take(&mut self.reply);

@@ -203,10 +203,12 @@ impl Answer {
         if let Some(connection) = manner.connection {
             line(out, "connection", connection.as_bytes());
         }
+        if !self.is_interim() {
+            line(out, "x-request-id", manner.id);
+        }
         if !self.dated && self.status >= 200 {
             line(out, "date", &date());
         }
-        line(out, "x-request-id", manner.id);
         out.extend_from_slice(b"\r\n");
     }
 }
