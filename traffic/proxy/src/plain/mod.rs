@@ -115,11 +115,11 @@ impl Connection {
         let mut begun = first.then_some(rests_since);
         let mut read = !self.inbox.is_empty();
         loop {
-            if read {
-                if let Some(size) = self.head.read(self.inbox.bytes(), limits, &mut self.edge)? {
-                    self.inbox.consume(size);
-                    return Ok(true);
-                }
+            if read && let Some(size) = self.head.read(self.inbox.bytes(), limits, &mut self.edge)? {
+                self.inbox.consume(size);
+                return Ok(true);
+            }
+            if !self.inbox.is_empty() {
                 begun = begun.or_else(|| Some(Instant::now()));
                 self.inbox.settle();
             }
