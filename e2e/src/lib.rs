@@ -3,6 +3,7 @@
 //! Lives here: what every end-to-end test needs, so that a test reads as its story. Does not live here: any
 //! shortcut into the product. Everything goes through the command line and the gateway's port.
 
+pub mod clients;
 mod crash;
 pub mod figures;
 mod stage;
