@@ -31,9 +31,11 @@ fn main() -> ExitCode {
 }
 
 fn run(home: PathBuf, listen: std::net::SocketAddr, succeeds: bool) -> std::io::Result<()> {
+    let mut gateway = proxy::Config::new(listen);
+    gateway.limits.ejection.first = Duration::from_millis(500);
     let config = agent::Config {
         home,
-        gateway: proxy::Config::new(listen),
+        gateway,
         shim: process::ShimCommand { program: std::env::current_exe()?, args: vec!["shim".into()] },
         pace: process::Pace::default(),
         patience: Duration::from_secs(10),

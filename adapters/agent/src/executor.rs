@@ -197,6 +197,7 @@ impl<G: Gateway> Executor<G> {
                 () = self.poke.notified() => {}
                 _ = looks.tick() => {
                     count = count.wrapping_add(1);
+                    self.readmit();
                     if !count.is_multiple_of(LOOKS_PER_PASS) {
                         self.show(&*self.state.lock().await);
                         continue;
@@ -207,6 +208,18 @@ impl<G: Gateway> Executor<G> {
             self.pass().await;
             if inspects {
                 self.inspect().await;
+            }
+        }
+    }
+
+    /// Takes replicas back that the gateway left out, once their time is over and a probe was answered since.
+    fn readmit(&self) {
+        let now = std::time::Instant::now();
+        for ejected in self.gateway.ejected() {
+            let id = ejected_id(&ejected);
+            if now >= ejected.until && self.supervisor.answered_since(&id, ejected.since) {
+                tracing::info!(replica = %id, "it answers again: taken back");
+                self.gateway.readmit(&id);
             }
         }
     }
@@ -297,6 +310,10 @@ impl<G: Gateway> Executor<G> {
         });
         let mut warnings = self.supervisor.warnings();
         warnings.extend(state.trouble.clone());
+        warnings.extend(self.gateway.ejected().iter().map(|ejected| {
+            let (id, why) = (ejected_id(ejected), &ejected.why);
+            format!("{id} is ready, but left out for now: {why}; it is taken back when its probe is answered")
+        }));
         let drifts = self.supervisor.drifts();
         for group in wanted {
             let missing = self.supervisor.missing_secrets(group);
@@ -364,6 +381,11 @@ impl<G: Gateway> Executor<G> {
         self.drains.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
         self.closed.send_replace(true);
     }
+}
+
+fn ejected_id(ejected: &proxy::Ejected) -> ReplicaId {
+    let group = GroupId { place: ejected.place.clone(), release: ejected.release };
+    ReplicaId { group, ordinal: ejected.ordinal }
 }
 
 fn exists(replicas: &plan::Replicas, id: &ReplicaId) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ports::fleet::{GroupId, Tally};
 use process::ReplicaId;
-use proxy::Listeners;
+use proxy::{Ejected, Listeners};
 use routes::Table;
 use tokio::sync::OnceCell;
 
@@ -23,6 +23,10 @@ pub(crate) trait Gateway: Send + Sync + 'static {
     fn in_flight(&self, id: &ReplicaId) -> u32;
     /// Requests in flight to each replica that has any.
     fn all_in_flight(&self) -> InFlight;
+    /// The replicas that are left out because they failed their requests.
+    fn ejected(&self) -> Vec<Ejected>;
+    /// Takes such a replica back.
+    fn readmit(&self, id: &ReplicaId);
     /// Returns when a replica that has left the table has no request in flight.
     fn drained(&self, id: &ReplicaId) -> impl Future<Output = ()> + Send;
     /// Finished requests by place, epoch and release.
@@ -151,6 +155,14 @@ impl Gateway for Real {
             *all.entry(ReplicaId { group, ordinal }).or_default() += count;
         }
         all
+    }
+
+    fn ejected(&self) -> Vec<Ejected> {
+        self.ask(proxy::Gateway::ejected).unwrap_or_default()
+    }
+
+    fn readmit(&self, id: &ReplicaId) {
+        self.ask(|proxy| proxy.readmit(&id.group.place, id.group.release, id.ordinal));
     }
 
     async fn drained(&self, id: &ReplicaId) {

@@ -45,6 +45,7 @@ struct FakeState {
     swaps: Vec<Vec<(u64, u32)>>,
     in_flight: BTreeMap<ReplicaId, u32>,
     tallies: Vec<Tally>,
+    ejected: BTreeMap<ReplicaId, proxy::Ejected>,
 }
 
 impl Fake {
@@ -100,6 +101,14 @@ impl Gateway for Fake {
 
     fn in_flight(&self, id: &ReplicaId) -> u32 {
         self.state().in_flight.get(id).copied().unwrap_or(0)
+    }
+
+    fn ejected(&self) -> Vec<proxy::Ejected> {
+        self.state().ejected.values().cloned().collect()
+    }
+
+    fn readmit(&self, id: &ReplicaId) {
+        self.state().ejected.remove(id);
     }
 
     async fn drained(&self, id: &ReplicaId) {
@@ -282,6 +291,31 @@ async fn it_never_moves_to_an_older_generation_across_restarts_either() {
     let world = World::at(world.leave().await).await;
     let stale = world.want(wanted(4, Vec::new(), Vec::new())).await.unwrap_err();
     assert!(matches!(stale, Refusal::Stale { has: Generation(5), .. }), "{stale}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_was_left_out_is_taken_back_when_its_time_is_over_and_its_probe_was_answered_since() {
+    let world = World::new().await;
+    let mut two = group("shop", 1);
+    two.replicas = 2;
+    world.want(wanted(1, vec![two.clone()], vec![split("shop", 1)])).await.unwrap();
+    world.until_ready(1, 2).await;
+    let hour = Duration::from_secs(3600);
+    let now = std::time::Instant::now();
+    let ids = [1, 2, 3].map(|ordinal| ReplicaId { group: two.id.clone(), ordinal });
+    for (id, since, until) in [(&ids[0], now, now), (&ids[1], now + hour, now), (&ids[2], now, now + hour)] {
+        let (place, release) = (place("shop"), ReleaseNumber(1));
+        let why = "of errors".to_owned();
+        let ejected = proxy::Ejected { place, release, ordinal: id.ordinal, since, until, why };
+        world.gateway.state().ejected.insert(id.clone(), ejected);
+    }
+    let told = |seen: &Seen| seen.warnings.iter().filter(|warning| warning.contains("left out")).count();
+    world.until("all are told", |seen| told(seen) == 3).await;
+    let seen = world.until("one is back", |seen| told(seen) == 2).await;
+    let left: Vec<ReplicaId> = world.gateway.state().ejected.keys().cloned().collect();
+    assert_eq!(left, ids[1..], "one has not answered since, of one the time is not over");
+    assert!(seen.warnings[0].contains("/2 is ready, but left out"), "{:?}", seen.warnings);
     world.stop().await;
 }
 

@@ -276,6 +276,28 @@ async fn a_restarted_agent_opens_with_its_table_and_knows_every_place_from_the_f
 }
 
 #[tokio::test]
+async fn a_replica_that_fails_its_requests_is_left_out_and_comes_back_when_it_answers() {
+    let world = World::new().await;
+    let mut two = server(1);
+    two.replicas = 2;
+    world.want(1, vec![two], vec![split("shop", 1)]).await;
+    let ill = world.ready(1, 2).await[0].clone();
+    assert_eq!(get(&format!("127.0.0.1:{}", ill.port), "/break/x").unwrap().0, 200);
+    let answers: Vec<u16> = (0..100).map(|_| get(&world.address, "/x").unwrap().0).collect();
+    assert!(answers[80..].iter().all(|status| *status == 200), "{answers:?}");
+    let told = |seen: &Seen| seen.warnings.iter().any(|warning| warning.contains("left out for now"));
+    world.until("it is told", told).await;
+    get(&format!("127.0.0.1:{}", ill.port), "/mend/x").unwrap();
+    world.until("it is taken back", |seen| !told(seen)).await;
+    let mut pids = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        pids.insert(get(&world.address, "/").unwrap().1);
+    }
+    assert_eq!(pids.len(), 2);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn sigterm_leaves_the_replicas_and_finishes_what_is_in_flight() {
     let mut world = World::new().await;
     world.want(1, vec![server(1)], vec![split("shop", 1)]).await;

@@ -404,8 +404,10 @@ impl Tending<'_> {
                 self.ready = Some(Instant::now());
                 self.was_ready = true;
                 self.counted = false;
+                self.actor.shared.answered(&self.actor.id);
                 self.show(ReplicaPhase::Ready, None);
             }
+            Event::StillReady => self.actor.shared.answered(&self.actor.id),
             Event::Unready(why) => {
                 self.ready = None;
                 self.show(ReplicaPhase::Unready, Some(why));

@@ -19,6 +19,8 @@ pub(crate) enum Event {
     Waiting(String),
     /// It may take requests.
     Ready,
+    /// It may still.
+    StillReady,
     /// It may no more, for this reason.
     Unready(String),
     /// It must be started again, for this reason.
@@ -166,6 +168,7 @@ async fn ready(port: u16, probe: Option<&Probe>, begun: Instant, known: bool, ev
         let event = match (turn, why) {
             (Some(Turn::Passed), _) => Event::Ready,
             (Some(Turn::Failed), why) => Event::Unready(why.unwrap_or_default()),
+            (None, None) if cycle.passing == Some(true) => Event::StillReady,
             (None, Some(why)) if cycle.passing.is_none() => Event::Waiting(why),
             (None, Some(_) | None) => continue,
         };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::Place;
 use model::drift::{Drift, DriftKind, Drifts};
@@ -111,6 +111,8 @@ pub(crate) struct Shared {
 #[derive(Default)]
 struct State {
     views: BTreeMap<ReplicaId, ReplicaSeen>,
+    /// When its readiness probe was last answered, for each that is ready.
+    answered: BTreeMap<ReplicaId, Instant>,
     loops: BTreeMap<GroupId, CrashLoop>,
     warnings: BTreeSet<String>,
     drifts: Drifts,
@@ -136,6 +138,11 @@ impl Shared {
         if differs {
             self.changed();
         }
+    }
+
+    /// Its readiness probe was answered well just now.
+    pub(crate) fn answered(&self, id: &ReplicaId) {
+        self.state().answered.insert(id.clone(), Instant::now());
     }
 
     pub(crate) fn crash_loop(&self, group: &GroupId, change: impl FnOnce(&mut CrashLoop)) {
@@ -177,6 +184,7 @@ impl Shared {
     pub(crate) fn forget(&self, id: &ReplicaId) {
         let mut state = self.state();
         state.views.remove(id);
+        state.answered.remove(id);
         let alive: BTreeSet<ReplicaId> = state.views.keys().cloned().collect();
         if !alive.iter().any(|other| other.group == id.group) {
             state.loops.remove(&id.group);
@@ -197,6 +205,8 @@ struct Handle {
     standing: watch::Sender<Standing>,
     task: JoinHandle<()>,
     drain_timeout: Duration,
+    /// Whether it has a readiness probe.
+    probed: bool,
 }
 
 /// The replicas of this machine. Dropping it leaves every replica running, for the next one to adopt.
@@ -339,11 +349,12 @@ impl Supervisor {
         self.shared.changed();
         let (standing, watched) = watch::channel(Standing::Serve);
         let drain_timeout = record.group.shutdown.drain_timeout;
+        let probed = record.group.health.ready.is_some();
         let actor = Actor::new(Arc::clone(&self.shared), id.clone(), record, watched);
         let task = tokio::spawn(actor.run(begin));
         let mut handles = self.handles();
         handles.retain(|_, handle| !handle.task.is_finished());
-        handles.insert(id, Handle { standing, task, drain_timeout });
+        handles.insert(id, Handle { standing, task, drain_timeout, probed });
     }
 
     fn handles(&self) -> MutexGuard<'_, BTreeMap<ReplicaId, Handle>> {
@@ -409,6 +420,12 @@ impl Supervisor {
     /// started.
     pub fn drain_timeout(&self, id: &ReplicaId) -> Option<Duration> {
         self.handles().get(id).map(|handle| handle.drain_timeout)
+    }
+
+    /// Whether its readiness probe was answered after this moment; true for one that has no such probe.
+    pub fn answered_since(&self, id: &ReplicaId, since: Instant) -> bool {
+        let probed = self.handles().get(id).is_some_and(|handle| handle.probed);
+        !probed || self.shared.state().answered.get(id).is_some_and(|answered| *answered > since)
     }
 
     /// The verdict on a group whose replicas keep failing soon after their start.

@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::ejection::Ejection;
+
 /// How a gateway runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -60,6 +62,8 @@ pub struct Limits {
     /// Distinct (service, environment, version, route, method) label sets in the metrics; beyond it the route is
     /// `other`. Default 10,000.
     pub series: usize,
+    /// When a replica that fails its requests is left out.
+    pub ejection: Ejection,
 }
 
 impl Default for Limits {
@@ -78,6 +82,7 @@ impl Default for Limits {
             pool_idle: Duration::from_secs(4),
             pool_fresh: Duration::from_secs(1),
             series: 10_000,
+            ejection: Ejection::default(),
         }
     }
 }

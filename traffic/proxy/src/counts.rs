@@ -163,6 +163,7 @@ pub(crate) struct WorkerCounts {
     pub(crate) retries: AtomicU64,
     pub(crate) aborts: AtomicU64,
     pub(crate) fallbacks: AtomicU64,
+    pub(crate) ejections: AtomicU64,
     pub(crate) accept_errors: AtomicU64,
 }
 
@@ -173,6 +174,7 @@ impl Default for WorkerCounts {
             retries: AtomicU64::new(0),
             aborts: AtomicU64::new(0),
             fallbacks: AtomicU64::new(0),
+            ejections: AtomicU64::new(0),
             accept_errors: AtomicU64::new(0),
         }
     }

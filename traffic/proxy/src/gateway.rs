@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::counts::WorkerCounts;
+use crate::ejection::{self, Ejected};
 use crate::error::Error;
 use crate::listen::Listeners;
 use crate::live::{Live, Routing};
@@ -153,6 +154,18 @@ impl Gateway {
             (id.place.clone(), id.release, id.ordinal, replica.in_flight())
         });
         counts.filter(|(_, _, _, count)| *count > 0).collect()
+    }
+
+    /// The replicas that get no requests because they failed those they got.
+    pub fn ejected(&self) -> Vec<Ejected> {
+        self.registry.all_replicas().iter().filter_map(|replica| ejection::told(replica)).collect()
+    }
+
+    /// Takes a replica back that was ejected. Whoever calls this has asked it, and it answered.
+    pub fn readmit(&self, place: &Place, release: ReleaseNumber, ordinal: u32) {
+        let now = std::time::Instant::now();
+        let replicas = self.registry.replicas(place, release, ordinal);
+        replicas.iter().for_each(|replica| replica.repute.readmit(now));
     }
 
     /// Resolves when a replica has nothing in flight. For one that is out of the table this is final.

@@ -5,12 +5,14 @@
 //! else), and the table's own decisions (`routes`).
 //!
 //! A request's way: `worker` accepts its connection, `sniff` watches the socket, `forward` admits it, `live` claims a
-//! replica, `upstream` tries it, `body` carries what follows, `record` books how it ended.
+//! replica, `upstream` tries it, `body` carries what follows, `record` books how it ended, and `ejection` draws conclusions
+//! about the replica.
 
 mod admin;
 mod body;
 mod config;
 mod counts;
+mod ejection;
 mod error;
 mod forward;
 mod gateway;
@@ -31,6 +33,7 @@ mod upstream;
 mod worker;
 
 pub use config::{Config, Limits};
+pub use ejection::{Ejected, Ejection};
 pub use error::Error;
 pub use gateway::Gateway;
 pub use listen::Listeners;

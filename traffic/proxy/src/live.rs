@@ -98,8 +98,13 @@ impl Live {
         let (entry, place) = (&self.table.entries()[found.entry], &self.places[found.entry]);
         let unserved = |code| Unclaimed { code, label: Some(place.unserved[found.label].clone()) };
         let replica = |share: usize, replica: usize| &place.shares[share].replicas[replica];
-        let usable =
-            |share, index| !ask.excluded.iter().any(|excluded| Arc::ptr_eq(excluded, replica(share, index)));
+        let untried = |replica: &Arc<Replica>| !ask.excluded.iter().any(|tried| Arc::ptr_eq(tried, replica));
+        let usable = |share: usize, index: usize| {
+            let all = &place.shares[share].replicas;
+            // Rather one that is ejected than none.
+            let in_service = |other: &Arc<Replica>| !other.repute.is_ejected() && untried(other);
+            untried(&all[index]) && (!all[index].repute.is_ejected() || !all.iter().any(in_service))
+        };
         let load = |share, index| replica(share, index).in_flight();
         let choice = match &entry.preview {
             Some(preview) if found.preview && preview.release.is_none() => {

@@ -10,6 +10,7 @@ use model::latency::{BOUNDS_US, BUCKETS};
 use crate::counts::{Sum, WorkerCounts};
 use crate::error::Code;
 use crate::registry::Registry;
+use crate::replica::Identity;
 use crate::worker::Worker;
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -88,6 +89,15 @@ fn gateway(out: &mut String, registry: &Registry, workers: &[Arc<Worker>]) -> st
             "shipshape_gateway_in_flight{{app=\"{service}\",environment=\"{environment}\"}} {size}"
         )?;
     }
+    let ejected = "shipshape_gateway_ejected";
+    head(out, ejected, "gauge", "Replicas that get no requests because they failed those they got.")?;
+    for replica in registry.all_replicas().iter().filter(|replica| replica.repute.is_ejected()) {
+        let Identity { place: Place { service, environment }, release, ordinal, .. } = &replica.identity;
+        writeln!(
+            out,
+            "{ejected}{{app=\"{service}\",environment=\"{environment}\",version=\"{release}\",replica=\"{ordinal}\"}} 1"
+        )?;
+    }
     let errors = "shipshape_gateway_errors_total";
     head(
         out,
@@ -99,13 +109,18 @@ fn gateway(out: &mut String, registry: &Registry, workers: &[Arc<Worker>]) -> st
         let count: u64 = workers.iter().map(|worker| worker.counts.errors(*code)).sum();
         writeln!(out, "{errors}{{code=\"{}\",fault=\"{}\"}} {count}", code.text(), code.fault().text())?;
     }
-    let plain: [(&str, &str, u64); 5] = [
+    let plain: [(&str, &str, u64); 6] = [
         ("retries", "Requests offered to a replica again.", total(|counts| &counts.retries)),
         ("client_aborts", "Requests that the client broke off.", total(|counts| &counts.aborts)),
         (
             "fallbacks",
             "Requests served by another release than the one drawn, for want of a ready replica.",
             total(|counts| &counts.fallbacks),
+        ),
+        (
+            "ejections",
+            "Times that a replica was left out because it failed its requests.",
+            total(|counts| &counts.ejections),
         ),
         ("accept_errors", "Connections that could not be accepted.", total(|counts| &counts.accept_errors)),
         (

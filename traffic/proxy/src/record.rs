@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::ejection::{self, Outcome};
 use crate::error::{Code, Fault};
 use crate::live::Claim;
 use crate::upstream::Line;
@@ -36,12 +37,14 @@ impl Record {
             self.claim.replica().keep_line(self.worker.index, sender, &self.worker.limits);
         }
         let (status, latency) = self.head.unwrap_or((200, Duration::ZERO));
+        self.conclude(if status >= 500 { Outcome::Error } else { Outcome::Good });
         self.close(status, latency, true);
     }
 
     /// The gateway answers instead of the replica.
     pub(crate) fn failed(mut self, code: Code) {
         let latency = self.start.elapsed();
+        self.blame(code);
         self.close(code.status().as_u16(), latency, code.fault() == Fault::Backend);
     }
 
@@ -49,12 +52,36 @@ impl Record {
     pub(crate) fn broken(mut self, code: Code) {
         self.worker.counts.error(code);
         let latency = self.head.map_or_else(|| self.start.elapsed(), |(_, latency)| latency);
+        self.blame(code);
         self.close(code.status().as_u16(), latency, code.fault() == Fault::Backend);
     }
 
-    /// Another replica gets the request: nothing to book here.
-    pub(crate) fn discard(mut self) {
+    /// Another replica gets the request, or another connection: nothing to book here. That a resting connection was
+    /// closed says nothing about the replica; that none could be opened does.
+    pub(crate) fn discard(mut self, code: Code) {
         self.closed = true;
+        if code != Code::BackendClosed {
+            self.blame(code);
+        }
+    }
+
+    fn blame(&self, code: Code) {
+        match code.fault() {
+            Fault::Backend if code == Code::ResponseTimeout => self.conclude(Outcome::Error),
+            Fault::Backend => self.conclude(Outcome::Lost),
+            Fault::Client | Fault::Gateway => {}
+        }
+    }
+
+    fn conclude(&self, outcome: Outcome) {
+        let (replica, bounds) = (self.claim.replica(), &self.worker.limits.ejection);
+        if !replica.repute.note(outcome, bounds) {
+            return;
+        }
+        let release = &self.claim.share().replicas;
+        if ejection::eject(replica, release, bounds, Instant::now()) {
+            self.worker.counts.ejections.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn close(&mut self, status: u16, latency: Duration, judged: bool) {

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::config::Limits;
+use crate::ejection::Repute;
 use crate::pool::Pool;
 use crate::upstream::Line;
 
@@ -24,6 +25,7 @@ pub(crate) struct Identity {
 
 pub(crate) struct Replica {
     pub(crate) identity: Identity,
+    pub(crate) repute: Repute,
     in_flight: AtomicU32,
     idle: Notify,
     retired: AtomicBool,
@@ -41,6 +43,7 @@ impl Replica {
     pub(crate) fn new(identity: Identity, workers: usize) -> Self {
         Self {
             identity,
+            repute: Repute::default(),
             in_flight: AtomicU32::new(0),
             idle: Notify::new(),
             retired: AtomicBool::new(false),
@@ -65,9 +68,12 @@ impl Replica {
         }
     }
 
-    /// In the table or out of it; out of it, no connection is kept.
+    /// In the table or out of it; out of it, no connection is kept. One that comes back has answered whoever lists it.
     pub(crate) fn set_retired(&self, retired: bool) {
-        self.retired.store(retired, Ordering::Release);
+        let before = self.retired.swap(retired, Ordering::AcqRel);
+        if before && !retired {
+            self.repute.readmit(std::time::Instant::now());
+        }
         if retired {
             self.lines.clear();
             self.plain.clear();

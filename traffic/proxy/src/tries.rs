@@ -57,8 +57,8 @@ impl Tries {
             Ok(claim) => Arc::new(claim),
             Err(unclaimed) => return Err(self.give_up(worker, &unclaimed)),
         };
-        if let Some((earlier, _)) = self.failed.take() {
-            earlier.discard();
+        if let Some((earlier, code)) = self.failed.take() {
+            earlier.discard(code);
             worker.counts.retries.fetch_add(1, Ordering::Relaxed);
         }
         let record = Record::open(worker.clone(), claim.clone(), self.method, self.start);
