@@ -8,6 +8,7 @@ use crate::lock::Scope;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant, reason = "events are handled one by one and kept nowhere but as bytes")]
 pub enum Event {
     /// Control began to act on this journal.
     ControlStarted {

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::strategy::{Analysis, Kind, Strategy};
+use std::time::Duration;
+
+use model::strategy::{Analysis, Kind, OnFailure, Strategy};
 use model::{Epoch, Generation, ReleaseNumber, RolloutNumber, Timestamp, Weight};
 use ship::{Event, Phase, RollbackReason, Rollout};
 
@@ -153,6 +155,9 @@ pub(crate) fn at_once(declared: &Strategy) -> Strategy {
     Strategy {
         kind: Kind::Canary { steps: vec![] },
         analysis: Analysis { judge: None, metrics: vec![] },
+        bake_time: Duration::ZERO,
+        // Whoever goes back must arrive.
+        on_failure: OnFailure::Rollback,
         ..declared.clone()
     }
 }

@@ -299,9 +299,23 @@ pub(crate) static ROLLOUT: Object = Object {
         Field::new(
             "scaleDownDelay",
             DURATION,
-            "How long the old release stays warm after a canary or a blue-green switch.",
+            "How long the old release stays warm after a canary or a blue-green switch: a rollback is then one swap.",
         )
         .or("30s"),
+        Field::new(
+            "bakeTime",
+            DURATION,
+            "How long the new release is watched, and taken back when it turns bad, after it took all traffic. The old \
+             one stays warm meanwhile, but after a rolling update.",
+        )
+        .or("0s"),
+        Field::new(
+            "onFailure",
+            Shape::Choice(&["rollback", "freeze"]),
+            "What becomes of a rollout that fails: it goes back, or it stands still until somebody decides, because a \
+             migration may forbid to go back.",
+        )
+        .or("rollback"),
         Field::new("analysis", Shape::Object(&ANALYSIS), "What is watched while both releases serve."),
     ],
     elsewhere: &[
@@ -314,7 +328,11 @@ pub(crate) static ROLLOUT: Object = Object {
         ("judge", Use("rollout.analysis.judge")),
         ("metrics", Use("rollout.analysis.metrics")),
         ("progressDeadlineAbort", NotYet("it is always on: a rollout past its deadline rolls back")),
-        ("rollbackWindow", NotYet("it is not supported yet")),
+        (
+            "rollbackWindow",
+            NotYet("a return to an earlier release never takes steps; scaleDownDelay says how long it is one swap"),
+        ),
+        ("retry", NotYet("replicas are started again until progressDeadline; after that `shipshape retry` tries anew")),
     ],
 };
 

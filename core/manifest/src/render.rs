@@ -160,6 +160,8 @@ fn rollout(strategy: &Strategy) -> Value {
     map.insert("progressDeadline".to_owned(), json!(time(strategy.progress_deadline)));
     map.insert("minReady".to_owned(), json!(time(strategy.min_ready)));
     map.insert("scaleDownDelay".to_owned(), json!(time(strategy.scale_down_delay)));
+    map.insert("bakeTime".to_owned(), json!(time(strategy.bake_time)));
+    map.insert("onFailure".to_owned(), json!(strategy.on_failure.name()));
     map.insert("analysis".to_owned(), analysis(&strategy.analysis));
     Value::Object(map)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::route::Route;
-use model::strategy::{Amount, Kind, Step, Strategy};
+use model::strategy::{Amount, Kind, OnFailure, Step, Strategy};
 use model::{EnvironmentName, ServiceName, Weight};
 
 use crate::analysis;
@@ -64,6 +64,11 @@ pub(crate) fn rollout(root: &Mapping<'_>, at: &At<'_>) -> Rollout {
         progress_deadline: rollout.duration("progressDeadline"),
         min_ready: rollout.duration("minReady"),
         scale_down_delay: rollout.duration("scaleDownDelay"),
+        bake_time: rollout.duration("bakeTime"),
+        on_failure: match rollout.choice("onFailure", &[]) {
+            Some("freeze") => OnFailure::Freeze,
+            Some(_) | None => OnFailure::Rollback,
+        },
         analysis: analysis::analysis(&rollout),
     };
     rollout.finish();

@@ -22,8 +22,40 @@ pub struct Strategy {
     /// How long the old release stays warm after the new one took all traffic. A rolling update keeps none.
     #[serde(with = "crate::time::words")]
     pub scale_down_delay: Duration,
+    /// How long the new release is watched, and taken back by itself, after it took all traffic. The old one stays
+    /// warm meanwhile, but after a rolling update.
+    #[serde(default, with = "crate::time::words", skip_serializing_if = "Duration::is_zero")]
+    pub bake_time: Duration,
+    /// What becomes of a rollout that fails by itself.
+    #[serde(default, skip_serializing_if = "OnFailure::is_rollback")]
+    pub on_failure: OnFailure,
     /// What is watched while both releases serve.
     pub analysis: Analysis,
+}
+
+/// What becomes of a rollout that fails by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnFailure {
+    /// It goes back.
+    #[default]
+    Rollback,
+    /// It stands still where it is, until somebody decides: a migration may forbid to go back.
+    Freeze,
+}
+
+impl OnFailure {
+    fn is_rollback(&self) -> bool {
+        *self == Self::Rollback
+    }
+
+    /// Its name in the manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rollback => "rollback",
+            Self::Freeze => "freeze",
+        }
+    }
 }
 
 /// The order in which replicas and traffic move.

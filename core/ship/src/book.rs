@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use model::strategy::MAX_QUANTILES;
 use model::{Epoch, Weight};
 
 use crate::judge::Stretch;
@@ -116,6 +117,20 @@ impl Book {
             }
         });
         grown.collect()
+    }
+
+    /// What `tallies` would add of the new release: requests and errors, and how many were slower than each threshold.
+    pub(crate) fn candidate_growth(
+        &self,
+        instance: &str,
+        tallies: &[EpochTally],
+    ) -> (Counts, [u64; MAX_QUANTILES]) {
+        let known = tallies.iter().filter(|tally| self.covers(tally.epoch));
+        let grown = known.fold(Page::default(), |sum, tally| {
+            let chapter = self.chapters.get(&tally.epoch).filter(|chapter| chapter.instance == instance);
+            sum.plus(Page::from(tally).since(chapter.map(|chapter| chapter.current).unwrap_or_default()))
+        });
+        (grown.candidate, grown.slow.candidate)
     }
 
     /// How many pages it has.

@@ -1,6 +1,6 @@
 //! Commands become events, or are refused with the way out.
 
-use model::strategy::{Kind, Step};
+use model::strategy::{Kind, OnFailure, Step};
 use model::{Timestamp, Weight};
 
 use crate::event::{Event, PauseReason, RollbackReason};
@@ -93,7 +93,7 @@ pub fn decide(rollout: &Rollout, command: Command, _at: Timestamp) -> Result<Vec
         Command::MeasureRule(measurement) => vec![Event::RuleMeasured(measurement)],
         Command::Hold(reason) => vec![Event::Paused { reason }],
         Command::Conclude => vec![Event::Promoted],
-        Command::RollBack(reason) => vec![Event::RollbackBegun { reason }],
+        Command::RollBack(reason) => failed(rollout, reason),
         Command::ConfirmRollback => vec![Event::RolledBack],
         Command::Complete => complete(rollout),
         Command::Promote { full } => promote(rollout, full)?,
@@ -127,6 +127,15 @@ fn moved(rollout: &Rollout, stable: u32, candidate: u32, weight: Weight) -> Vec<
     events
 }
 
+/// The way back, or a standstill where that is declared.
+fn failed(rollout: &Rollout, reason: RollbackReason) -> Vec<Event> {
+    match rollout.strategy.on_failure {
+        OnFailure::Rollback => vec![Event::RollbackBegun { reason }],
+        OnFailure::Freeze if rollout.is_frozen() => vec![],
+        OnFailure::Freeze => vec![Event::Paused { reason: PauseReason::Frozen(reason) }],
+    }
+}
+
 fn complete(rollout: &Rollout) -> Vec<Event> {
     let mut events = Vec::new();
     if rollout.wanted_stable > 0 {
@@ -142,7 +151,7 @@ fn promote(rollout: &Rollout, full: bool) -> Result<Vec<Event>, Refusal> {
         || rollout.is_before_the_switch();
     match &rollout.phase {
         Phase::Paused(_) if full => Ok(vec![Event::Resumed { step }]),
-        Phase::Paused(PauseReason::Operator) => Ok(vec![Event::Resumed { step }]),
+        Phase::Paused(PauseReason::Operator | PauseReason::Frozen(_)) => Ok(vec![Event::Resumed { step }]),
         Phase::Paused(PauseReason::Step | PauseReason::Inconclusive(_)) => {
             Ok(vec![Event::Resumed { step: if at_pause { step + 1 } else { step } }])
         }

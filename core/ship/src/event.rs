@@ -138,6 +138,8 @@ pub enum PauseReason {
     Operator,
     /// The evidence speaks neither for nor against; in words.
     Inconclusive(String),
+    /// It failed, and must not go back by itself.
+    Frozen(RollbackReason),
 }
 
 impl fmt::Display for PauseReason {
@@ -146,6 +148,7 @@ impl fmt::Display for PauseReason {
             Self::Step => f.write_str("the strategy pauses here until it is promoted"),
             Self::Operator => f.write_str("an operator paused it"),
             Self::Inconclusive(why) => write!(f, "inconclusive: {why}"),
+            Self::Frozen(why) => write!(f, "frozen: {why}"),
         }
     }
 }

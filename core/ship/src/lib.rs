@@ -9,6 +9,7 @@
 //!
 //! Does not live here: releases and environments (`lifecycle`), replicas and routing tables (`ports`), any clock.
 
+pub mod bake;
 pub mod book;
 pub mod bound;
 pub mod decide;

@@ -12,7 +12,7 @@ use model::strategy::Kind;
 use model::{Timestamp, Weight};
 
 use crate::decide::Command;
-use crate::event::RollbackReason;
+use crate::event::{PauseReason, RollbackReason};
 use crate::latency::Baseline;
 use crate::observation::{GroupState, Observation};
 use crate::report::{Report, Wait};
@@ -83,6 +83,12 @@ fn next(rollout: &Rollout, seen: &Observation, watched: &watch::Watched, at: Tim
                 rolling::next(rollout, seen, *max_surge, *max_unavailable, at)
             }
         },
+        Phase::Paused(PauseReason::Frozen(reason)) => Next::wait(
+            format!("FROZEN at {}: {reason}", rollout.weight),
+            "it must not go back by itself (onFailure: freeze): `shipshape promote` overrules what was found and goes \
+             on, `shipshape abort` goes back; both take a --reason",
+            None,
+        ),
         Phase::Paused(reason) => Next::wait(
             match blue_green::preview(rollout) {
                 Some(previewed) => format!("{previewed}: {reason}"),
@@ -99,10 +105,15 @@ fn next(rollout: &Rollout, seen: &Observation, watched: &watch::Watched, at: Tim
 }
 
 fn keep_warm(rollout: &Rollout, seen: &Observation, watched: &watch::Watched, at: Timestamp) -> Next {
-    let until = rollout.phase_since.after(rollout.strategy.scale_down_delay);
+    let bakes_until = rollout.bakes_until();
+    let warm_until = rollout.phase_since.after(rollout.strategy.scale_down_delay);
+    let until = bakes_until.map_or(warm_until, |baked| baked.max(warm_until));
     let doing = format!("release {} takes all requests", rollout.to);
     let Some(from) = rollout.from.filter(|_| rollout.wanted_stable > 0) else {
-        return Next::act(doing, Command::Complete);
+        return match bakes_until.filter(|until| at < *until) {
+            Some(until) => Next::wait(doing, "it bakes, and goes back when it turns bad", Some(until)),
+            None => Next::act(doing, Command::Complete),
+        };
     };
     if let Some(why) = &watched.run_is_inconclusive {
         let what = format!(
@@ -115,7 +126,8 @@ fn keep_warm(rollout: &Rollout, seen: &Observation, watched: &watch::Watched, at
         return Next::wait(doing, format!("{what}; release {from} stays warm until then"), None);
     }
     if at < until {
-        return Next::wait(doing, format!("release {from} stays warm for a rollback"), Some(until));
+        let bakes = if bakes_until.is_some_and(|until| at < until) { "it bakes, and " } else { "" };
+        return Next::wait(doing, format!("{bakes}release {from} stays warm for a rollback"), Some(until));
     }
     // Whoever stands ready to help is not let go while the new release limps.
     let (ready, full) = (seen.candidate.ready, rollout.candidate_replicas);
@@ -141,6 +153,9 @@ fn wait_for_ready(rollout: &Rollout, seen: &Observation, needed: u32, at: Timest
     let until = rollout.progressed_at.max(seen.watched_since).after(rollout.strategy.progress_deadline);
     let trouble = trouble(&seen.candidate);
     let what = format!("{ready} of {needed} replicas of release {} are ready{trouble}", rollout.to);
+    if rollout.overruled {
+        return Next::wait(format!("starting release {}", rollout.to), what, None);
+    }
     if at >= until {
         let limit = model::time::format_duration(rollout.strategy.progress_deadline);
         let why = format!("{what} and nothing moved for {limit}");

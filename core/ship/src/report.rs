@@ -40,6 +40,9 @@ pub struct Evidence {
     /// The judge's evidence on errors alone, which is part of that against the release: 1 is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors: Option<f64>,
+    /// The judge's evidence since the release takes all requests, while it bakes; part of that against the release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<f64>,
     /// The judge's evidence on latency, which is part of that against the release.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latency: Vec<LatencyEvidence>,

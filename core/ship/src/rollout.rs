@@ -3,6 +3,7 @@
 use model::strategy::{Kind, Metric, Step, Strategy};
 use model::{Epoch, ReleaseNumber, RolloutNumber, Timestamp, Weight};
 
+use crate::bake::Bake;
 use crate::book::Book;
 use crate::event::{Cause, Event, PauseReason, RollbackReason};
 use crate::latency::{Baseline, Trial};
@@ -55,6 +56,10 @@ pub struct Rollout {
     pub baseline: Option<Baseline>,
     /// The evidence on latency, in the order of the baseline's thresholds.
     pub trials: Vec<Trial>,
+    /// The evidence since the new release takes all requests.
+    pub bake: Bake,
+    /// Whether somebody let it go on after it had failed: nothing but an operator stops it any more.
+    pub overruled: bool,
     /// When the traffic was last shifted.
     pub shifted_at: Timestamp,
     /// When the counts were last written down.
@@ -140,6 +145,8 @@ impl Rollout {
             book: Book::default(),
             baseline: None,
             trials: vec![],
+            bake: Bake::default(),
+            overruled: false,
             shifted_at: at,
             measured_at: at,
             rules: vec![rules::State::default(); strategy.analysis.metrics.len()],
@@ -192,6 +199,7 @@ impl Rollout {
             }
             Event::Paused { reason } => self.phase = Phase::Paused(reason.clone()),
             Event::Resumed { step } => {
+                self.overruled |= self.is_frozen();
                 self.phase = Phase::Progressing;
                 self.rules.iter_mut().for_each(rules::State::forgive);
                 self.enter_step(*step, at);
@@ -199,6 +207,7 @@ impl Rollout {
             Event::Promoted => {
                 self.phase = Phase::Promoted;
                 self.begin_run(at);
+                self.begin_bake();
             }
             Event::RollbackBegun { reason } => self.phase = Phase::RollingBack(reason.clone()),
             Event::RolledBack => {
@@ -218,8 +227,21 @@ impl Rollout {
         Ok(())
     }
 
+    fn begin_bake(&mut self) {
+        let judge = self.strategy.analysis.judge.as_ref().filter(|_| !self.strategy.bake_time.is_zero());
+        self.bake = match (judge, &self.baseline) {
+            (Some(judge), Some(baseline)) => Bake::begin(baseline, judge),
+            (None, _) | (_, None) => Bake::default(),
+        };
+    }
+
     /// The window since the last measurement testifies on latency, unless it began while new replicas were cold.
     fn hear(&mut self, instance: &str, tallies: &[EpochTally], at: Timestamp) {
+        if self.phase == Phase::Promoted {
+            let (window, slow) = self.book.candidate_growth(instance, tallies);
+            let into = at.since(self.phase_since);
+            return self.bake.hear(window, &slow, into, self.strategy.bake_time);
+        }
         let judge = self.strategy.analysis.judge.as_ref();
         let Some(latency) = judge.and_then(|judge| judge.latency.as_ref()) else { return };
         if self.measured_at < self.shifted_at.after(latency.initial_delay) {
@@ -272,6 +294,18 @@ impl Rollout {
     /// Its rules with what they found. Those in dry run are among them.
     pub fn run_states(&self) -> impl Iterator<Item = (&Metric, &rules::State)> {
         self.run().map_or(&[][..], |(_, metrics)| metrics).iter().zip(&self.run_rules)
+    }
+
+    /// Whether it failed and stands still until somebody decides.
+    pub fn is_frozen(&self) -> bool {
+        matches!(self.phase, Phase::Paused(PauseReason::Frozen(_)))
+    }
+
+    /// Until when it is watched after it took all requests; `None` when it is not, or not yet.
+    pub fn bakes_until(&self) -> Option<Timestamp> {
+        let bakes =
+            self.phase == Phase::Promoted && self.from.is_some() && !self.strategy.bake_time.is_zero();
+        bakes.then(|| self.phase_since.after(self.strategy.bake_time))
     }
 
     /// Whether it is promoted and still has to pass its analysis.

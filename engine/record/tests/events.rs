@@ -7,7 +7,8 @@ use std::time::Duration;
 use lifecycle::Event;
 use model::release::{Artifact, ArtifactKind};
 use model::strategy::{
-    Analysis, Comparison, Condition, Judge, Kind, Latency, Metric, Promotion, Source, Step, Strategy,
+    Analysis, Comparison, Condition, Judge, Kind, Latency, Metric, OnFailure, Promotion, Source, Step,
+    Strategy,
 };
 use model::{Digest, Epoch, Place, Release, ReleaseNumber, RolloutNumber, Timestamp, Weight};
 use record::event::{Unreadable, draft, event};
@@ -28,6 +29,8 @@ fn strategy() -> Strategy {
         progress_deadline: Duration::from_secs(600),
         min_ready: Duration::from_secs(1),
         scale_down_delay: Duration::from_secs(30),
+        bake_time: Duration::ZERO,
+        on_failure: OnFailure::Rollback,
         analysis: Analysis {
             judge: Some(Judge {
                 alpha: 0.01,
@@ -218,6 +221,7 @@ fn later_forms_of_version_1_read_back() {
         let (quantiles, initial_delay) = (vec![0.5, 0.99], Duration::from_secs(10));
         judge.latency = Some(Latency { quantiles, tolerance: 1.5, initial_delay });
     }
+    (dry.bake_time, dry.on_failure) = (Duration::from_secs(600), OnFailure::Freeze);
     let metrics = dry.analysis.metrics.clone();
     let counts = Counts { requests: 100, errors: 7 };
     let slow = Slow { candidate: [1, 2, 0, 0], stable: [3, 0, 0, 0] };
@@ -234,6 +238,7 @@ fn later_forms_of_version_1_read_back() {
     };
     let preview_hosts = vec!["preview.test".to_owned()];
     let later = [
+        ship::Event::Paused { reason: PauseReason::Frozen(RollbackReason::Judge("7 errors".to_owned())) },
         ship::Event::BaselineFrozen(Baseline { counts, thresholds: vec![threshold] }),
         ship::Event::Measured { instance: "a1".to_owned(), tallies: vec![tally] },
         started(Kind::BlueGreen {

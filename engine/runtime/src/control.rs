@@ -8,7 +8,7 @@ use lifecycle::{Answer, Command, Event, Refusal, World};
 use model::{Generation, Place, Timestamp};
 use ports::fleet::{self, Fleet, Seen};
 use ports::{Artifacts, Checks, Clock, Journal, Secrets};
-use ship::Report;
+use ship::{Phase, Report};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -449,6 +449,15 @@ impl<J: Journal, F: Fleet> Control<J, F> {
 
     fn publish(&self) {
         let mut warnings: Vec<String> = self.standstill.iter().map(|still| still.why.clone()).collect();
+        let frozen = self.engine.world().lanes.iter().filter_map(|(place, lane)| {
+            let rollout = lane.active().filter(|rollout| rollout.is_frozen())?;
+            let Phase::Paused(why) = &rollout.phase else { return None };
+            Some(format!(
+                "the rollout of release {} at {place} stands still at {} and waits for a decision: {why}",
+                rollout.to, rollout.weight
+            ))
+        });
+        warnings.extend(frozen);
         warnings.extend(self.push_warnings.iter().cloned());
         warnings.extend(self.view.seen.warnings.iter().cloned());
         let at = self.clock.now();

@@ -137,9 +137,13 @@ fn canary(chance: &mut Rng) -> String {
     } else {
         ""
     };
+    let delay = chance.u32(1..10);
+    // Some are watched for longer than the old release would stay warm, some must not go back by themselves.
+    let bake = if delay.is_multiple_of(3) { format!("  bakeTime: {}s\n", delay * 4) } else { String::new() };
+    let freeze = if delay.is_multiple_of(4) { "  onFailure: freeze\n" } else { "" };
     format!(
-        "  strategy: canary\n  scaleDownDelay: {}s\n  canary:\n    steps:\n{steps}  analysis:\n    {}\n{rules}",
-        chance.u32(1..10),
+        "  strategy: canary\n  scaleDownDelay: {delay}s\n{bake}{freeze}  canary:\n    steps:\n{steps}  analysis:\n    \
+         {}\n{rules}",
         judge(chance)
     )
 }

@@ -13,7 +13,7 @@ use model::{Epoch, Generation, Place, ReleaseNumber, Weight};
 use ports::fleet::{GroupId, ReplicaPhase, Seen, Wanted};
 use ports::journal::Entry;
 use record::{Chain, Record};
-use ship::{Phase, RollbackReason};
+use ship::{PauseReason, Phase, RollbackReason};
 
 use sim::{Machine, Served};
 
@@ -236,7 +236,11 @@ impl Referee {
                     self.figures.healthy_judged += 1;
                 }
             }
-            ship::Event::RollbackBegun { reason: RollbackReason::Judge(_) } => {
+            // After the last shift nobody serves beside it, and an incident that hits all is held against it, as documented.
+            ship::Event::RollbackBegun { reason: RollbackReason::Judge(_) }
+            | ship::Event::Paused { reason: PauseReason::Frozen(RollbackReason::Judge(_)) }
+                if rollout.weight < Weight::ALL =>
+            {
                 self.figures.blamed += u64::from(self.judged.get(place) == Some(&true));
             }
             ship::Event::Completed => {

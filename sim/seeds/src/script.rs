@@ -28,6 +28,8 @@ struct Script {
     requests: u32,
     /// How long a canary that is given afterwards pauses after each weight.
     pause: String,
+    /// What a canary that is given afterwards is told beside its steps.
+    more: String,
     rollout: String,
     builds: Vec<(String, Behaviour)>,
     turns: Vec<(Moment, Vec<String>)>,
@@ -103,6 +105,7 @@ impl Script {
             replicas: 2,
             requests: 60,
             pause: "5s".to_owned(),
+            more: String::new(),
             rollout: String::new(),
             builds: vec![],
             turns: vec![],
@@ -120,14 +123,18 @@ impl Script {
             ["given", "replicas", n] => self.replicas = number(n)?,
             ["given", "requests", n] => self.requests = number(n)?,
             ["given", "rolling"] => self.rollout = "  strategy: rolling\n".to_owned(),
+            ["given", "freeze"] => self.more.push_str("  onFailure: freeze\n"),
+            ["given", "bake", duration] => self.more.push_str(&format!("  bakeTime: {duration}\n")),
             ["given", "pauses", duration] => self.pause = (*duration).to_owned(),
             ["given", "canary", weights @ ..] => {
                 let pause = &self.pause;
                 let step =
                     |it: &&str| format!("      - setWeight: {it}\n      - pause: {{ duration: {pause} }}\n");
                 let steps: String = weights.iter().map(step).collect();
-                self.rollout =
-                    format!("  strategy: canary\n  scaleDownDelay: 3s\n  canary:\n    steps:\n{steps}");
+                self.rollout = format!(
+                    "  strategy: canary\n  scaleDownDelay: 3s\n{}  canary:\n    steps:\n{steps}",
+                    self.more
+                );
             }
             ["given", "build", name, words @ ..] => {
                 self.builds.push(((*name).to_owned(), behaviour(words)?));
@@ -205,6 +212,7 @@ fn act(words: &[&str], builds: &[Build]) -> Result<Act, String> {
         ["kill", "control", time] => Ok(Fault::Kill(duration(time)?).into()),
         ["crash", side_of, "the", "next", "append"] => Ok(Fault::CrashAtAppend(0, side(side_of)?).into()),
         ["crash", side_of, "the", "next", "order"] => Ok(Fault::CrashAtOrder(side(side_of)?).into()),
+        ["incident", share] => Ok(Fault::Incident(percent(Some(share))?).into()),
         ["agent", "away"] => Ok(Fault::AgentCut(true).into()),
         ["agent", "back"] => Ok(Fault::AgentCut(false).into()),
         ["agent", "restarts"] => Ok(Fault::AgentRestarts.into()),

@@ -143,6 +143,8 @@ pub(crate) fn spec(service: &str, environment: &str, host: &str) -> Spec {
             progress_deadline: second,
             min_ready: Duration::ZERO,
             scale_down_delay: second,
+            bake_time: Duration::ZERO,
+            on_failure: model::strategy::OnFailure::Rollback,
             analysis: Analysis { judge: None, metrics: vec![] },
         },
     }

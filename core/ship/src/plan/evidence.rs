@@ -1,7 +1,8 @@
 //! What is known about the new release, as the report shows it and the judge decides on it. Not here: what becomes of it.
 
-use model::strategy::{Judge, Metric, Promotion};
+use model::strategy::{Judge, Kind, Metric, Promotion};
 
+use crate::bake;
 use crate::book::Book;
 use crate::judge;
 use crate::latency;
@@ -21,9 +22,11 @@ pub(super) fn evidence(
     let latency = judge.map_or_else(Vec::new, |judge| latencies(rollout, judge));
     let errors = judge.map(|judge| judge::ln_evidence_against(&book.stretches(), judge.tolerance));
     let ln_latency: Vec<f64> = latency.iter().map(|it| it.e.ln()).collect();
-    let together = |errors| judge::ln_together(errors, &ln_latency);
+    let together = |errors| with_bake(rollout, judge::ln_together(errors, &ln_latency));
     let against = judge.zip(errors).map(|(judge, errors)| Level::new(together(errors), judge.alpha));
     let errors = errors.map(judge::e);
+    let after = rollout.bakes_until().map(|_| judge::e(rollout.bake.ln_evidence()));
+    let after = after.filter(|_| rollout.bake.judges());
     let unjudged = judge.and_then(|judge| judge.latency.as_ref()).zip(rollout.baseline.as_ref());
     let for_it = judge.and_then(|judge| match judge.promotion {
         Promotion::Time => None,
@@ -48,7 +51,22 @@ pub(super) fn evidence(
     let step = rollout.current_step().map(|_| rollout.step);
     let rules = background.chain(run.iter().zip(run_states).map(told(step))).collect();
     let latency_unjudged = unjudged.and_then(|(latency, baseline)| baseline.missing(latency));
-    Evidence { candidate, stable, against, errors, latency, latency_unjudged, for_it, rules }
+    Evidence { candidate, stable, against, errors, after, latency, latency_unjudged, for_it, rules }
+}
+
+/// The evidence of before and after all requests were shifted, averaged. Where nothing was compared before, that after it
+/// is all there is.
+fn with_bake(rollout: &Rollout, before: f64) -> f64 {
+    let judge = rollout.strategy.analysis.judge.as_ref();
+    let judged = judge.zip(rollout.baseline.as_ref()).is_some_and(|(judge, baseline)| {
+        !rollout.strategy.bake_time.is_zero() && bake::Bake::begin(baseline, judge).judges()
+    });
+    let share = match rollout.strategy.kind {
+        _ if !judged => return before,
+        Kind::BlueGreen { .. } => 1.0,
+        Kind::Canary { .. } | Kind::Rolling { .. } => bake::SHARE,
+    };
+    judge::ln_mean_exp(&[(1.0 - share, before), (share, rollout.bake.ln_evidence())])
 }
 
 fn latencies(rollout: &Rollout, judge: &Judge) -> Vec<LatencyEvidence> {
@@ -67,6 +85,7 @@ fn latencies(rollout: &Rollout, judge: &Judge) -> Vec<LatencyEvidence> {
 /// The judge's verdict in words: errors, and the latency that speaks loudest when it says more than they do.
 pub(super) fn judged(evidence: &Evidence, level: Level) -> String {
     let latency = evidence.latency.iter().max_by(|a, b| a.e.total_cmp(&b.e));
+    let before = latency.map_or(0.0, |latency| latency.e).max(evidence.errors.unwrap_or_default());
     let found = match latency.filter(|latency| Some(latency.e) > evidence.errors) {
         Some(latency) => {
             let slow = |counts: Counts| share("of", counts);
@@ -83,7 +102,12 @@ pub(super) fn judged(evidence: &Evidence, level: Level) -> String {
             format!("new release {}, old release {}", failed(evidence.candidate), failed(evidence.stable))
         }
     };
-    format!("{found}: evidence {:.0} against a threshold of {:.0}", level.e, level.threshold)
+    let since = if evidence.after.is_some_and(|after| after > before) {
+        "since it takes all requests it is worse than the old release was before; in all "
+    } else {
+        ""
+    };
+    format!("{since}{found}: evidence {:.0} against a threshold of {:.0}", level.e, level.threshold)
 }
 
 /// `3 errors in 44 requests (6.82%)`.

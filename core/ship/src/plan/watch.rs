@@ -42,7 +42,8 @@ pub(super) fn watch(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Wat
     book.enter(&seen.instance, &seen.tallies);
     let mut states = rollout.rules.clone();
     let mut run_states = rollout.run_rules.clone();
-    let watching = matches!(rollout.phase, Phase::Progressing | Phase::Paused(_));
+    let bakes = rollout.bakes_until().is_some_and(|until| at < until);
+    let watching = matches!(rollout.phase, Phase::Progressing | Phase::Paused(_)) || bakes;
 
     let mut commands = Vec::new();
     if watching {
@@ -56,7 +57,9 @@ pub(super) fn watch(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Wat
     let metrics = || rollout.strategy.analysis.metrics.iter().zip(&states);
     let run_metrics = rollout.run().map_or(&[][..], |(_, metrics)| metrics);
     let of_run = || run_metrics.iter().zip(&run_states);
-    let verdict = if watching {
+    let verdict = if rollout.overruled || rollout.is_frozen() {
+        None
+    } else if watching {
         verdict(rollout, seen, &evidence, metrics().chain(of_run()))
     } else {
         warm_verdict(rollout, seen, of_run())
@@ -150,6 +153,12 @@ fn warm_verdict<'a>(
     crash_loop.or_else(|| rules::failed(run).map(RollbackReason::Rule)).map(Command::RollBack)
 }
 
+/// Whether somebody can take over when the judge decides: a warm release that is not ready itself suffers from the same
+/// trouble, as far as anybody can tell.
+fn may_judge(rollout: &Rollout, seen: &Observation) -> bool {
+    !is_warm(rollout) || seen.stable.ready >= rollout.stable_replicas
+}
+
 /// At most one verdict: what rolls back goes before what pauses.
 fn verdict<'a>(
     rollout: &Rollout,
@@ -160,14 +169,15 @@ fn verdict<'a>(
     if let Some(why) = &seen.candidate.crash_loop {
         return Some(Command::RollBack(RollbackReason::CrashLoop(why.clone())));
     }
-    if let Some(level) = evidence.against.filter(|level| level.decides()) {
+    if let Some(level) = evidence.against.filter(|level| level.decides() && may_judge(rollout, seen)) {
         return Some(Command::RollBack(RollbackReason::Judge(judged(evidence, level))));
     }
     let rules: Vec<_> = rules.collect();
     if let Some(why) = rules::failed(rules.iter().copied()) {
         return Some(Command::RollBack(RollbackReason::Rule(why)));
     }
-    if matches!(rollout.phase, Phase::Paused(_)) {
+    // While it bakes, what is inconclusive is in the report and stops nothing: all requests are shifted already.
+    if rollout.phase != Phase::Progressing {
         return None;
     }
     rules::inconclusive(rules.into_iter()).map(|why| Command::Hold(PauseReason::Inconclusive(why)))

@@ -4,6 +4,7 @@
 
 mod analysis;
 mod back;
+mod bake;
 mod blue_green;
 mod canary;
 mod counts;

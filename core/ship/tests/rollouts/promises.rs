@@ -180,7 +180,10 @@ fn any_plan() -> impl Strategy<Value = Plan> {
                 plan = plan.promoted_by(evidence());
             }
             if ruled {
-                plan = plan.ruled_by(rule());
+                plan = plan.ruled_by(rule()).freezing();
+            }
+            if new % 2 == 0 {
+                plan = plan.judged_on_latency().baking(300);
             }
             if first == 0 { plan.first() } else { plan }
         },

@@ -143,6 +143,11 @@ fn every_row_of_the_table_is_walked() {
             .operator(Command::Abort)
             .when(seen().confirmed().stable_ready(4)),
     );
+    // A failure that freezes, before a manual pause ends, and while it bakes.
+    let failing = || seen().after(1).candidate(100, 50).stable(900, 1);
+    walk(given(steps().promptly().freezing()).when(seen()).when(failing()).is("paused"));
+    let baking = given(canary([]).promptly().judged_on_latency().baking(600).freezing()).when(seen());
+    walk((0..60).fold(baking, |scene, _| scene.when(failing())).is("paused"));
     // A switch that is measured.
     let passed = Metric { count: Some(1), ..rule() };
     let scene = given(blue_green().passed_by(passed).promptly()).when(seen());

@@ -123,7 +123,10 @@ fn end(rollout: &RolloutStatus, number: RolloutNumber, last: &Option<Box<Rollout
         }),
         "paused" => Some(End::Paused {
             rollout: Box::new(rollout.clone()),
-            inconclusive: rollout.reason.as_ref().is_some_and(|reason| reason.starts_with("inconclusive")),
+            inconclusive: rollout
+                .reason
+                .as_ref()
+                .is_some_and(|reason| reason.starts_with("inconclusive") || reason.starts_with("frozen")),
         }),
         _ => None,
     }

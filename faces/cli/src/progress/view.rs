@@ -60,6 +60,9 @@ pub(crate) fn evidence(rollout: &RolloutStatus) -> Vec<String> {
         let bar = words::bar(level.e, level.threshold);
         lines.push(format!("{side} {bar} {} of {}", words::number(level.e), words::number(level.threshold)));
     }
+    if let Some(after) = evidence.after {
+        lines.push(format!("since it takes all requests: {}", words::number(after)));
+    }
     for it in evidence.latency.iter().filter(|it| it.candidate.requests > 0) {
         lines.push(format!(
             "over {} ms (p{} before): {} of {} new requests, {} of {} old ones; {}",

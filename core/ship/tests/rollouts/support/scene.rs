@@ -236,6 +236,10 @@ fn line(event: &Event) -> String {
         Event::Paused { reason: PauseReason::Step } => "paused: step".to_owned(),
         Event::Paused { reason: PauseReason::Operator } => "paused: operator".to_owned(),
         Event::Paused { reason: PauseReason::Inconclusive(_) } => "paused: inconclusive".to_owned(),
+        Event::Paused { reason: PauseReason::Frozen(why) } => {
+            let why = why.to_string();
+            format!("frozen: {}", why.split(':').next().unwrap_or_default())
+        }
         Event::Resumed { step } => format!("resumed at step {step}"),
         Event::RollbackBegun { reason } => {
             let reason = reason.to_string();

@@ -5,7 +5,8 @@ use std::time::Duration;
 use model::Weight;
 use model::latency::Histogram;
 use model::strategy::{
-    Amount, Analysis, Comparison, Condition, Judge, Kind, Latency, Metric, Promotion, Source, Step, Strategy,
+    Amount, Analysis, Comparison, Condition, Judge, Kind, Latency, Metric, OnFailure, Promotion, Source,
+    Step, Strategy,
 };
 
 /// A rollout to be: a strategy and the sizes of both releases.
@@ -27,6 +28,8 @@ fn plan(kind: Kind) -> Plan {
         progress_deadline: Duration::from_secs(600),
         min_ready: Duration::ZERO,
         scale_down_delay: Duration::from_secs(30),
+        bake_time: Duration::ZERO,
+        on_failure: OnFailure::Rollback,
         analysis: Analysis { judge: Some(judge), metrics: vec![] },
     };
     Plan { strategy, old: 4, new: 4, first: false, prompt: false, before: Histogram::default() }
@@ -100,6 +103,18 @@ impl Plan {
             judge.latency = Some(Latency { quantiles, tolerance: 1.5, initial_delay });
         }
         (1..=10).for_each(|ms| (0..200).for_each(|_| self.before.observe(Duration::from_millis(ms))));
+        self
+    }
+
+    /// It is watched for so long after it took all requests.
+    pub(crate) fn baking(mut self, seconds: u64) -> Self {
+        self.strategy.bake_time = Duration::from_secs(seconds);
+        self
+    }
+
+    /// It stands still when it fails.
+    pub(crate) fn freezing(mut self) -> Self {
+        self.strategy.on_failure = OnFailure::Freeze;
         self
     }
 
