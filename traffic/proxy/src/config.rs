@@ -46,7 +46,7 @@ pub struct Limits {
     /// What a client has to send of a body, on average over the time that it is waited for, in bytes a second, once it was
     /// waited for longer than the route's idle timeout; less is 408. Zero is no limit, and gRPC has none. Default 240.
     pub upload_rate: u64,
-    /// The read and write buffer of one HTTP/1.1 connection in bytes, grown to on demand. Default 64 KiB.
+    /// The largest head of an answer, and the write buffer of an HTTP/2 connection, in bytes. Default 64 KiB.
     pub buffer_bytes: usize,
     /// HTTP/2 streams at once on one connection. Default 128.
     pub streams: u32,

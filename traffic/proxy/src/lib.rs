@@ -4,9 +4,9 @@
 //! table. Does not live here: which release gets which share (the table says), who is ready (the table lists nobody
 //! else), and the table's own decisions (`routes`).
 //!
-//! A request's way: `worker` accepts its connection, `sniff` watches the socket, `forward` admits it, `live` claims a
-//! replica, `upstream` tries it, `body` carries what follows, `record` books how it ended, and `ejection` draws conclusions
-//! about the replica.
+//! A request's way: `worker` accepts its connection. HTTP/1.1 is then served by `plain`, from the first byte to the last;
+//! for HTTP/2, `sniff` watches the socket, hyper reads it, `forward` admits the request, `upstream` sends it, `body` carries
+//! what follows. Both ask `tries` who is to serve it, `live` claims a replica, `record` books how it ended.
 
 mod admin;
 mod body;
