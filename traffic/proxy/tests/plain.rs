@@ -254,3 +254,29 @@ async fn a_shutdown_serves_what_has_arrived_on_a_resting_connection() {
     }
     tokio::time::timeout(PATIENCE, stopping).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn an_answer_may_wait_for_the_rest_of_its_request() {
+    // Slow, but that is not what this is about.
+    let gateway = gateway_with(|config| config.limits.upload_rate = 0);
+    let (addr, _) = raw(|_, mut socket| async move {
+        read_head(&mut socket).await;
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut body = [0; 12];
+        socket.read_exact(&mut body).await.unwrap();
+        socket.write_all(b"4\r\ndone\r\n0\r\n\r\n").await.unwrap();
+        read_head(&mut socket).await;
+    })
+    .await;
+    Shop::only(addr).route(|route| route.timeouts.idle = Duration::from_secs(1)).on(&gateway);
+    let mut client = Client::to(&gateway).await;
+    client.send("POST / HTTP/1.1\r\nhost: s\r\ncontent-length: 12\r\n\r\n").await;
+    assert!(read_head(&mut client.0).await.starts_with("HTTP/1.1 200"));
+    for _ in 0..12 {
+        // Pace, not a wait: all in all this takes longer than the replica may be silent.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        client.send("y").await;
+    }
+    expect(&mut client.0, "4\r\ndone\r\n0\r\n\r\n").await;
+}

@@ -60,7 +60,8 @@ impl Connection {
         let unwanted = talk.upload.state == Sending::Broken || (unread && !answer.reusable);
         let (source, coding) = self.framing(answer.body);
         let ends = self.head.http10 && matches!(answer.body, Body::Chunked | Body::Close);
-        let keep = self.head.keep && !unwanted && !ends && !self.is_leaving();
+        let leaving = self.is_leaving();
+        let keep = self.head.keep && !unwanted && !ends && !leaving;
         let manner = Manner {
             id: &self.head.id,
             chunked: matches!(coding, Some(Coding::Chunked { .. })),
@@ -91,8 +92,9 @@ impl Connection {
         match (keep, download.upload.state) {
             (true, Sending::Over) => Next::Keep,
             (true, Sending::On) if self.finish(download).await => Next::Keep,
-            (_, Sending::Over) => Next::Close,
-            (_, Sending::On | Sending::Broken) => Next::Linger,
+            // Unless the client asked for the end, its next request may be on its way.
+            (_, Sending::Over) if !leaving && self.inbox.is_empty() => Next::Close,
+            (_, Sending::Over | Sending::On | Sending::Broken) => Next::Linger,
         }
     }
 
@@ -132,7 +134,12 @@ impl Connection {
                     (download.idle, Some(Code::ResponseStalled))
                 }
             };
-            alarm.poll(cx, download.moved + patience).map(|()| {
+            let mut deadline = download.moved + patience;
+            // A replica that is still being told something may listen to the end before it says more.
+            if code.is_some() {
+                deadline = deadline.max(download.upload.deadline(patience, patience).0);
+            }
+            alarm.poll(cx, deadline).map(|()| {
                 // A client that takes nothing is as good as gone, and booked as that.
                 code.into_iter().for_each(|code| download.broken(code));
                 false

@@ -34,7 +34,7 @@ use crate::plain::request::{Body, Head};
 use crate::worker::{Phase, Worker};
 
 /// How long a client may still send what nobody reads, so that it gets to read the answer before the connection breaks.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A client's connection.
 struct Connection {
