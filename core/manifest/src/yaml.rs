@@ -260,16 +260,28 @@ impl<'a> Composer<'a, '_> {
         Ok(())
     }
 
+    /// Where a tab stands before the first word of a line.
+    fn tab_in_indentation(&self, line_start: usize) -> Option<usize> {
+        let line = self.text[line_start..].lines().next()?;
+        let indent = &line[..line.len() - line.trim_start().len()];
+        Some(line_start + indent.find('\t')?)
+    }
+
+    /// The same of the line below: a plain value may go on there, so the library, which found a tab, stops at the value.
+    fn tab_below(&self, at: usize, error: &ScanError) -> Option<usize> {
+        let (rest, _) = self.text[at..].split_once('\n').filter(|_| error.info().contains("tab"))?;
+        self.tab_in_indentation(at + rest.len() + 1)
+    }
+
     /// Reports what the YAML library says, with help for the customary traps.
     fn refuse(&self, error: &ScanError) {
         let at = self.text.floor_char_boundary(byte(*error.marker()));
         let line_start = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
         let line = self.text[line_start..].lines().next().unwrap_or_default();
-        let indent = &line[..line.len() - line.trim_start().len()];
         let mut problem = Problem::new(format!("this is not YAML: {}", error.info().replace('\n', " ")));
         let mut span = at..self.text[at..].chars().next().map_or(at, |c| at + c.len_utf8());
-        if let Some(tab) = indent.find('\t') {
-            span = line_start + tab..line_start + tab + 1;
+        if let Some(tab) = self.tab_in_indentation(line_start).or_else(|| self.tab_below(at, error)) {
+            span = tab..tab + 1;
             problem =
                 Problem::new("this is not YAML: a tab stands in the indentation").help("indent with spaces");
         } else if let Some(mark) = self.text[at..].chars().next().filter(|c| "*&@`%!".contains(*c)) {

@@ -30,6 +30,11 @@ impl<'a> Context<'a> {
         Ok(Self { printer, client, home, common })
     }
 
+    /// Whether the control that is asked is the one of this home.
+    pub(crate) fn is_here(&self) -> bool {
+        self.common.api.as_deref().is_none_or(str::is_empty)
+    }
+
     /// The manifest's text.
     pub(crate) fn text(&self) -> Result<Text, Failure> {
         Text::read(&self.common.file)

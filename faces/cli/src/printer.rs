@@ -95,6 +95,12 @@ impl Printer {
         self.terminal && !self.is_json()
     }
 
+    /// How many columns the terminal has that stderr is, if it is one and tells.
+    pub(crate) fn columns(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
+        Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    }
+
     /// Whether stdout is a terminal that can be redrawn.
     pub(crate) fn is_redrawable(&self) -> bool {
         self.redrawable

@@ -61,6 +61,31 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// Text of so many columns at most; what is cut off is shown to be.
+pub(crate) fn cut(text: &str, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(columns.saturating_sub(3)).collect();
+    cut.push_str("...");
+    cut
+}
+
+/// Text in lines of so many columns at most, broken between words.
+pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let fits =
+            |line: &String| line.is_empty() || line.chars().count() + 1 + word.chars().count() <= columns;
+        match lines.last_mut().filter(|line| fits(line)) {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) => line.push_str(&format!(" {word}")),
+            None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Columns side by side, each as wide as its widest cell; the last one is not padded.
 pub(crate) fn table(rows: &[Vec<String>], indent: &str) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -100,6 +125,16 @@ mod tests {
         assert_eq!(bar(10.0, 100.0), "[#####.....]");
         assert_eq!(bar(1e9, 100.0), "[##########]");
         assert_eq!(bar(0.2, 100.0), "[..........]");
+    }
+
+    #[test]
+    fn what_is_cut_off_is_shown_to_be_and_words_stay_whole() {
+        assert_eq!(
+            (cut("twelve chars", 12), cut("twelve chars", 9)),
+            ("twelve chars".into(), "twelve...".into())
+        );
+        assert_eq!(wrapped("one two  three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("unbreakable", 3), ["unbreakable"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use views::{PlaceStatus, RolloutStatus};
 
 use super::view::{self, Key};
 use crate::printer::Printer;
+use crate::words;
 
 /// After so long a smaller change is told in a file, too.
 const LULL: Duration = Duration::from_secs(5);
@@ -62,8 +63,10 @@ impl<'a> Screen<'a> {
         self.drawn.set(0);
     }
 
-    /// Lines are cut at the terminal's edge while they are drawn: one that wraps would be two to go back over.
+    /// Lines are cut before the terminal's edge: one that wraps would be two to go back over.
     fn redraw(&self, lines: &[String]) {
+        let columns = self.printer.columns().unwrap_or(usize::MAX);
+        let lines: Vec<String> = lines.iter().map(|line| words::cut(line, columns)).collect();
         let back = match self.drawn.get() {
             0 => String::new(),
             drawn => format!("\x1b[{drawn}A"),

@@ -55,8 +55,11 @@ pub(crate) fn line(rollout: &RolloutStatus) -> String {
 pub(crate) fn evidence(rollout: &RolloutStatus) -> Vec<String> {
     let mut lines = Vec::new();
     let Some(evidence) = rollout.report.as_ref().map(|report| &report.evidence) else { return lines };
+    // Before the first request the numbers are those of nobody's evidence.
+    let counted = evidence.candidate.requests + evidence.stable.requests > 0;
     let levels = [("against it", evidence.against), ("for it", evidence.for_it)];
-    for (side, level) in levels.iter().filter_map(|(side, level)| Some((side, (*level)?))) {
+    let levels = levels.into_iter().filter(|_| counted);
+    for (side, level) in levels.filter_map(|(side, level)| Some((side, level?))) {
         let bar = words::bar(level.e, level.threshold);
         lines.push(format!("{side} {bar} {} of {}", words::number(level.e), words::number(level.threshold)));
     }

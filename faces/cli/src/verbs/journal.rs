@@ -1,14 +1,17 @@
-//! `shipshape journal`: what happened, read from the journal's file, with control running or not. Does not live here:
-//! the file's form (`sqlite`), and the events' (`record`).
+//! `shipshape journal`: what happened, read from the journal's file, with control running or not; with `--api`, from a
+//! control elsewhere. Does not live here: the file's form (`sqlite`), and the events' (`record`).
 
 mod follow;
+mod list;
+mod source;
 
-use std::path::PathBuf;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
 use ports::journal::Entry;
-use record::Record;
+use record::{Chain, Record};
 use serde_json::json;
-use sqlite::Reader;
+use source::Source;
 
 use crate::Done;
 use crate::args;
@@ -29,18 +32,12 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// List events, oldest first; the last ones by default
+    /// List events, oldest first; the last ones by default, without measurements
     #[command(after_help = "Examples:
   shipshape journal list --limit 20
-  shipshape journal list --after 0 --limit 1000 --output json")]
-    List {
-        /// Only events with a number above this
-        #[arg(long, value_name = "NUMBER")]
-        after: Option<u64>,
-        /// So many at most
-        #[arg(long, value_name = "COUNT", default_value_t = 50)]
-        limit: usize,
-    },
+  shipshape journal list --kind rollout.shifted --kind release
+  shipshape journal list --all --after 0 --limit 1000 --output json")]
+    List(list::Args),
     /// Show one event whole
     #[command(after_help = "Example:
   shipshape journal show 12")]
@@ -74,65 +71,24 @@ pub(crate) async fn run(arguments: Args, context: &Context<'_>) -> Result<Done, 
         return Err(Failure::new("only a control that runs can be followed, not a journal's file")
             .instead("`shipshape journal list --journal PATH` reads the file"));
     }
-    if !follows && context.common.api.is_some() && arguments.journal.is_none() {
-        return Err(Failure::new(
-            "this reads a journal's file on this machine, and --api is about a control elsewhere",
-        )
-        .instead("`shipshape journal follow --after 0` reads it there; without --api, this home's is read"));
-    }
+    // A file that is named is read here, wherever --api points.
     let path = match &arguments.journal {
-        Some(path) => args::absolute(path)?,
-        None => home::journal(&context.home),
+        Some(path) => Some(args::absolute(path)?),
+        None if !context.is_here() => None,
+        None => Some(home::journal(&context.home)),
     };
-    match arguments.what {
-        What::List { after, limit } => list(&open(&path)?, context, after, limit),
-        What::Show { seq } => show(&open(&path)?, context, seq),
-        What::Verify => verify(&path, context),
-        What::Follow { after } => follow::follow(context, after).await,
-        What::Export => export(&open(&path)?, context),
+    match (arguments.what, &path) {
+        (What::Follow { after }, _) => follow::follow(context, after).await,
+        (What::Verify, Some(path)) => tell(sqlite::verify(path), context),
+        (What::Verify, None) => verify_there(&source(None, context)?, context).await,
+        (What::List(list), path) => list::list(&list, &source(path.as_deref(), context)?, context).await,
+        (What::Show { seq }, path) => show(&source(path.as_deref(), context)?, context, seq).await,
+        (What::Export, path) => export(&source(path.as_deref(), context)?, context).await,
     }
 }
 
-fn open(path: &std::path::Path) -> Result<Reader, Failure> {
-    Reader::open(path).map_err(|error| {
-        let instead = match path.exists() {
-            true => "`shipshape journal verify` says more",
-            false => "`shipshape up` starts one; --home or --journal name another",
-        };
-        Failure::new(error.to_string()).instead(instead)
-    })
-}
-
-fn damaged(error: &ports::journal::Error) -> Failure {
-    Failure::new(error.to_string()).instead("`shipshape journal verify` says what is whole and what is not")
-}
-
-/// Everything readable before damage is shown, then the damage is told.
-fn list(reader: &Reader, context: &Context<'_>, after: Option<u64>, limit: usize) -> Result<Done, Failure> {
-    let last = reader.last_seq().map_err(|error| damaged(&error))?;
-    let after = after.unwrap_or_else(|| last.saturating_sub(limit as u64));
-    let mut rows = Vec::new();
-    let mut trouble = None;
-    for entry in reader.entries(after).take(limit) {
-        match entry {
-            Ok(entry) if context.printer.is_json() => context.printer.bytes(&line(&entry)),
-            Ok(entry) => rows.push(row(&entry)),
-            Err(error) => trouble = Some(damaged(&error)),
-        }
-    }
-    if !rows.is_empty() {
-        let shown = rows.len();
-        rows.insert(0, ["EVENT", "AT", "WHO", "WHAT", "ABOUT", "WHY"].map(str::to_owned).to_vec());
-        for line in words::table(&rows, "") {
-            context.printer.data(&line);
-        }
-        if after > 0 || after + (shown as u64) < last {
-            context.printer.talk(&format!("{shown} of {last} events; --after and --limit show others"));
-        }
-    } else if trouble.is_none() && !context.printer.is_json() {
-        context.printer.talk(&format!("no event has a number above {after}; the last one has {last}"));
-    }
-    trouble.map_or(Ok(Done::Well), Err)
+fn source<'a>(path: Option<&Path>, context: &'a Context<'_>) -> Result<Source<'a>, Failure> {
+    path.map_or_else(|| Ok(Source::Control(&context.client)), Source::file)
 }
 
 fn row(entry: &Entry) -> Vec<String> {
@@ -149,20 +105,24 @@ fn row(entry: &Entry) -> Vec<String> {
     }
 }
 
-fn show(reader: &Reader, context: &Context<'_>, seq: u64) -> Result<Done, Failure> {
-    let found = match seq.checked_sub(1) {
-        Some(before) => reader.read(before, 1).map_err(|error| damaged(&error))?,
-        None => vec![],
-    };
-    let Some(entry) = found.first() else {
-        let last = reader.last_seq().map_err(|error| damaged(&error))?;
+async fn show(source: &Source<'_>, context: &Context<'_>, seq: u64) -> Result<Done, Failure> {
+    let mut found = None;
+    if let Some(before) = seq.checked_sub(1) {
+        let taken = source.each(before, |entry| {
+            found = Some(entry);
+            ControlFlow::Break(())
+        });
+        taken.await?;
+    }
+    let Some(entry) = found.filter(|entry| entry.seq == seq) else {
+        let last = source.last_seq().await?;
         return Err(Failure::new(format!("there is no event {seq}"))
             .instead(format!("the journal holds 1 to {last}: `shipshape journal list`")));
     };
     let checked = Record::from_bytes(&entry.bytes);
     match serde_json::from_slice::<serde_json::Value>(&entry.bytes) {
         Ok(value) => context.printer.json_pretty(&value),
-        Err(_) => context.printer.bytes(&line(entry)),
+        Err(_) => context.printer.bytes(&line(&entry)),
     }
     match checked {
         Ok(_) => Ok(Done::Well),
@@ -171,8 +131,7 @@ fn show(reader: &Reader, context: &Context<'_>, seq: u64) -> Result<Done, Failur
     }
 }
 
-fn verify(path: &std::path::Path, context: &Context<'_>) -> Result<Done, Failure> {
-    let report = sqlite::verify(path);
+fn tell(report: sqlite::Report, context: &Context<'_>) -> Result<Done, Failure> {
     let printer = context.printer;
     let done = if report.problem.is_none() { Done::Well } else { Done::Badly };
     if printer.is_json() {
@@ -206,13 +165,31 @@ fn verify(path: &std::path::Path, context: &Context<'_>) -> Result<Done, Failure
     Ok(done)
 }
 
-fn export(reader: &Reader, context: &Context<'_>) -> Result<Done, Failure> {
-    for entry in reader.entries(0) {
-        context.printer.bytes(&line(&entry.map_err(|error| damaged(&error))?));
-        if context.printer.is_closed() {
-            break;
+/// What control elsewhere gives away, link by link. Its head, which notices a loss at the very end, is at its place alone.
+async fn verify_there(source: &Source<'_>, context: &Context<'_>) -> Result<Done, Failure> {
+    let (mut chain, mut broken) = (Chain::new(), None);
+    let read = source.each(0, |entry| match chain.read(&entry.bytes) {
+        Ok(_) => ControlFlow::Continue(()),
+        Err(error) => {
+            broken = Some(error);
+            ControlFlow::Break(())
         }
-    }
+    });
+    read.await?;
+    let problem = broken.map(|broken| sqlite::Problem {
+        seq: Some(broken.seq),
+        what: broken.to_string(),
+        next: "`shipshape journal verify` on control's own machine says what to do".to_owned(),
+    });
+    tell(sqlite::Report { events: chain.last_seq, has_head: false, problem }, context)
+}
+
+async fn export(source: &Source<'_>, context: &Context<'_>) -> Result<Done, Failure> {
+    let read = source.each(0, |entry| {
+        context.printer.bytes(&line(&entry));
+        if context.printer.is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    read.await?;
     Ok(Done::Well)
 }
 

@@ -1,14 +1,20 @@
-//! `shipshape logs`: what the replicas print. Does not live here: where it is kept (control).
+//! `shipshape logs`: what the replicas print, asked of control; read from the home's files while there is no control,
+//! because that is when somebody needs it most. Does not live here: where it is kept.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use api::logs::{Ask, Format, Line};
 use model::ReleaseNumber;
+use process::logs::Follow;
 
 use crate::Done;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::printer::Paint;
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Show what the replicas print.
 #[derive(Debug, clap::Args)]
@@ -52,7 +58,14 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failu
         follow: args.follow,
         format: Format::Json,
     };
-    let mut output = context.client.logs(&ask).await?;
+    let mut output = match context.client.logs(&ask).await {
+        Ok(output) => output,
+        Err(error) if error.is_absence() && context.is_here() => {
+            context.printer.talk("control does not answer; this is what the files of its home hold");
+            return from_files(&ask, context).await;
+        }
+        Err(error) => return Err(error.into()),
+    };
     let mut held = Vec::new();
     loop {
         let piece = tokio::select! {
@@ -68,6 +81,37 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failu
             return Ok(Done::Well);
         }
     }
+}
+
+async fn from_files(ask: &Ask, context: &Context<'_>) -> Result<Done, Failure> {
+    let failed = |error| Failure::new(format!("the output of the replicas cannot be read: {error}"));
+    let lines = ask.lines.unwrap_or_default().min(api::logs::MOST_LINES);
+    let (mut follow, last) = Follow::new(&context.home, &ask.place(), ask.release, lines).map_err(failed)?;
+    show(context, &written(ask, last));
+    while ask.follow && !context.printer.is_closed() {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            _ = tokio::signal::ctrl_c() => break,
+        }
+        show(context, &written(ask, follow.poll().map_err(failed)?));
+    }
+    Ok(Done::Well)
+}
+
+/// As control would send them.
+fn written(ask: &Ask, lines: Vec<process::logs::Line>) -> Vec<u8> {
+    let mut text = Vec::new();
+    for line in lines.into_iter().filter(|line| ask.replica.is_none_or(|wanted| wanted == line.ordinal)) {
+        let line = Line {
+            release: line.release,
+            replica: line.ordinal,
+            line: String::from_utf8_lossy(&line.bytes).into_owned(),
+        };
+        // Plain data; a vector takes everything.
+        serde_json::to_writer(&mut text, &line).unwrap_or_default();
+        text.push(b'\n');
+    }
+    text
 }
 
 fn show(context: &Context<'_>, lines: &[u8]) {

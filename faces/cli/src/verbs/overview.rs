@@ -9,6 +9,9 @@ use crate::printer::{Paint, Printer};
 use crate::progress;
 use crate::words;
 
+/// How long a line gets of what others wrote: a terminal's usual width, less the indentation.
+const WIDTH: usize = 78;
+
 /// A line, and how much it matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
@@ -132,11 +135,11 @@ fn rollout(rollout: &RolloutStatus, at: Timestamp) -> Vec<Line> {
     if rollout.ended {
         let reason = rollout.reason.as_ref().map_or_else(String::new, |reason| format!(", {reason}"));
         let bad = rollout.phase == "rolledBack";
-        let head = format!(
-            "  rollout  {} of release {}{from}: {phase} {since} ago{reason}",
-            rollout.number, rollout.to
-        );
-        return vec![if bad { coloured(Paint::Warning, head) } else { plain(head) }];
+        let text = format!("{} of release {}{from}: {phase} {since} ago{reason}", rollout.number, rollout.to);
+        let lines = words::wrapped(&text, WIDTH).into_iter().enumerate();
+        let indented =
+            lines.map(|(index, line)| format!("  {:<9}{line}", if index == 0 { "rollout" } else { "" }));
+        return indented.map(|line| if bad { coloured(Paint::Warning, line) } else { plain(line) }).collect();
     }
     let mut lines = vec![plain(head), plain(format!("           {}", progress::doing(rollout, Some(at))))];
     if rollout.report.as_ref().is_some_and(|r| r.evidence.candidate.requests + r.evidence.stable.requests > 0)
@@ -162,7 +165,7 @@ fn replicas(place: &PlaceStatus) -> Vec<Line> {
                 replica.port.to_string(),
                 replica.restarts.to_string(),
                 replica.in_flight.to_string(),
-                why.unwrap_or_default(),
+                words::cut(&why.unwrap_or_default(), WIDTH),
             ]);
         }
     }
@@ -175,7 +178,14 @@ fn replicas(place: &PlaceStatus) -> Vec<Line> {
     for release in &place.releases {
         let (number, missing) = (release.release, release.wanted.saturating_sub(release.ready));
         if let Some(why) = &release.crash_loop {
-            lines.push(coloured(Paint::Bad, format!("  release {number} keeps failing: {why}")));
+            let text = format!("release {number} keeps failing: {why}");
+            let text = words::wrapped(&text, WIDTH).into_iter();
+            lines.extend(text.map(|line| coloured(Paint::Bad, format!("  {line}"))));
+            let at = &place.place;
+            lines.push(plain(format!(
+                "  try      shipshape logs --service {} -e {} --release {number}",
+                at.service, at.environment
+            )));
         } else if missing > 0 {
             let text = format!("  release {number}: {} of {} replicas ready", release.ready, release.wanted);
             lines.push(coloured(Paint::Warning, text));
