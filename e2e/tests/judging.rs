@@ -38,8 +38,7 @@ fn a_release_that_is_slow_and_nothing_else_is_taken_back() {
 
 #[test]
 fn a_release_that_is_bad_once_it_takes_all_requests_goes_back_while_it_bakes() {
-    let (stage, load) =
-        measured("rollout: {strategy: blueGreen, scaleDownDelay: 0s, bakeTime: 100s}\n");
+    let (stage, load) = measured("rollout: {strategy: blueGreen, scaleDownDelay: 0s, bakeTime: 100s}\n");
     let bad = stage.build("bad", &json!({"version": "2", "failureRate": 0.4}));
     let _ = stage.run(&["deploy", &bad, "--detach"]).ok();
     let place = stage.wait_for_phase("production", "rolledBack");

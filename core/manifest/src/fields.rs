@@ -332,7 +332,7 @@ pub(crate) static ROLLOUT: Object = Object {
             "rollbackWindow",
             NotYet("a return to an earlier release never takes steps; scaleDownDelay says how long it is one swap"),
         ),
-        ("retry", NotYet("replicas are started again until progressDeadline; after that `shipshape retry` tries anew")),
+        ("retry", NotYet("replicas are started again until progressDeadline; after that deploy the same again")),
     ],
 };
 

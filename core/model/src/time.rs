@@ -26,6 +26,17 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)))
     }
 
+    /// This instant moved by so many microseconds, forward or back; saturates at the ends of time.
+    #[must_use]
+    pub const fn moved(self, by_us: i64) -> Self {
+        Self(self.0.saturating_add(by_us))
+    }
+
+    /// How far it is ahead of `other` in microseconds; negative when it is behind.
+    pub const fn ahead_of(self, other: Self) -> i64 {
+        self.0.saturating_sub(other.0)
+    }
+
     /// How long since `earlier`; zero when the clock went backwards.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

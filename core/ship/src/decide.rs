@@ -28,6 +28,8 @@ pub enum Command {
     EnterStep(u32),
     /// Planner: write down what the old release was like.
     FreezeBaseline(Baseline),
+    /// Runtime: somebody set the wall clock by so many microseconds.
+    StepClock(i64),
     /// Planner: write the counts down.
     Measure {
         /// The counter's life.
@@ -86,6 +88,7 @@ pub fn decide(rollout: &Rollout, command: Command, _at: Timestamp) -> Result<Vec
         Command::NoteReady(_) => vec![],
         Command::EnterStep(step) => vec![Event::StepEntered { step }],
         Command::FreezeBaseline(baseline) => vec![Event::BaselineFrozen(baseline)],
+        Command::StepClock(by_us) => vec![Event::ClockStepped { by_us }],
         Command::Measure { instance, tallies } => {
             let tallies = rollout.book.news(&instance, &tallies);
             if tallies.is_empty() { vec![] } else { vec![Event::Measured { instance, tallies }] }

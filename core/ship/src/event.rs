@@ -57,6 +57,11 @@ pub enum Event {
     },
     /// What the old release was like was written down, before the new one got its first request.
     BaselineFrozen(Baseline),
+    /// Somebody set the wall clock: every wait goes on as if nobody had.
+    ClockStepped {
+        /// How far it was set forward, in microseconds; negative when it was set back.
+        by_us: i64,
+    },
     /// The counts grew.
     Measured {
         /// The counter's life.
@@ -99,6 +104,7 @@ impl Event {
             Self::Readied { .. } => "readied",
             Self::StepEntered { .. } => "stepEntered",
             Self::BaselineFrozen(_) => "baselineFrozen",
+            Self::ClockStepped { .. } => "clockStepped",
             Self::Measured { .. } => "measured",
             Self::RuleMeasured(_) => "ruleMeasured",
             Self::Paused { .. } => "paused",

@@ -182,6 +182,7 @@ impl Rollout {
                 self.trials = vec![Trial::default(); baseline.thresholds.len()];
                 self.baseline = Some(baseline.clone());
             }
+            Event::ClockStepped { by_us } => self.follow_clock(*by_us),
             Event::Measured { instance, tallies } => {
                 self.hear(instance, tallies, at);
                 self.book.enter(instance, tallies);
@@ -225,6 +226,24 @@ impl Rollout {
             self.phase_since = at;
         }
         Ok(())
+    }
+
+    /// Moves every instant that something is counted from, so that no wait gets shorter or longer.
+    fn follow_clock(&mut self, by_us: i64) {
+        let instants = [
+            &mut self.phase_since,
+            &mut self.step_since,
+            &mut self.progressed_at,
+            &mut self.shifted_at,
+            &mut self.measured_at,
+        ];
+        instants.into_iter().for_each(|instant| *instant = instant.moved(by_us));
+        self.rules.iter_mut().chain(&mut self.run_rules).for_each(|rule| rule.follow_clock(by_us));
+    }
+
+    /// The latest instant that something is counted from: no clock that goes right is behind it.
+    pub fn last_moved(&self) -> Timestamp {
+        self.phase_since.max(self.step_since).max(self.progressed_at).max(self.measured_at)
     }
 
     fn begin_bake(&mut self) {

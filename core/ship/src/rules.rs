@@ -140,6 +140,12 @@ impl State {
         }
     }
 
+    /// Follows the wall clock, which was set.
+    pub fn follow_clock(&mut self, by_us: i64) {
+        self.last_at = self.last_at.moved(by_us);
+        self.read_at = self.read_at.moved(by_us);
+    }
+
     /// Begins to watch, unless it has measured already.
     pub fn begin(&mut self, at: Timestamp) {
         if self.taken == 0 {

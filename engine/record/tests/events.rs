@@ -240,6 +240,7 @@ fn later_forms_of_version_1_read_back() {
     let later = [
         ship::Event::Paused { reason: PauseReason::Frozen(RollbackReason::Judge("7 errors".to_owned())) },
         ship::Event::BaselineFrozen(Baseline { counts, thresholds: vec![threshold] }),
+        ship::Event::ClockStepped { by_us: -3_600_000_000 },
         ship::Event::Measured { instance: "a1".to_owned(), tallies: vec![tally] },
         started(Kind::BlueGreen {
             auto_promotion: Some(Duration::from_secs(60)),

@@ -124,6 +124,7 @@ pub async fn start<J: Journal, F: Fleet>(
         push_warnings: vec![],
         standstill: None,
         clocks: (at, Instant::now()),
+        clock_step_us: 0,
         reports: BTreeMap::new(),
         publisher,
         storing,
@@ -160,6 +161,8 @@ struct Control<J, F> {
     standstill: Option<Standstill>,
     /// The wall clock and the running one when they were last compared.
     clocks: (Timestamp, Instant),
+    /// How far the wall clock was set, in microseconds, and no rollout has been told of yet.
+    clock_step_us: i64,
     reports: BTreeMap<Place, Report>,
     publisher: watch::Sender<Arc<Snapshot>>,
     storing: Arc<Mutex<()>>,
@@ -173,6 +176,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         let mut draft = self.engine.draft(at);
         let started = Event::ControlStarted { version: self.config.version.clone() };
         draft.happened(started, "shipshape", None).map_err(refused)?;
+        draft.catch_up_with_clock().map_err(refused)?;
         self.engine.commit(draft, at).await.map_err(unrecorded)?;
         self.since = *self.engine.last_seq().borrow();
         Ok(())
@@ -263,7 +267,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         }
         let at = self.now();
         let place = place_of(&command);
-        let mut draft = self.engine.draft(at);
+        let mut draft = self.draft(at)?;
         let changed = draft.command(command, actor, reason).map_err(refused)? > 0;
         // What follows at once goes into the same unit of the journal: a rollback is one append away from the fleet.
         let reports = draft.settle(&self.view).map_err(refused)?;
@@ -299,16 +303,26 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         Ok(true)
     }
 
-    /// What time it is. When somebody set the wall clock forward, nobody was watched in the time that was left out.
+    /// What time it is. When somebody set the wall clock, every wait goes on as if nobody had; and when it was set forward,
+    /// nobody was watched in the time that was left out.
     fn now(&mut self) -> Timestamp {
         let (wall, running) = (self.clock.now(), Instant::now());
         let (last_wall, last_running) = std::mem::replace(&mut self.clocks, (wall, running));
-        let left_out = wall.since(last_wall).saturating_sub(running - last_running);
-        if left_out >= CLOCK_STEP {
-            tracing::warn!(?left_out, "the wall clock was set forward");
-            self.view.watched_since = wall;
+        let passed = i64::try_from((running - last_running).as_micros()).unwrap_or(i64::MAX);
+        let step_us = wall.ahead_of(last_wall).saturating_sub(passed);
+        if Duration::from_micros(step_us.unsigned_abs()) >= CLOCK_STEP {
+            tracing::warn!(step_us, "the wall clock was set");
+            self.clock_step_us = self.clock_step_us.saturating_add(step_us);
+            self.view.watched_since = if step_us > 0 { wall } else { self.view.watched_since.moved(step_us) };
         }
         wall
+    }
+
+    /// A draft in which every rollout has followed the wall clock; the step is forgotten once it is recorded.
+    fn draft(&self, at: Timestamp) -> Result<draft::Draft, Error> {
+        let mut draft = self.engine.draft(at);
+        draft.follow_clock(self.clock_step_us).map_err(refused)?;
+        Ok(draft)
     }
 
     /// Plans, records and pushes until nothing moves without news from outside.
@@ -349,7 +363,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
     }
 
     async fn plan(&mut self, at: Timestamp) -> Result<bool, Error> {
-        let mut draft = self.engine.draft(at);
+        let mut draft = self.draft(at)?;
         draft.notice(&self.view).map_err(refused)?;
         let reports = draft.settle(&self.view).map_err(refused)?;
         let moved = !draft.events.is_empty();
@@ -365,6 +379,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
     ) -> Result<(), Error> {
         let retired = draft.events.iter().any(|d| matches!(d.event, Event::ReleaseRetired { .. }));
         self.engine.commit(draft, at).await.map_err(unrecorded)?;
+        self.clock_step_us = 0;
         self.reports = reports;
         // Before anybody gets an answer, and before a sweep looks what is to be kept.
         self.publish();

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lifecycle::{Command, Event, Illegal, Refusal, World};
+use lifecycle::{Command, Event, Illegal, Lane, Refusal, World};
 use model::{Place, Timestamp};
-use ship::Report;
+use ship::{Report, Rollout};
 
 use crate::observe::{View, observation};
 
@@ -75,6 +75,31 @@ impl Draft {
         }
         let (instance, drifts) = (view.seen.instance.clone(), view.seen.drifts.clone());
         self.command(Command::Notice { instance, drifts }, PLANNER, None).map(drop)
+    }
+
+    /// Somebody set the wall clock, forward when positive: every rollout under way follows it.
+    pub(crate) fn follow_clock(&mut self, by_us: i64) -> Result<(), Error> {
+        if by_us == 0 {
+            return Ok(());
+        }
+        self.step_clocks(|_| by_us)
+    }
+
+    /// The wall clock may have been set back while nobody ran: what is counted from an instant that is still to come
+    /// would wait for it.
+    pub(crate) fn catch_up_with_clock(&mut self) -> Result<(), Error> {
+        let at = self.at;
+        self.step_clocks(|rollout| at.ahead_of(rollout.last_moved()).min(0))
+    }
+
+    fn step_clocks(&mut self, by_us: impl Fn(&Rollout) -> i64) -> Result<(), Error> {
+        let active = |(place, lane): (&Place, &Lane)| Some((place.clone(), by_us(lane.active()?)));
+        let steps: Vec<(Place, i64)> = self.world.lanes.iter().filter_map(active).collect();
+        for (place, by_us) in steps.into_iter().filter(|(_, by_us)| *by_us != 0) {
+            let command = ship::Command::StepClock(by_us);
+            self.command(Command::Operate { place, command }, PLANNER, None)?;
+        }
+        Ok(())
     }
 
     /// Plans until nothing moves without the fleet, and returns why each rollout stands where it stands.

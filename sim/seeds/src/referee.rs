@@ -253,6 +253,7 @@ impl Referee {
             | ship::Event::Readied { .. }
             | ship::Event::StepEntered { .. }
             | ship::Event::BaselineFrozen(_)
+            | ship::Event::ClockStepped { .. }
             | ship::Event::Measured { .. }
             | ship::Event::RuleMeasured(_)
             | ship::Event::Paused { .. }
@@ -366,6 +367,7 @@ fn told(record: &Record, event: &Event) -> String {
             ship::Event::StepEntered { step } | ship::Event::Resumed { step } => format!("step {step}"),
             ship::Event::Paused { reason } => reason.to_string(),
             ship::Event::RollbackBegun { reason } => reason.to_string(),
+            ship::Event::ClockStepped { by_us } => format!("{by_us} us"),
             ship::Event::BaselineFrozen(_)
             | ship::Event::Measured { .. }
             | ship::Event::RuleMeasured(_)

@@ -30,6 +30,7 @@ fn one_of_each() -> Vec<Event> {
         Event::Readied { ready: 3 },
         Event::StepEntered { step: 1 },
         Event::BaselineFrozen(Baseline::default()),
+        Event::ClockStepped { by_us: -3_600_000_000 },
         Event::Measured { instance: "x".to_owned(), tallies: vec![] },
         Event::RuleMeasured(measurement()),
         Event::Paused { reason: PauseReason::Step },
@@ -99,7 +100,7 @@ fn the_table_names_only_phases_and_events_that_exist_and_each_pair_once() {
         );
         assert!(pairs.insert((from, event)), "{from} {event} twice");
     }
-    assert_eq!(events.len(), 14);
+    assert_eq!(events.len(), 15);
 }
 
 #[test]
@@ -143,6 +144,10 @@ fn every_row_of_the_table_is_walked() {
             .operator(Command::Abort)
             .when(seen().confirmed().stable_ready(4)),
     );
+    // A clock that is set, wherever the rollout is.
+    for scene in one_in_each().into_iter().filter(|scene| !scene.rollout.phase.is_terminal()) {
+        walk(scene.operator(Command::StepClock(0)));
+    }
     // A failure that freezes, before a manual pause ends, and while it bakes.
     let failing = || seen().after(1).candidate(100, 50).stable(900, 1);
     walk(given(steps().promptly().freezing()).when(seen()).when(failing()).is("paused"));

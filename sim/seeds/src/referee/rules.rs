@@ -66,6 +66,7 @@ impl Referee {
             | ship::Event::Readied { .. }
             | ship::Event::StepEntered { .. }
             | ship::Event::BaselineFrozen(_)
+            | ship::Event::ClockStepped { .. }
             | ship::Event::Measured { .. }
             | ship::Event::RuleMeasured(_)
             | ship::Event::Paused { .. }

@@ -245,6 +245,7 @@ fn line(event: &Event) -> String {
             let reason = reason.to_string();
             format!("back: {}", reason.split(':').next().unwrap_or_default())
         }
+        Event::ClockStepped { by_us } => format!("clock: {by_us} us"),
         Event::Started { .. }
         | Event::BaselineFrozen(_)
         | Event::Measured { .. }
