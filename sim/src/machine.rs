@@ -11,7 +11,9 @@ use fastrand::Rng;
 use model::drift::{DriftKind, Drifts};
 use model::latency::Histogram;
 use model::{Epoch, Place, ReleaseNumber, Weight};
-use ports::fleet::{GroupId, GroupSecrets, ReplicaPhase, SecretValues, Seen, Share, Tally, Wanted};
+use ports::fleet::{
+    Aimed, GroupId, GroupSecrets, ReplicaPhase, SecretValues, Seen, Share, Tally, UserTally, Wanted,
+};
 
 use replica::Replica;
 pub use replica::{Behaviour, Start};
@@ -290,6 +292,8 @@ impl Machine {
             requests: 0,
             errors: 0,
             latency: Histogram::default(),
+            aimed: Aimed::default(),
+            users: UserTally::default(),
         };
         let tally = self.tallies.entry((place.clone(), epoch, release)).or_insert_with(empty);
         tally.requests += 1;

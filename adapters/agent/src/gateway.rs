@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use ports::fleet::{GroupId, Tally};
+use ports::fleet::{Aimed, GroupId, Tally, UserTally};
 use process::ReplicaId;
 use proxy::{Ejected, Listeners};
 use routes::Table;
@@ -96,6 +96,8 @@ impl Real {
 }
 
 fn tally(tally: proxy::Tally) -> Tally {
+    let proxy::Aimed { requests, errors, latency } = tally.aimed;
+    let proxy::UserTally { seen, erred, first_erred } = tally.users;
     Tally {
         place: tally.place,
         epoch: tally.epoch,
@@ -103,6 +105,8 @@ fn tally(tally: proxy::Tally) -> Tally {
         requests: tally.requests,
         errors: tally.errors,
         latency: tally.latency,
+        aimed: Aimed { requests, errors, latency },
+        users: UserTally { seen, erred, first_erred },
     }
 }
 
@@ -121,6 +125,8 @@ fn place(entry: &routes::Entry) -> proxy::PlaceRouting {
         shares: entry.shares.iter().map(|share| (share.release, share.weight)).collect(),
         backends: backends.collect(),
         preview: entry.preview.clone(),
+        aim: entry.aim.clone(),
+        affinity: entry.affinity.clone(),
     }
 }
 

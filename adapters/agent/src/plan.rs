@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use model::Place;
 use ports::fleet::{GroupId, ReplicaPhase, ReplicaSeen, Split, Wanted};
 use process::ReplicaId;
-use routes::{Entry, Preview, Replica, Share};
+use routes::{Affinity, Aim, Entry, Preview, Replica, Share};
 
 /// The replicas that exist, by group.
 pub(crate) type Replicas = BTreeMap<GroupId, Vec<ReplicaSeen>>;
@@ -86,6 +86,11 @@ pub(crate) fn entries(wanted: &Wanted, replicas: &Replicas, leaving: &BTreeSet<R
             .preview
             .as_ref()
             .map(|preview| Preview { route: preview.route.clone(), release: preview.release }),
+        aim: split.aim.as_ref().map(|aim| Aim { release: aim.release, routes: aim.routes.clone() }),
+        affinity: split
+            .affinity
+            .as_ref()
+            .map(|affinity| Affinity { by: affinity.by.clone(), salt: affinity.salt.clone() }),
     };
     wanted.splits.iter().map(entry).collect()
 }

@@ -89,6 +89,10 @@ struct Entry {
     epoch: Epoch,
     shares: Vec<Share>,
     preview: Option<Preview>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aim: Option<ports::fleet::Aim>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    affinity: Option<ports::fleet::Affinity>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -120,6 +124,14 @@ impl From<&routes::Entry> for Entry {
                 .preview
                 .as_ref()
                 .map(|preview| Preview { route: preview.route.clone(), release: preview.release }),
+            aim: entry
+                .aim
+                .as_ref()
+                .map(|aim| ports::fleet::Aim { release: aim.release, routes: aim.routes.clone() }),
+            affinity: entry
+                .affinity
+                .as_ref()
+                .map(|it| ports::fleet::Affinity { by: it.by.clone(), salt: it.salt.clone() }),
         }
     }
 }
@@ -140,6 +152,8 @@ impl From<Entry> for routes::Entry {
             preview: entry
                 .preview
                 .map(|preview| routes::Preview { route: preview.route, release: preview.release }),
+            aim: entry.aim.map(|aim| routes::Aim { release: aim.release, routes: aim.routes }),
+            affinity: entry.affinity.map(|it| routes::Affinity { by: it.by, salt: it.salt }),
         }
     }
 }

@@ -402,6 +402,8 @@ async fn counts_wake_who_waits() {
         requests: 7,
         errors: 1,
         latency: model::latency::Histogram::default(),
+        aimed: ports::fleet::Aimed::default(),
+        users: ports::fleet::UserTally::default(),
     };
     world.gateway.state().tallies.push(tally.clone());
     let later = world.client.seen(seen.instance, seen.version, Duration::from_secs(20)).await.unwrap();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use std::time::Duration;
 
+use model::assignment::{HeaderRoute, SessionAffinity};
 use model::strategy::{Analysis, Kind, OnFailure, Strategy};
 use model::{Epoch, Generation, ReleaseNumber, RolloutNumber, Timestamp, Weight};
 use ship::{Event, Phase, RollbackReason, Rollout};
@@ -46,12 +47,17 @@ pub struct Rejected {
 pub struct Serving {
     /// Releases and how many replicas of each; none with zero.
     pub groups: Vec<(ReleaseNumber, u32)>,
-    /// Releases and their shares of the requests; none with zero but the previewed one. Empty when nothing serves.
+    /// Releases and their shares of the requests, the growing one last; none with zero but one that is previewed or led to by
+    /// header routes. Empty when nothing serves.
     pub shares: Vec<(ReleaseNumber, Weight)>,
     /// The release whose route is in force.
     pub route_of: Option<ReleaseNumber>,
     /// The release that is reachable at its preview address.
     pub preview: Option<ReleaseNumber>,
+    /// The release that header routes lead to, and these.
+    pub aim: Option<(ReleaseNumber, Vec<HeaderRoute>)>,
+    /// By what users are known who keep their release, and what deals them: the same from the first weight to the last.
+    pub affinity: Option<(SessionAffinity, String)>,
     /// The epoch of the weights.
     pub epoch: Epoch,
 }
@@ -100,12 +106,23 @@ impl Lane {
             },
         };
         let preview = self.active().filter(|rollout| rollout.previews()).map(|rollout| rollout.to);
-        let routed = |release: ReleaseNumber, weight| weight > Weight::NONE || preview == Some(release);
+        let aim = self.active().filter(|rollout| !rollout.header_routes().is_empty());
+        let aim = aim.map(|rollout| (rollout.to, rollout.header_routes().to_vec()));
+        let affinity = self.active().and_then(|rollout| {
+            let salt = format!("rollout {} of {}", rollout.number, rollout.started_at);
+            Some((rollout.session_affinity()?.clone(), salt))
+        });
+        let aimed_at = aim.as_ref().map(|(release, _)| *release);
+        let routed = |release: ReleaseNumber, weight| {
+            weight > Weight::NONE || [preview, aimed_at].contains(&Some(release))
+        };
         Serving {
             groups: groups.into_iter().filter(|(_, replicas): &(_, u32)| *replicas > 0).collect(),
             shares: shares.into_iter().filter(|(release, weight)| routed(*release, *weight)).collect(),
             route_of,
             preview,
+            aim,
+            affinity,
             epoch: self.epoch,
         }
     }
@@ -125,15 +142,16 @@ impl Lane {
         let Some(rollout) = &mut self.rollout else {
             return Err(Illegal(format!("{} without a rollout", event.name())));
         };
-        let previewed = rollout.previews();
+        let beside = |rollout: &Rollout| (rollout.previews(), rollout.header_routes().len());
+        let before = beside(rollout);
         rollout.apply(event, at).map_err(|illegal| Illegal(illegal.to_string()))?;
         self.epoch = rollout.epoch;
         if let Event::RollbackBegun { reason } = event {
             let rejected = Rejected { weight: rollout.weight, reason: reason.clone() };
             self.rejected.insert(rollout.to, rejected);
         }
-        // A rollback closes the preview before anything else moves.
-        if event.changes_wanted_state() || rollout.previews() != previewed {
+        // A rollback closes the preview and the header routes before anything else moves.
+        if event.changes_wanted_state() || beside(rollout) != before {
             self.changed_at = seq;
         }
         if rollout.phase == Phase::Completed {
@@ -153,7 +171,7 @@ impl Lane {
 /// The strategy for a first release and for a return: there is nobody to compare with, and every second counts.
 pub(crate) fn at_once(declared: &Strategy) -> Strategy {
     Strategy {
-        kind: Kind::Canary { steps: vec![] },
+        kind: Kind::Canary { steps: vec![], session_affinity: None },
         analysis: Analysis { judge: None, metrics: vec![] },
         bake_time: Duration::ZERO,
         // Whoever goes back must arrive.

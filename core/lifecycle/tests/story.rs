@@ -20,7 +20,11 @@ fn the_first_deploy_registers_release_1_and_goes_straight_to_all_requests() {
         panic!("{event:?}");
     };
     assert_eq!((*from, *to, *stable_replicas, *candidate_replicas), (None, ReleaseNumber(1), 0, 2));
-    assert_eq!(strategy.kind, Kind::Canary { steps: vec![] }, "there is nobody to compare with");
+    assert_eq!(
+        strategy.kind,
+        Kind::Canary { steps: vec![], session_affinity: None },
+        "there is nobody to compare with"
+    );
 }
 
 #[test]
@@ -148,7 +152,7 @@ fn a_rollback_after_a_rollout_returns_at_once_and_never_forward_again() {
         panic!("{events:?}");
     };
     assert_eq!((*to, *cause), (ReleaseNumber(2), Cause::Rollback));
-    assert_eq!(strategy.kind, Kind::Canary { steps: vec![] });
+    assert_eq!(strategy.kind, Kind::Canary { steps: vec![], session_affinity: None });
     story.completed("production");
     assert_eq!(story.stable("production"), Some(2));
 

@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
-use model::Spec;
+use model::assignment::{HeaderMatch, Pattern, SessionAffinity};
 use model::spec::{Check, Probe, SecretSource};
-use model::strategy::{Amount, Analysis, Kind, Latency, Metric, Promotion, Source, Step, Strategy};
+use model::strategy::{
+    Amount, Analysis, CanaryScale, Kind, Latency, Metric, Promotion, Source, Step, Strategy,
+};
+use model::{Spec, Weight};
 use serde_json::{Map, Number, Value, json};
 
 use crate::values::{format_bytes, format_cpu};
@@ -139,10 +142,13 @@ fn rollout(strategy: &Strategy) -> Value {
             let rolling = json!({"maxSurge": amount(*max_surge), "maxUnavailable": amount(*max_unavailable)});
             map.insert("rolling".to_owned(), rolling);
         }
-        Kind::Canary { steps } => {
+        Kind::Canary { steps, session_affinity } => {
             map.insert("strategy".to_owned(), json!("canary"));
             let steps: Vec<Value> = steps.iter().map(step).collect();
-            map.insert("canary".to_owned(), json!({"steps": steps}));
+            let mut section = Map::new();
+            section.insert("steps".to_owned(), json!(steps));
+            put(&mut section, "sessionAffinity", session_affinity.as_ref().map(affinity));
+            map.insert("canary".to_owned(), Value::Object(section));
         }
         Kind::BlueGreen { auto_promotion, preview_replicas, preview_hosts, post_promotion } => {
             map.insert("strategy".to_owned(), json!("blueGreen"));
@@ -175,13 +181,49 @@ fn amount(amount: Amount) -> Value {
 
 fn step(step: &Step) -> Value {
     match step {
-        Step::SetWeight(weight) => json!({"setWeight": number(f64::from(weight.basis_points()) / 100.0)}),
+        Step::SetWeight(weight) => json!({"setWeight": percent(*weight)}),
         Step::Pause { duration: Some(duration) } => json!({"pause": {"duration": time(*duration)}}),
         Step::Pause { duration: None } => json!({"pause": {}}),
         Step::Analysis { metrics } => {
             let metrics: Vec<Value> = metrics.iter().map(metric).collect();
             json!({"analysis": {"metrics": metrics}})
         }
+        Step::SetCanaryScale(CanaryScale::Replicas(count)) => json!({"setCanaryScale": {"replicas": count}}),
+        Step::SetCanaryScale(CanaryScale::Weight(share)) => {
+            json!({"setCanaryScale": {"weight": percent(*share)}})
+        }
+        Step::SetCanaryScale(CanaryScale::MatchTrafficWeight) => {
+            json!({"setCanaryScale": {"matchTrafficWeight": true}})
+        }
+        Step::SetHeaderRoute(route) => {
+            let mut map = Map::new();
+            map.insert("name".to_owned(), json!(route.name));
+            let matches: Vec<Value> = route.matches.iter().map(header_match).collect();
+            put(&mut map, "match", (!matches.is_empty()).then_some(Value::Array(matches)));
+            json!({"setHeaderRoute": map})
+        }
+    }
+}
+
+fn percent(share: Weight) -> Value {
+    number(f64::from(share.basis_points()) / 100.0)
+}
+
+fn header_match(header: &HeaderMatch) -> Value {
+    let value = match &header.header_value {
+        Pattern::Exact(text) => json!({"exact": text}),
+        Pattern::Prefix(text) => json!({"prefix": text}),
+        Pattern::Regex(text) => json!({"regex": text}),
+    };
+    json!({"headerName": header.header_name, "headerValue": value})
+}
+
+fn affinity(affinity: &SessionAffinity) -> Value {
+    match affinity {
+        SessionAffinity::Cookie { name, max_age } => {
+            json!({"cookie": {"name": name, "maxAge": time(*max_age)}})
+        }
+        SessionAffinity::Header { name } => json!({"header": {"name": name}}),
     }
 }
 

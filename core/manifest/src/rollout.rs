@@ -148,7 +148,7 @@ fn canary(rollout: &Mapping<'_>) -> Kind {
         None => default_steps(),
     };
     canary.finish();
-    Kind::Canary { steps }
+    Kind::Canary { steps, session_affinity: None }
 }
 
 fn default_steps() -> Vec<Step> {

@@ -127,14 +127,17 @@ fn two_environments_cannot_claim_the_same_requests() {
 
 #[test]
 fn a_canary_without_steps_has_the_default_ones() {
-    let Kind::Canary { steps } = spec(&with("rollout: {strategy: canary}"), "production").rollout.kind else {
+    let Kind::Canary { steps, .. } = spec(&with("rollout: {strategy: canary}"), "production").rollout.kind
+    else {
         panic!("it is a canary");
     };
     let weights: Vec<String> = steps
         .iter()
         .filter_map(|step| match step {
             Step::SetWeight(weight) => Some(weight.to_string()),
-            Step::Analysis { .. } => panic!("the default analyses by the judge alone"),
+            Step::Analysis { .. } | Step::SetCanaryScale(_) | Step::SetHeaderRoute(_) => {
+                panic!("the default sets weights and is judged alone")
+            }
             Step::Pause { duration } => {
                 assert_eq!(*duration, Some(Duration::from_secs(60)));
                 None
@@ -380,7 +383,7 @@ fn a_step_can_wait_for_an_analysis() {
         "rollout: {strategy: canary, canary: {steps: [{setWeight: 5}, {analysis: {metrics: [\
          {name: a, source: errorRate, successCondition: result < 0.1}]}}]}}",
     );
-    let Kind::Canary { steps } = spec(&text, "production").rollout.kind else { panic!("it is a canary") };
+    let Kind::Canary { steps, .. } = spec(&text, "production").rollout.kind else { panic!("it is a canary") };
     let [Step::SetWeight(_), Step::Analysis { metrics }] = steps.as_slice() else { panic!("{steps:?}") };
     assert_eq!((metrics[0].count, metrics[0].dry_run), (Some(1), false));
 }

@@ -1,9 +1,10 @@
 //! The shared nouns: what every room may say, and nothing that any one room decides.
 //!
 //! Lives here: identifiers, time, digests, weights, and the plain data of a service's effective configuration
-//! ([`Spec`]) and of a rollout's strategy ([`strategy`]). Does not live here: rules, defaults that need a
-//! manifest, parsing of user input beyond a single value, anything that reads a clock, a file or a network.
+//! ([`Spec`]) and of a rollout's strategy ([`strategy`], [`assignment`]). Does not live here: rules, defaults that
+//! need a manifest, parsing of user input beyond a single value, anything that reads a clock, a file or a network.
 
+pub mod assignment;
 pub mod check;
 pub mod digest;
 pub mod drift;

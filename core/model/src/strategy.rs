@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Weight;
+use crate::assignment::{HeaderRoute, SessionAffinity};
 
 /// A declared rollout: how, how fast, and who judges.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,6 +74,9 @@ pub enum Kind {
     Canary {
         /// The steps; after the last one the new release takes all traffic.
         steps: Vec<Step>,
+        /// By what a user is known who shall keep the release once given; `None` = each request is on its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        session_affinity: Option<SessionAffinity>,
     },
     /// Whole beside the old release, reachable at a preview address alone, then all requests in one swap.
     BlueGreen {
@@ -145,6 +149,22 @@ pub enum Step {
         /// Each with a count.
         metrics: Vec<Metric>,
     },
+    /// From here on, keep this many replicas of the new release, or as many as its traffic needs if that is more.
+    SetCanaryScale(CanaryScale),
+    /// From here on, send the requests that match to the new release whatever its weight.
+    SetHeaderRoute(HeaderRoute),
+}
+
+/// How many replicas of the new release a canary keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CanaryScale {
+    /// So many.
+    Replicas(u32),
+    /// This share of the full number, rounded up.
+    Weight(Weight),
+    /// As many as its share of the traffic needs: what it is without such a step, but it goes down as well.
+    MatchTrafficWeight,
 }
 
 /// What is watched while both releases serve.

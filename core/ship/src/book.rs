@@ -9,6 +9,7 @@ use model::{Epoch, Weight};
 use crate::judge::Stretch;
 use crate::latency::Slow;
 use crate::observation::{Counts, EpochTally};
+use crate::users::UserTally;
 
 /// Counts by epoch. It has at most two pages for each epoch, however often the counter started again: one for the life
 /// that counted last, one for all before it. A life that is over does not come back.
@@ -16,6 +17,10 @@ use crate::observation::{Counts, EpochTally};
 pub struct Book {
     weights: BTreeMap<Epoch, Weight>,
     chapters: BTreeMap<Epoch, Chapter>,
+    /// The life that counted last.
+    instance: String,
+    /// How many lives have counted.
+    lives: u32,
 }
 
 /// The pages of one epoch.
@@ -33,6 +38,8 @@ struct Page {
     candidate: Counts,
     stable: Counts,
     slow: Slow,
+    aimed: Counts,
+    users: UserTally,
 }
 
 impl Page {
@@ -41,22 +48,26 @@ impl Page {
             candidate: self.candidate.plus(other.candidate),
             stable: self.stable.plus(other.stable),
             slow: self.slow.plus(other.slow),
+            aimed: self.aimed.plus(other.aimed),
+            users: self.users.plus(other.users),
         }
     }
 
-    /// What came on top of an earlier reading.
+    /// What came on top of an earlier reading of requests; users do not come on top.
     fn since(self, earlier: Self) -> Self {
         Self {
             candidate: self.candidate.since(earlier.candidate),
             stable: self.stable.since(earlier.stable),
             slow: self.slow.since(earlier.slow),
+            ..self
         }
     }
 }
 
 impl From<&EpochTally> for Page {
     fn from(tally: &EpochTally) -> Self {
-        Self { candidate: tally.candidate, stable: tally.stable, slow: tally.slow }
+        let EpochTally { epoch: _, candidate, stable, slow, aimed, users } = *tally;
+        Self { candidate, stable, slow, aimed, users }
     }
 }
 
@@ -82,10 +93,16 @@ impl Book {
 
     /// Takes cumulative counts into account; counts of epochs that are not this rollout's are left out.
     pub fn enter(&mut self, instance: &str, tallies: &[EpochTally]) {
-        let Self { weights, chapters } = self;
+        let Self { weights, chapters, .. } = self;
+        let mut counted = false;
         for tally in tallies.iter().filter(|tally| weights.contains_key(&tally.epoch)) {
             let first = || Chapter { instance: instance.to_owned(), current: Page::default(), earlier: None };
             chapters.entry(tally.epoch).or_insert_with(first).enter(instance, tally.into());
+            counted = true;
+        }
+        if counted && (self.lives == 0 || self.instance != instance) {
+            self.lives += 1;
+            instance.clone_into(&mut self.instance);
         }
     }
 
@@ -105,7 +122,7 @@ impl Book {
         let grown = known.map(|(tally, weight)| {
             let chapter = self.chapters.get(&tally.epoch).filter(|chapter| chapter.instance == instance);
             let before = chapter.map(|chapter| chapter.current).unwrap_or_default();
-            let Page { candidate, stable, slow } = Page::from(tally).since(before);
+            let Page { candidate, stable, slow, .. } = Page::from(tally).since(before);
             let side = |counts: Counts, slow: &[u64]| Counts {
                 requests: counts.requests,
                 errors: slow.get(index).copied().unwrap_or_default(),
@@ -145,25 +162,64 @@ impl Book {
 
     /// What the judge looks at: counts by weight.
     pub fn stretches(&self) -> Vec<Stretch> {
-        let mut by_weight: BTreeMap<Weight, Page> = BTreeMap::new();
-        for (epoch, chapter) in &self.chapters {
-            if let Some(weight) = self.weights.get(epoch) {
-                let sum = by_weight.entry(*weight).or_default();
-                *sum = sum.plus(chapter.total());
-            }
-        }
         let stretch = |(weight, Page { candidate, stable, .. }): (Weight, Page)| Stretch {
             weight: weight.fraction(),
             candidate,
             stable,
         };
-        by_weight.into_iter().map(stretch).collect()
+        self.by_weight(|_, chapter| Some(chapter.total())).into_iter().map(stretch).collect()
     }
 
-    /// Of the new release in the present life of the counter: never less than before.
+    /// Users in the present life of the counter by weight: earlier lives may have counted the same ones.
+    pub(crate) fn users_by_weight(&self) -> BTreeMap<Weight, UserTally> {
+        let users =
+            |book: &Self, chapter: &Chapter| (chapter.instance == book.instance).then_some(chapter.current);
+        self.by_weight(users).into_iter().map(|(weight, page)| (weight, page.users)).collect()
+    }
+
+    fn by_weight(&self, page: impl Fn(&Self, &Chapter) -> Option<Page>) -> BTreeMap<Weight, Page> {
+        let mut by_weight: BTreeMap<Weight, Page> = BTreeMap::new();
+        for (epoch, chapter) in &self.chapters {
+            if let (Some(weight), Some(page)) = (self.weights.get(epoch), page(self, chapter)) {
+                let sum = by_weight.entry(*weight).or_default();
+                *sum = sum.plus(page);
+            }
+        }
+        by_weight
+    }
+
+    /// Whether this life of the counter is the one that counted last.
+    pub fn is_of(&self, instance: &str) -> bool {
+        self.lives > 0 && self.instance == instance
+    }
+
+    /// How many lives of the counter have counted in this rollout.
+    pub fn lives(&self) -> u32 {
+        self.lives
+    }
+
+    /// Users of both releases in the present life of the counter, over all weights.
+    pub fn users(&self) -> UserTally {
+        self.users_by_weight().into_values().fold(UserTally::default(), UserTally::plus)
+    }
+
+    /// Of the new release in the present life of the counter, drawn and led there alike: never less than before.
     pub fn candidate_by(&self, instance: &str) -> Counts {
         let chapters = self.chapters.values().filter(|chapter| chapter.instance == instance);
-        chapters.fold(Counts::default(), |sum, chapter| sum.plus(chapter.current.candidate))
+        chapters.fold(Counts::default(), |sum, chapter| {
+            sum.plus(chapter.current.candidate).plus(chapter.current.aimed)
+        })
+    }
+
+    /// Of the new release: what header routes led to it in the whole rollout.
+    pub fn aimed(&self) -> Counts {
+        self.chapters.values().fold(Counts::default(), |sum, chapter| sum.plus(chapter.total().aimed))
+    }
+
+    /// Users in one epoch, in the present life of the counter.
+    pub fn users_in(&self, epoch: Epoch) -> UserTally {
+        let chapter = self.chapters.get(&epoch).filter(|chapter| chapter.instance == self.instance);
+        chapter.map(|chapter| chapter.current.users).unwrap_or_default()
     }
 
     /// Of the new release in one epoch.

@@ -1,5 +1,6 @@
 //! Commands become events, or are refused with the way out.
 
+use model::assignment::HeaderRoute;
 use model::strategy::{Kind, OnFailure, Step};
 use model::{Timestamp, Weight};
 
@@ -22,6 +23,8 @@ pub enum Command {
         /// The new release's share of the requests.
         weight: Weight,
     },
+    /// Planner: lead these requests to the new release, or no longer.
+    LeadByHeader(HeaderRoute),
     /// Planner: more replicas than ever before are ready.
     NoteReady(u32),
     /// Planner: go to this step.
@@ -84,6 +87,8 @@ impl Refusal {
 pub fn decide(rollout: &Rollout, command: Command, _at: Timestamp) -> Result<Vec<Event>, Refusal> {
     let events = match command {
         Command::Move { stable, candidate, weight } => moved(rollout, stable, candidate, weight),
+        Command::LeadByHeader(route) if rollout.leads(&route) => vec![],
+        Command::LeadByHeader(route) => vec![Event::HeaderRouted { route, epoch: rollout.epoch.next() }],
         Command::NoteReady(ready) if ready > rollout.most_ready => vec![Event::Readied { ready }],
         Command::NoteReady(_) => vec![],
         Command::EnterStep(step) => vec![Event::StepEntered { step }],

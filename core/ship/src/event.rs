@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use model::assignment::HeaderRoute;
 use model::strategy::Strategy;
 use model::{Epoch, ReleaseNumber, RolloutNumber, Weight};
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,13 @@ pub enum Event {
         /// Its share.
         weight: Weight,
         /// The epoch that begins.
+        epoch: Epoch,
+    },
+    /// From now on, these requests reach the new release whatever its share; without matches, no longer.
+    HeaderRouted {
+        /// What it is called and which requests it leads.
+        route: HeaderRoute,
+        /// The epoch that begins: other requests are drawn from here on.
         epoch: Epoch,
     },
     /// More replicas of the new release were ready than ever before in this rollout.
@@ -101,6 +109,7 @@ impl Event {
             Self::Started { .. } => "started",
             Self::Scaled { .. } => "scaled",
             Self::Shifted { .. } => "shifted",
+            Self::HeaderRouted { .. } => "headerRouted",
             Self::Readied { .. } => "readied",
             Self::StepEntered { .. } => "stepEntered",
             Self::BaselineFrozen(_) => "baselineFrozen",
@@ -118,7 +127,24 @@ impl Event {
 
     /// Whether it changes what the fleet should look like.
     pub fn changes_wanted_state(&self) -> bool {
-        matches!(self, Self::Scaled { .. } | Self::Shifted { .. } | Self::RolledBack | Self::Completed)
+        match self {
+            Self::Scaled { .. }
+            | Self::Shifted { .. }
+            | Self::HeaderRouted { .. }
+            | Self::RolledBack
+            | Self::Completed => true,
+            Self::Started { .. }
+            | Self::Readied { .. }
+            | Self::StepEntered { .. }
+            | Self::Measured { .. }
+            | Self::RuleMeasured(_)
+            | Self::Paused { .. }
+            | Self::Resumed { .. }
+            | Self::BaselineFrozen(_)
+            | Self::ClockStepped { .. }
+            | Self::Promoted
+            | Self::RollbackBegun { .. } => false,
+        }
     }
 }
 

@@ -22,6 +22,7 @@ pub mod report;
 pub mod rollout;
 pub mod rules;
 pub mod transitions;
+pub mod users;
 
 pub use decide::{Command, Refusal, decide};
 pub use event::{Cause, Event, PauseReason, RollbackReason};

@@ -5,6 +5,7 @@ use model::{Epoch, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::latency::Slow;
+use crate::users::UserTally;
 
 /// What is seen of one place during a rollout.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,7 +28,8 @@ pub struct Observation {
     /// What the old release counted while it took all requests, before this rollout's first shift, in the counter's
     /// present life.
     pub before: (Counts, Histogram),
-    /// Cumulative latencies of the new release over the epochs that [`crate::book::Book::covers`]: it may have
+    /// Cumulative latencies of the new release, those that header routes led there included, over the epochs that
+    /// [`crate::book::Book::covers`]: it may have
     /// served here before.
     pub candidate_latency: Histogram,
 }
@@ -57,6 +59,12 @@ pub struct EpochTally {
     /// How many of them were slower than the baseline's thresholds.
     #[serde(default, skip_serializing_if = "Slow::is_none")]
     pub slow: Slow,
+    /// What header routes led to the new release, in none of the above: it was not drawn, so it compares nothing.
+    #[serde(default, skip_serializing_if = "Counts::is_empty")]
+    pub aimed: Counts,
+    /// With session affinity, the users behind these requests.
+    #[serde(default, skip_serializing_if = "UserTally::is_empty")]
+    pub users: UserTally,
 }
 
 /// Requests and how many of them failed.
@@ -82,6 +90,11 @@ impl Counts {
             requests: self.requests.saturating_sub(earlier.requests),
             errors: self.errors.saturating_sub(earlier.errors),
         }
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
 
     /// Errors / requests; `None` without requests.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::judge;
 use crate::observation::Counts;
+use crate::users::UserTally;
 
 /// What a rollout does, what it waits for and what the evidence says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,13 @@ pub struct Evidence {
     pub candidate: Counts,
     /// Requests and errors of the old release in the same time.
     pub stable: Counts,
+    /// Requests and errors that header routes led to the new release: in no comparison, but in the threshold rules.
+    #[serde(default, skip_serializing_if = "Counts::is_empty")]
+    pub aimed: Counts,
+    /// With session affinity, the users behind these requests, whom the judge counts in place of them; since the agent's
+    /// last start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<UserTally>,
     /// The judge's evidence against the release; `None` when it is switched off.
     pub against: Option<Level>,
     /// The judge's evidence on errors alone, which is part of that against the release: 1 is none.

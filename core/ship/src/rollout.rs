@@ -1,5 +1,6 @@
 //! The state of a rollout, moved by events alone.
 
+use model::assignment::{HeaderRoute, SessionAffinity};
 use model::strategy::{Kind, Metric, Step, Strategy};
 use model::{Epoch, ReleaseNumber, RolloutNumber, Timestamp, Weight};
 
@@ -50,6 +51,8 @@ pub struct Rollout {
     pub wanted_candidate: u32,
     /// The most replicas of the new release that were ever ready.
     pub most_ready: u32,
+    /// The header routes that were set, each by its name once. In force while [`Rollout::header_routes`] says so.
+    pub led: Vec<HeaderRoute>,
     /// What was counted.
     pub book: Book,
     /// What the old release was like before; `None` until it is written down, which is before the first shift.
@@ -142,6 +145,7 @@ impl Rollout {
             wanted_stable: *stable_replicas,
             wanted_candidate: 0,
             most_ready: 0,
+            led: vec![],
             book: Book::default(),
             baseline: None,
             trials: vec![],
@@ -173,6 +177,7 @@ impl Rollout {
                 self.progressed_at = at;
             }
             Event::Shifted { weight, epoch } => self.shift(*weight, *epoch, at),
+            Event::HeaderRouted { route, epoch } => self.lead(route, *epoch, at),
             Event::Readied { ready } => {
                 self.most_ready = *ready;
                 self.progressed_at = at;
@@ -274,13 +279,48 @@ impl Rollout {
     }
 
     fn shift(&mut self, weight: Weight, epoch: Epoch, at: Timestamp) {
-        if self.weight == Weight::NONE {
+        if !self.is_used() {
             // The rules begin to watch with the first request that the new release may get.
             self.rules.iter_mut().for_each(|rule| rule.begin(at));
         }
         (self.weight, self.epoch, self.shifted_at) = (weight, epoch, at);
         self.book.open(epoch, weight);
         self.progressed_at = at;
+    }
+
+    fn lead(&mut self, route: &HeaderRoute, epoch: Epoch, at: Timestamp) {
+        self.shift(self.weight, epoch, at);
+        self.led.retain(|known| known.name != route.name);
+        if !route.matches.is_empty() {
+            self.led.push(route.clone());
+        }
+    }
+
+    /// The header routes in force: none before the first is set, and none once it is promoted or goes back.
+    pub fn header_routes(&self) -> &[HeaderRoute] {
+        let on = matches!(self.phase, Phase::Progressing | Phase::Paused(_)) && self.from.is_some();
+        if on { &self.led } else { &[] }
+    }
+
+    /// Whether this header route is set as it stands, or is as absent as it asks to be.
+    pub fn leads(&self, route: &HeaderRoute) -> bool {
+        match self.led.iter().find(|known| known.name == route.name) {
+            Some(known) => known == route,
+            None => route.matches.is_empty(),
+        }
+    }
+
+    /// Whether the new release may get requests, by its share or by a header route.
+    pub fn is_used(&self) -> bool {
+        self.weight > Weight::NONE || !self.header_routes().is_empty()
+    }
+
+    /// By what users are known who keep the release they were given; `None` when each request is on its own.
+    pub fn session_affinity(&self) -> Option<&SessionAffinity> {
+        match &self.strategy.kind {
+            Kind::Canary { session_affinity, .. } if self.from.is_some() => session_affinity.as_ref(),
+            Kind::Canary { .. } | Kind::Rolling { .. } | Kind::BlueGreen { .. } => None,
+        }
     }
 
     fn enter_step(&mut self, step: u32, at: Timestamp) {
@@ -350,7 +390,7 @@ impl Rollout {
     /// The canary's steps; none for a rolling update, nor for a first release: there is nobody to compare it with.
     pub fn steps(&self) -> &[Step] {
         match &self.strategy.kind {
-            Kind::Canary { steps } if self.from.is_some() => steps,
+            Kind::Canary { steps, .. } if self.from.is_some() => steps,
             Kind::Canary { .. } | Kind::Rolling { .. } | Kind::BlueGreen { .. } => &[],
         }
     }

@@ -5,6 +5,7 @@
 pub const TRANSITIONS: &[(&str, &str, &str)] = &[
     ("progressing", "scaled", "progressing"),
     ("progressing", "shifted", "progressing"),
+    ("progressing", "headerRouted", "progressing"),
     ("progressing", "readied", "progressing"),
     ("progressing", "stepEntered", "progressing"),
     ("progressing", "baselineFrozen", "progressing"),

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use model::assignment::{HeaderRoute, SessionAffinity};
 use model::drift::Drift;
 use model::latency::Histogram;
 use model::route::Route;
@@ -83,6 +84,33 @@ pub struct Split {
     /// Which requests reach a release for a look at it, whatever its share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview: Option<Preview>,
+    /// Which requests reach a release by their headers, whatever its share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aim: Option<Aim>,
+    /// Whether users keep the release that they were given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+}
+
+/// Header routes, and where they lead. What they lead is in no comparison of releases: it was not drawn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Aim {
+    /// The release, which must have a share, if only of zero. Another one stands in while it has no ready replica.
+    pub release: ReleaseNumber,
+    /// A request that meets one of them is led there.
+    pub routes: Vec<HeaderRoute>,
+}
+
+/// Users who keep the release that they were given: the draw is a hash of the salt and the user. The release whose share
+/// grows stands last among the shares, so that users move to it and never back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Affinity {
+    /// By what a user is known.
+    pub by: SessionAffinity,
+    /// Deals the users: the same for a whole rollout, another one for the next. No secret.
+    pub salt: String,
 }
 
 /// The requests that reach a release before it serves, and are in no tally.
@@ -211,6 +239,49 @@ pub struct Tally {
     pub errors: u64,
     /// Their latencies, from the request's head to the response's head.
     pub latency: Histogram,
+    /// What header routes led to the release, in none of the above.
+    #[serde(default, skip_serializing_if = "Aimed::is_none")]
+    pub aimed: Aimed,
+    /// With session affinity, the users behind `requests`; else all zero.
+    #[serde(default, skip_serializing_if = "UserTally::is_none")]
+    pub users: UserTally,
+}
+
+/// Finished requests that a header route led to a release.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Aimed {
+    /// Finished requests.
+    pub requests: u64,
+    /// Of those: answered 5xx, or failed by the fault of the replica.
+    pub errors: u64,
+    /// Their latencies.
+    pub latency: Histogram,
+}
+
+/// Users behind the requests of a tally. An executor may take two users for one, never one for two: that loses evidence
+/// and makes none. A request whose user nobody knows is a user of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserTally {
+    /// Seen in this epoch.
+    pub seen: u64,
+    /// Of those, with an error in this epoch.
+    pub erred: u64,
+    /// Of those, with their first error on any release since the salt deals the users and the executor counts.
+    pub first_erred: u64,
+}
+
+impl Aimed {
+    fn is_none(&self) -> bool {
+        self.requests == 0
+    }
+}
+
+impl UserTally {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Why the fleet did not do as asked.

@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lifecycle::Event;
+use model::assignment::{HeaderMatch, HeaderRoute, Pattern, SessionAffinity};
 use model::release::{Artifact, ArtifactKind};
 use model::strategy::{
-    Analysis, Comparison, Condition, Judge, Kind, Latency, Metric, OnFailure, Promotion, Source, Step,
-    Strategy,
+    Analysis, CanaryScale, Comparison, Condition, Judge, Kind, Latency, Metric, OnFailure, Promotion, Source,
+    Step, Strategy,
 };
 use model::{Digest, Epoch, Place, Release, ReleaseNumber, RolloutNumber, Timestamp, Weight};
 use record::event::{Unreadable, draft, event};
 use record::{Chain, Record};
 use ship::latency::{Baseline, Slow, Threshold};
 use ship::rules::{Measurement, Outcome, Reading};
+use ship::users::{UserTally, Users};
 use ship::{Cause, Counts, EpochTally, PauseReason, RollbackReason};
 
 fn strategy() -> Strategy {
@@ -25,6 +27,7 @@ fn strategy() -> Strategy {
                 Step::Pause { duration: Some(Duration::from_secs(30)) },
                 Step::Pause { duration: None },
             ],
+            session_affinity: None,
         },
         progress_deadline: Duration::from_secs(600),
         min_ready: Duration::from_secs(1),
@@ -78,12 +81,7 @@ fn events() -> Vec<Event> {
         ship::Event::StepEntered { step: 1 },
         ship::Event::Measured {
             instance: "a1".to_owned(),
-            tallies: vec![EpochTally {
-                epoch: Epoch(4),
-                candidate: counts,
-                stable: Counts::default(),
-                slow: Slow::default(),
-            }],
+            tallies: vec![EpochTally { epoch: Epoch(4), candidate: counts, ..EpochTally::default() }],
         },
         ship::Event::RuleMeasured(Measurement {
             run: ship::rules::Run::Background,
@@ -225,7 +223,8 @@ fn later_forms_of_version_1_read_back() {
     let metrics = dry.analysis.metrics.clone();
     let counts = Counts { requests: 100, errors: 7 };
     let slow = Slow { candidate: [1, 2, 0, 0], stable: [3, 0, 0, 0] };
-    let tally = EpochTally { epoch: Epoch(4), candidate: counts, stable: counts, slow };
+    let tally =
+        EpochTally { epoch: Epoch(4), candidate: counts, stable: counts, slow, ..EpochTally::default() };
     let threshold = Threshold { quantile: 0.99, above_us: 5_000, slow: 1 };
     let started = |kind| ship::Event::Started {
         number: RolloutNumber(4),
@@ -237,6 +236,10 @@ fn later_forms_of_version_1_read_back() {
         candidate_replicas: 2,
     };
     let preview_hosts = vec!["preview.test".to_owned()];
+    let matches =
+        [Pattern::Exact("yes".to_owned()), Pattern::Prefix("b".to_owned()), Pattern::Regex("b+".to_owned())]
+            .map(|header_value| HeaderMatch { header_name: "x-beta".to_owned(), header_value });
+    let route = HeaderRoute { name: "beta".to_owned(), matches: matches.to_vec() };
     let later = [
         ship::Event::Paused { reason: PauseReason::Frozen(RollbackReason::Judge("7 errors".to_owned())) },
         ship::Event::BaselineFrozen(Baseline { counts, thresholds: vec![threshold] }),
@@ -254,7 +257,31 @@ fn later_forms_of_version_1_read_back() {
             preview_hosts,
             post_promotion: vec![],
         }),
-        started(Kind::Canary { steps: vec![Step::Analysis { metrics }] }),
+        started(Kind::Canary {
+            steps: vec![
+                Step::Analysis { metrics },
+                Step::SetCanaryScale(CanaryScale::Replicas(3)),
+                Step::SetCanaryScale(CanaryScale::MatchTrafficWeight),
+                Step::SetHeaderRoute(route.clone()),
+            ],
+            session_affinity: Some(SessionAffinity::Cookie {
+                name: "u".to_owned(),
+                max_age: Duration::from_secs(60),
+            }),
+        }),
+        ship::Event::HeaderRouted { route, epoch: Epoch(5) },
+        ship::Event::Measured {
+            instance: "a1".to_owned(),
+            tallies: vec![EpochTally {
+                epoch: Epoch(5),
+                aimed: Counts { requests: 3, errors: 1 },
+                users: UserTally {
+                    candidate: Users { seen: 3, erred: 2, first_erred: 1 },
+                    ..UserTally::default()
+                },
+                ..EpochTally::default()
+            }],
+        },
         rule(ship::rules::Run::Step(3), Outcome::Begun),
         rule(ship::rules::Run::Step(3), Outcome::Error),
         rule(ship::rules::Run::PostPromotion, Outcome::Failed),

@@ -8,7 +8,8 @@ use lifecycle::World;
 use model::latency::Histogram;
 use model::strategy::MAX_QUANTILES;
 use model::{Epoch, Generation, Place, ReleaseNumber, Timestamp};
-use ports::fleet::{GroupId, GroupSeen, ReplicaPhase, ReplicaSeen, Seen, Tally};
+use ports::fleet::{GroupId, GroupSeen, ReplicaPhase, ReplicaSeen, Seen, Tally, UserTally};
+use ship::users::Users;
 use ship::{Counts, EpochTally, GroupState, Observation, Phase, Rollout};
 use tokio::time::Instant;
 
@@ -154,13 +155,19 @@ fn tallies(view: &View, place: &Place, rollout: &Rollout) -> (Vec<EpochTally>, H
     let mut latency = Histogram::default();
     for tally in view.seen.tallies.iter().filter(|t| t.place == *place && rollout.book.covers(t.epoch)) {
         let counts = Counts { requests: tally.requests, errors: tally.errors };
+        let UserTally { seen, erred, first_erred } = tally.users;
+        let users = Users { seen, erred, first_erred };
         let none = || EpochTally { epoch: tally.epoch, ..EpochTally::default() };
         let sides = epochs.entry(tally.epoch).or_insert_with(none);
         if tally.release == rollout.to {
             (sides.candidate, sides.slow.candidate) = (counts, slow(&tally.latency));
+            sides.aimed = Counts { requests: tally.aimed.requests, errors: tally.aimed.errors };
+            sides.users.candidate = users;
             latency.add(&tally.latency);
+            latency.add(&tally.aimed.latency);
         } else if Some(tally.release) == rollout.from {
             (sides.stable, sides.slow.stable) = (counts, slow(&tally.latency));
+            sides.users.stable = users;
         }
     }
     (epochs.into_values().collect(), latency)

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use lifecycle::World;
 use model::{Place, Release, ReleaseNumber, Spec};
-use ports::fleet::{Group, GroupId, GroupSecrets, Preview, SecretValues, Share, Split, Wanted};
+use ports::fleet::{
+    Affinity, Aim, Group, GroupId, GroupSecrets, Preview, SecretValues, Share, Split, Wanted,
+};
 use ports::{Artifacts, Secrets};
 
 /// A wanted state with the values that go with it, and what could not be found.
@@ -55,6 +57,10 @@ pub(crate) fn order(
                     .map(|(release, weight)| Share { release, weight })
                     .collect(),
                 preview: preview.map(|route| Preview { route, release: serving.preview }),
+                aim: serving.aim.map(|(release, routes)| Aim { release, routes }),
+                affinity: serving
+                    .affinity
+                    .map(|(by, salt)| Affinity { by, salt: format!("{place}: {salt}") }),
             });
         }
     }

@@ -98,6 +98,7 @@ impl Writer {
                 candidate: counts(200),
                 stable: counts(1_800),
                 slow: Slow::default(),
+                ..EpochTally::default()
             }];
             let instance = "0198c5a2-77aa-7e1c-9b1e-2f4c5d6e7f80".to_owned();
             self.operate(place, ship::Command::Measure { instance, tallies })?;

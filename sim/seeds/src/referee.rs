@@ -250,6 +250,7 @@ impl Referee {
             }
             ship::Event::RolledBack => self.figures.rolled_back += 1,
             ship::Event::Scaled { .. }
+            | ship::Event::HeaderRouted { .. }
             | ship::Event::Readied { .. }
             | ship::Event::StepEntered { .. }
             | ship::Event::BaselineFrozen(_)
@@ -363,6 +364,9 @@ fn told(record: &Record, event: &Event) -> String {
             }
             ship::Event::Scaled { stable, candidate } => format!("{stable} old, {candidate} new"),
             ship::Event::Shifted { weight, epoch } => format!("{weight} (epoch {epoch})"),
+            ship::Event::HeaderRouted { route, epoch } => {
+                format!("{} by {} matches (epoch {epoch})", route.name, route.matches.len())
+            }
             ship::Event::Readied { ready } => ready.to_string(),
             ship::Event::StepEntered { step } | ship::Event::Resumed { step } => format!("step {step}"),
             ship::Event::Paused { reason } => reason.to_string(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use model::latency::{self, BUCKETS, Histogram};
 
 use crate::error::Code;
+use crate::users::News;
 
 /// Requests by status class, and their latencies.
 pub(crate) struct Counts {
@@ -64,21 +65,65 @@ impl Sum {
     }
 }
 
-/// The counts that the judge reads: one release in one epoch.
-pub(crate) struct TallyCell(Box<[Counts]>);
+/// The counts that the judge and the rules read: one release in one epoch.
+pub(crate) struct TallyCell {
+    drawn: Box<[Counts]>,
+    /// Those that a header route led here; most epochs have none.
+    aimed: OnceLock<Box<[Counts]>>,
+    seen: AtomicU64,
+    erred: AtomicU64,
+    first_erred: AtomicU64,
+}
 
 impl TallyCell {
     pub(crate) fn new(workers: usize) -> Self {
-        Self((0..workers).map(|_| Counts::default()).collect())
+        Self {
+            drawn: shards(workers),
+            aimed: OnceLock::new(),
+            seen: AtomicU64::new(0),
+            erred: AtomicU64::new(0),
+            first_erred: AtomicU64::new(0),
+        }
     }
 
     pub(crate) fn observe(&self, worker: usize, status: u16, latency: Duration) {
-        self.0[worker].observe(status, latency);
+        self.drawn[worker].observe(status, latency);
+    }
+
+    pub(crate) fn observe_aimed(&self, worker: usize, status: u16, latency: Duration) {
+        self.aimed.get_or_init(|| shards(self.drawn.len()))[worker].observe(status, latency);
+    }
+
+    pub(crate) fn observe_user(&self, news: News) {
+        let count = |sum: &AtomicU64, is_news| {
+            if is_news {
+                sum.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        count(&self.seen, news.seen);
+        count(&self.erred, news.erred);
+        count(&self.first_erred, news.first);
     }
 
     pub(crate) fn sum(&self) -> Sum {
-        Sum::of(self.0.iter())
+        Sum::of(self.drawn.iter())
     }
+
+    pub(crate) fn aimed(&self) -> Sum {
+        Sum::of(self.aimed.get().iter().flat_map(|shards| shards.iter()))
+    }
+
+    /// Users seen, those with an error in this epoch, those with their first error of the rollout.
+    pub(crate) fn users(&self) -> [u64; 3] {
+        // Errors first: a user who errs meanwhile has been seen.
+        let [first, erred, seen] =
+            [&self.first_erred, &self.erred, &self.seen].map(|sum| sum.load(Ordering::Relaxed));
+        [seen, erred, first]
+    }
+}
+
+fn shards(workers: usize) -> Box<[Counts]> {
+    (0..workers).map(|_| Counts::default()).collect()
 }
 
 /// The methods that have a label of their own.

@@ -85,7 +85,8 @@ async fn exchange(worker: &Arc<Worker>, admitted: Admitted) -> Result<Response<R
     let Admitted { mut request, words, target, method, start } = admitted;
     let mut tries = Tries::new(method, start, false);
     loop {
-        let (claim, mut record) = tries.claim(worker, &words.host, target.path())?;
+        let (claim, mut record) =
+            tries.claim(worker, &words.host, target.path(), &head::Fields(request.headers()))?;
         if request.body().size_hint().lower() > claim.route().limits.body_bytes {
             record.failed(Code::BodyTooLarge);
             return Err(Code::BodyTooLarge);
@@ -127,7 +128,7 @@ fn answer(
     upload: Option<Arc<Progress>>,
 ) -> Response<ResponseBody> {
     let (mut parts, inner) = response.into_parts();
-    head::for_client(&mut parts.headers);
+    head::for_client(&mut parts.headers, claim.cookie.as_ref());
     parts.version = http::Version::HTTP_11;
     parts.extensions.clear();
     if inner.is_end_stream() {

@@ -182,11 +182,23 @@ pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes a replica's head fit for a client.
-pub(crate) fn for_client(headers: &mut HeaderMap) {
+/// Makes a replica's head fit for a client; `cookie` makes a newcomer known.
+pub(crate) fn for_client(headers: &mut HeaderMap, cookie: Option<&HeaderValue>) {
     if !is_plain(headers) {
         strip_hop_by_hop(headers);
         headers.remove(ERROR);
+    }
+    if let Some(cookie) = cookie {
+        headers.append(header::SET_COOKIE, cookie.clone());
+    }
+}
+
+/// A request's headers, as the routing table asks for them.
+pub(crate) struct Fields<'a>(pub(crate) &'a HeaderMap);
+
+impl routes::Headers for Fields<'_> {
+    fn any(&self, name: &str, holds: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.0.get_all(name).iter().any(|value| holds(value.as_bytes()))
     }
 }
 

@@ -30,6 +30,7 @@ mod socket;
 mod tries;
 mod tunnel;
 mod upstream;
+mod users;
 mod worker;
 
 pub use config::{Config, Limits};
@@ -38,5 +39,5 @@ pub use error::Error;
 pub use gateway::Gateway;
 pub use listen::Listeners;
 pub use live::{Backend, PlaceRouting, Routing};
-pub use registry::Tally;
-pub use routes::Preview;
+pub use registry::{Aimed, Tally, UserTally};
+pub use routes::{Affinity, Aim, Preview};

@@ -1,14 +1,17 @@
 //! The routing table in force: bound to replicas and counters, and the claim of a request on it.
 
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use model::route::Route;
 use model::{Epoch, Place, ReleaseNumber, Weight};
 
 use crate::counts::{Label, TallyCell};
 use crate::error::{Code, Error};
 use crate::replica::{Crowd, InFlight, Replica};
+use crate::users::Column;
 
 /// All that a gateway routes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -32,6 +35,10 @@ pub struct PlaceRouting {
     pub backends: Vec<Backend>,
     /// The requests that reach one release whatever its share: in the metrics, but in no tally.
     pub preview: Option<routes::Preview>,
+    /// The requests that reach one release by their headers: in the metrics, and in a tally of their own.
+    pub aim: Option<routes::Aim>,
+    /// Whether users keep the release they were given; then users are tallied beside their requests.
+    pub affinity: Option<routes::Affinity>,
 }
 
 /// A ready replica.
@@ -63,6 +70,8 @@ pub(crate) struct LiveShare {
     pub(crate) replicas: Vec<Arc<Replica>>,
     pub(crate) labels: Vec<Arc<Label>>,
     pub(crate) tally: Arc<TallyCell>,
+    /// Where its users are noted; `None` when each request is on its own.
+    pub(crate) users: Option<Column>,
 }
 
 /// A request's place in the table, and its hold on a replica.
@@ -71,6 +80,12 @@ pub(crate) struct Claim {
     pub(crate) found: routes::Match,
     pub(crate) share: usize,
     pub(crate) fallback: bool,
+    /// Led here by a header route, not by a draw.
+    pub(crate) aimed: bool,
+    /// Who sent it, as far as that is known.
+    pub(crate) user: Option<routes::User>,
+    /// What the answer has to set so that a newcomer is known from now on.
+    pub(crate) cookie: Option<HeaderValue>,
     pub(crate) in_flight: Arc<InFlight>,
 }
 
@@ -80,13 +95,33 @@ pub(crate) struct Unclaimed {
     pub(crate) label: Option<Arc<Label>>,
 }
 
-/// What a claim is made with. The draw stays the same when a request is claimed again, so that its release does.
+/// What a claim is made with. The draw and the newcomer stay the same when a request is claimed again, so that its
+/// release does.
 pub(crate) struct Ask<'a> {
     pub(crate) host: &'a str,
     pub(crate) path: &'a str,
+    pub(crate) headers: &'a dyn routes::Headers,
     pub(crate) draw: u16,
+    pub(crate) newcomer: &'a Newcomer,
     pub(crate) luck: u64,
     pub(crate) excluded: &'a [Arc<Replica>],
+}
+
+/// The id of a user who has none, made when it is first asked for: most requests need none.
+#[derive(Default)]
+pub(crate) struct Newcomer(OnceCell<u128>);
+
+impl Newcomer {
+    fn id(&self) -> u128 {
+        *self.0.get_or_init(|| {
+            let mut bytes = [0; 16];
+            // The kernel's randomness does not run dry once the machine is up.
+            match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+                Ok(got) if got == bytes.len() => u128::from_ne_bytes(bytes),
+                Ok(_) | Err(_) => fastrand::u128(..),
+            }
+        })
+    }
 }
 
 impl Live {
@@ -106,12 +141,19 @@ impl Live {
             untried(&all[index]) && (!all[index].repute.is_ejected() || !all.iter().any(in_service))
         };
         let load = |share, index| replica(share, index).in_flight();
+        let mut assigned = routes::Assignment { aimed: None, draw: ask.draw, user: None };
         let choice = match &entry.preview {
             Some(preview) if found.preview && preview.release.is_none() => {
                 return Err(unserved(Code::NoRoute));
             }
             Some(_) if found.preview => entry.choose_preview(ask.luck, usable, load),
-            Some(_) | None => entry.choose(ask.draw, ask.luck, usable, load),
+            Some(_) | None => {
+                assigned = self.table.assign(found.entry, ask.headers, ask.draw, || ask.newcomer.id());
+                match assigned.aimed {
+                    Some(share) => entry.choose_from(share, ask.luck, usable, load),
+                    None => entry.choose(assigned.draw, ask.luck, usable, load),
+                }
+            }
         };
         let choice = choice.ok_or_else(|| unserved(Code::NoReplica))?;
         let chosen = replica(choice.share, choice.replica).clone();
@@ -123,6 +165,12 @@ impl Live {
             found,
             share: choice.share,
             fallback: choice.fallback,
+            aimed: assigned.aimed.is_some(),
+            user: assigned.user,
+            cookie: assigned.user.filter(|user| user.newcomer).and_then(|_| {
+                let cookie = entry.set_cookie(ask.newcomer.id())?;
+                HeaderValue::try_from(cookie).ok()
+            }),
             in_flight: Arc::new(in_flight),
         })
     }
@@ -170,5 +218,7 @@ fn entry(routing: &PlaceRouting) -> Result<routes::Entry, Error> {
         epoch: routing.epoch,
         shares,
         preview: routing.preview.clone(),
+        aim: routing.aim.clone(),
+        affinity: routing.affinity.clone(),
     })
 }

@@ -90,8 +90,13 @@ impl Record {
         share.labels[self.claim.found.label].observe(self.worker.index, self.method, status, latency);
         if self.claim.fallback {
             self.worker.counts.fallbacks.fetch_add(1, Ordering::Relaxed);
+        } else if judged && self.claim.aimed {
+            share.tally.observe_aimed(self.worker.index, status, latency);
         } else if judged && !self.claim.found.preview {
             share.tally.observe(self.worker.index, status, latency);
+            if let Some(users) = &share.users {
+                share.tally.observe_user(users.note(self.claim.user, status >= 500));
+            }
         }
     }
 }

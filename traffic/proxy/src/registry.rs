@@ -12,6 +12,7 @@ use crate::counts::{Budget, Label, TallyCell};
 use crate::error::Error;
 use crate::live::{self, Live, LivePlace, LiveShare, Routing};
 use crate::replica::{Crowd, Identity, Replica, lock};
+use crate::users::{Ledger, Users};
 
 /// Epochs kept for each place, the current one included.
 const EPOCHS: usize = 80;
@@ -38,6 +39,33 @@ pub struct Tally {
     pub errors: u64,
     /// Their latencies, from the request's head to the response's head.
     pub latency: Histogram,
+    /// What header routes led to this release, in none of the above.
+    pub aimed: Aimed,
+    /// With session affinity, the users behind `requests`; else all zero.
+    pub users: UserTally,
+}
+
+/// Finished requests that a header route led to a release.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Aimed {
+    /// Finished requests.
+    pub requests: u64,
+    /// Of those, errors.
+    pub errors: u64,
+    /// Their latencies.
+    pub latency: Histogram,
+}
+
+/// Users, or what counts as one: those who share a seat in the gateway's books count once, and a request whose user nobody
+/// knows counts as one of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UserTally {
+    /// Seen in this epoch.
+    pub seen: u64,
+    /// Of those, with an error in this epoch.
+    pub erred: u64,
+    /// Of those, with their first error since the users were dealt, on any release.
+    pub first_erred: u64,
 }
 
 pub(crate) struct Registry {
@@ -52,6 +80,8 @@ struct Inner {
     replicas: BTreeMap<Identity, Arc<Replica>>,
     crowds: BTreeMap<Place, Arc<Crowd>>,
     tallies: BTreeMap<Place, Epochs>,
+    /// Of the places that deal users now.
+    users: BTreeMap<Place, (Arc<Users>, Ledger)>,
     versions: BTreeMap<(Place, String), Version>,
 }
 
@@ -89,6 +119,7 @@ impl Registry {
         let now = inner.swaps;
         let names = table.labels(index);
         let crowd = inner.crowds.entry(entry.place.clone()).or_default().clone();
+        deal(inner, entry);
         let mut shares = Vec::with_capacity(entry.shares.len());
         for share in &entry.shares {
             let labels = self.labels(inner, &entry.place, &share.release.to_string(), names);
@@ -105,7 +136,9 @@ impl Registry {
             };
             let replicas =
                 share.replicas.iter().map(|replica| self.replica(inner, identity(replica))).collect();
-            shares.push(LiveShare { replicas, labels, tally });
+            let users = inner.users.get_mut(&entry.place);
+            let users = users.map(|(users, ledger)| ledger.column(users, entry.epoch, share.release));
+            shares.push(LiveShare { replicas, labels, tally, users });
         }
         let unserved = self.labels(inner, &entry.place, UNSERVED, names);
         LivePlace { crowd, shares, unserved }
@@ -151,6 +184,7 @@ impl Registry {
             listed || replica.in_flight() > 0
         });
         inner.crowds.retain(|_, crowd| Arc::strong_count(crowd) > 1);
+        inner.users.retain(|place, _| live.table.entries().iter().any(|entry| entry.place == *place));
         forget_epochs(&mut inner);
         forget_versions(&mut inner);
     }
@@ -176,7 +210,7 @@ impl Registry {
         for (place, epochs) in &inner.tallies {
             for (epoch, cells) in &epochs.cells {
                 for (release, cell) in cells {
-                    let sum = cell.sum();
+                    let (sum, aimed, [seen, erred, first_erred]) = (cell.sum(), cell.aimed(), cell.users());
                     tallies.push(Tally {
                         place: place.clone(),
                         epoch: *epoch,
@@ -184,6 +218,12 @@ impl Registry {
                         requests: sum.requests(),
                         errors: sum.classes[4],
                         latency: sum.latency,
+                        aimed: Aimed {
+                            requests: aimed.requests(),
+                            errors: aimed.classes[4],
+                            latency: aimed.latency,
+                        },
+                        users: UserTally { seen, erred, first_erred },
                     });
                 }
             }
@@ -199,6 +239,19 @@ impl Registry {
             labels.map(move |label| (place.clone(), name.clone(), label.clone()))
         });
         all.collect()
+    }
+}
+
+/// Keeps who was seen as long as the same salt deals the users.
+fn deal(inner: &mut Inner, entry: &routes::Entry) {
+    let Some(affinity) = &entry.affinity else {
+        inner.users.remove(&entry.place);
+        return;
+    };
+    let known = inner.users.get(&entry.place).is_some_and(|(users, _)| users.salt() == affinity.salt);
+    if !known {
+        let fresh = (Arc::new(Users::new(&affinity.salt)), Ledger::default());
+        inner.users.insert(entry.place.clone(), fresh);
     }
 }
 

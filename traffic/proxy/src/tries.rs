@@ -2,14 +2,15 @@
 //!
 //! Tried again is: what never left (a connection that could not be opened, or that took no byte), on another replica, at
 //! most [`TRIES`] times in all; and a bodiless idempotent request that met a closing pooled connection, once, on a fresh
-//! one. Each try claims anew under the table then in force, with the same draw.
+//! one. Each try claims anew under the table then in force, with the same draw
+//! and for the same user.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::error::Code;
-use crate::live::{Ask, Unclaimed};
+use crate::live::{Ask, Newcomer, Unclaimed};
 use crate::record::Record;
 use crate::replica::Replica;
 use crate::upstream::SharedClaim;
@@ -22,6 +23,7 @@ const TRIES: usize = 3;
 pub(crate) struct Tries {
     draw: u16,
     luck: u64,
+    newcomer: Newcomer,
     excluded: Vec<Arc<Replica>>,
     handed_back: usize,
     /// Whether only a new connection will do.
@@ -36,6 +38,7 @@ impl Tries {
         Self {
             draw: fastrand::u16(..routes::DRAWS),
             luck: fastrand::u64(..),
+            newcomer: Newcomer::default(),
             excluded: Vec::new(),
             handed_back: 0,
             fresh,
@@ -51,8 +54,10 @@ impl Tries {
         worker: &Arc<Worker>,
         host: &str,
         path: &str,
+        headers: &dyn routes::Headers,
     ) -> Result<(SharedClaim, Record), Code> {
-        let ask = Ask { host, path, draw: self.draw, luck: self.luck, excluded: &self.excluded };
+        let Self { draw, luck, newcomer, excluded, .. } = self;
+        let ask = Ask { host, path, headers, draw: *draw, luck: *luck, newcomer, excluded };
         let claim = match worker.claim(&ask) {
             Ok(claim) => Arc::new(claim),
             Err(unclaimed) => return Err(self.give_up(worker, &unclaimed)),

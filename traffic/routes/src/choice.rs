@@ -37,7 +37,18 @@ impl Entry {
         usable: impl Fn(usize, usize) -> bool,
         load: impl Fn(usize, usize) -> u32,
     ) -> Option<Choice> {
-        let drawn = self.draw(draw)?;
+        self.choose_from(self.draw(draw)?, luck, usable, load)
+    }
+
+    /// As [`Entry::choose`], for a request that a header route leads to the share `drawn`: another release stands in
+    /// when that one has no usable replica, since it has been said to serve.
+    pub fn choose_from(
+        &self,
+        drawn: usize,
+        luck: u64,
+        usable: impl Fn(usize, usize) -> bool,
+        load: impl Fn(usize, usize) -> u32,
+    ) -> Option<Choice> {
         if let Some(replica) = self.lighter_of_two(drawn, luck, &usable, &load) {
             return Some(Choice { share: drawn, replica, fallback: false });
         }

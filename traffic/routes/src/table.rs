@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use model::route::Route;
 use model::{Epoch, Place, ReleaseNumber, Weight};
 
+use crate::assign::{Affinity, Aim, Assigner};
 use crate::host::{self, Pattern};
 use crate::path;
 use crate::template::Template;
@@ -23,6 +24,10 @@ pub struct Entry {
     pub shares: Vec<Share>,
     /// The requests that reach one release whatever the weights.
     pub preview: Option<Preview>,
+    /// The requests that reach one release by what their headers say, whatever the weights.
+    pub aim: Option<Aim>,
+    /// Whether users keep the release that they were given.
+    pub affinity: Option<Affinity>,
 }
 
 /// Requests for a look at a release before it serves.
@@ -121,6 +126,24 @@ pub enum Error {
         /// Whose.
         place: Place,
     },
+    /// Header routes that lead nowhere.
+    #[error("{place}: header routes lead to release {release}, which has no share")]
+    Aim {
+        /// Whose.
+        place: Place,
+        /// Where to.
+        release: ReleaseNumber,
+    },
+    /// A header route that cannot be read.
+    #[error("{place}: header route {name:?} has a regular expression that cannot be used: {reason}")]
+    HeaderRoute {
+        /// Whose.
+        place: Place,
+        /// Its name.
+        name: String,
+        /// In words.
+        reason: String,
+    },
     /// A release is listed twice.
     #[error("{place}: release {release} has two shares")]
     Release {
@@ -150,6 +173,7 @@ pub struct Table {
     /// Of each entry's route and of its preview's.
     templates: Vec<[Vec<Template>; 2]>,
     labels: Vec<Vec<String>>,
+    pub(crate) assigners: Vec<Assigner>,
     exact: BTreeMap<String, Vec<Claim>>,
     below: Vec<(String, Vec<Claim>)>,
     any: Vec<Claim>,
@@ -175,6 +199,7 @@ impl Table {
                 return Err(Error::Twice(entry.place.clone()));
             }
             check_shares(entry)?;
+            table.assigners.push(Assigner::new(entry)?);
             let (templates, mut all) = labels(&entry.place, &entry.route)?;
             table.claim(&entries, index, &entry.route, templates.len(), false)?;
             let mut of_preview = Vec::new();

@@ -33,6 +33,8 @@ fn entry(service: &str, hosts: &[&str], prefixes: &[&str]) -> Entry {
         epoch: Epoch(1),
         shares: vec![share(1, 10_000, 1)],
         preview: None,
+        aim: None,
+        affinity: None,
     }
 }
 

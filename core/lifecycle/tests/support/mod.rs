@@ -139,7 +139,10 @@ pub(crate) fn spec(service: &str, environment: &str, host: &str) -> Spec {
             limits: Limits { body_bytes: 1 << 20, in_flight: 100 },
         },
         rollout: Strategy {
-            kind: Kind::Canary { steps: vec![Step::SetWeight(Weight::from_percent(10.0).unwrap())] },
+            kind: Kind::Canary {
+                steps: vec![Step::SetWeight(Weight::from_percent(10.0).unwrap())],
+                session_affinity: None,
+            },
             progress_deadline: second,
             min_ready: Duration::ZERO,
             scale_down_delay: second,

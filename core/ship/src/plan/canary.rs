@@ -1,6 +1,7 @@
 //! A canary: by steps of traffic beside a full-sized old release.
 
-use model::strategy::{Promotion, Step};
+use model::assignment::HeaderRoute;
+use model::strategy::{CanaryScale, Promotion, Step};
 use model::{Timestamp, Weight};
 
 use super::watch::Watched;
@@ -28,7 +29,83 @@ pub(super) fn next(rollout: &Rollout, seen: &Observation, watched: &Watched, at:
                 Some(what) => Next::wait(doing, what, None),
             }
         }
+        Some(Step::SetCanaryScale(_)) => {
+            let go_on = Command::EnterStep(rollout.step + 1);
+            resize(rollout, seen, at).unwrap_or_else(|| Next::act("the scale is reached", go_on))
+        }
+        Some(Step::SetHeaderRoute(route)) => lead(rollout, seen, route, at),
         None => reach(rollout, seen, Weight::ALL, at, Command::Conclude),
+    }
+}
+
+/// Gives the new release as many replicas as the step says, or as its traffic needs if that is more; `None` when it has
+/// them.
+fn resize(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Option<Next> {
+    let needed = replicas(rollout, rollout.weight);
+    let full = rollout.candidate_replicas;
+    if rollout.wanted_candidate != needed {
+        let raised = match scale(rollout) {
+            Some(asked) if asked < needed => {
+                format!(" (the step asks for {asked}, {} of the requests need more)", rollout.weight)
+            }
+            Some(_) | None => String::new(),
+        };
+        let doing = format!("scaling release {} to {needed} of {full} replicas{raised}", rollout.to);
+        let stable = rollout.stable_replicas;
+        return Some(Next::act(doing, Command::Move { stable, candidate: needed, weight: rollout.weight }));
+    }
+    if seen.candidate.ready < needed {
+        return Some(wait_for_ready(rollout, seen, needed, at));
+    }
+    let doing = format!("scaling release {} to {needed} of {full} replicas", rollout.to);
+    (!seen.in_force).then(|| Next::wait(doing, "the agent has not taken the replicas that are wanted", None))
+}
+
+/// Leads requests by their headers once a replica is ready for them, and goes on when the gateway confirmed.
+fn lead(rollout: &Rollout, seen: &Observation, route: &HeaderRoute, at: Timestamp) -> Next {
+    if !rollout.leads(route) {
+        let needed = replicas(rollout, rollout.weight).max(rollout.wanted_candidate);
+        if rollout.wanted_candidate < needed {
+            let full = rollout.candidate_replicas;
+            let doing = format!("scaling release {} to {needed} of {full} replicas", rollout.to);
+            let stable = rollout.stable_replicas;
+            let (candidate, weight) = (needed, rollout.weight);
+            return Next::act(doing, Command::Move { stable, candidate, weight });
+        }
+        if seen.candidate.ready < needed && !route.matches.is_empty() {
+            return wait_for_ready(rollout, seen, needed, at);
+        }
+        let verb = if route.matches.is_empty() { "removing" } else { "setting" };
+        let doing = format!("{verb} header route {}", route.name);
+        return Next::act(doing, Command::LeadByHeader(route.clone()));
+    }
+    if !seen.in_force {
+        let doing = format!("setting header route {}", route.name);
+        return Next::wait(doing, "the gateway has not confirmed the new routing table", None);
+    }
+    Next::act("the header route is in force", Command::EnterStep(rollout.step + 1))
+}
+
+/// How many replicas the new release has to have before it gets `weight`: those that the share needs, those that the
+/// present one needs, and at least as many as the last scale says.
+fn replicas(rollout: &Rollout, weight: Weight) -> u32 {
+    let full = rollout.candidate_replicas;
+    let traffic = weight.of_replicas(full).max(rollout.weight.of_replicas(full));
+    traffic.max(scale(rollout).unwrap_or_default()).max(1)
+}
+
+/// What the last scale up to this step asks for; `None` without one, when it follows the traffic, and at the end.
+fn scale(rollout: &Rollout) -> Option<u32> {
+    rollout.current_step()?;
+    let passed = rollout.steps().iter().take(rollout.step as usize + 1).rev();
+    let scale = passed.filter_map(|step| match step {
+        Step::SetCanaryScale(scale) => Some(*scale),
+        Step::SetWeight(_) | Step::Pause { .. } | Step::Analysis { .. } | Step::SetHeaderRoute(_) => None,
+    });
+    match scale.into_iter().next()? {
+        CanaryScale::Replicas(replicas) => Some(replicas),
+        CanaryScale::Weight(share) => Some(share.of_replicas(rollout.candidate_replicas)),
+        CanaryScale::MatchTrafficWeight => None,
     }
 }
 
@@ -42,7 +119,7 @@ pub(super) fn reach(
 ) -> Next {
     let full = rollout.candidate_replicas;
     // The old release is kept at full size: nothing may have taken its capacity when the traffic comes back.
-    let needed = weight.of_replicas(full).max(1).max(rollout.weight.of_replicas(full));
+    let needed = replicas(rollout, weight);
     let stable = rollout.stable_replicas;
     if rollout.wanted_candidate < needed {
         let doing = format!("scaling release {} to {needed} of {full} replicas", rollout.to);

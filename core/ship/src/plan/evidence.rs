@@ -10,6 +10,7 @@ use crate::observation::Counts;
 use crate::report::{Evidence, LatencyEvidence, Level, RuleEvidence};
 use crate::rollout::Rollout;
 use crate::rules;
+use crate::users::{self, Users};
 
 pub(super) fn evidence(
     rollout: &Rollout,
@@ -19,11 +20,16 @@ pub(super) fn evidence(
 ) -> Evidence {
     let (candidate, stable) = book.totals();
     let judge = rollout.strategy.analysis.judge.as_ref();
-    let latency = judge.map_or_else(Vec::new, |judge| latencies(rollout, judge));
-    let errors = judge.map(|judge| judge::ln_evidence_against(&book.stretches(), judge.tolerance));
+    // Slow requests are counted one by one, which says nothing where all of a user's follow one draw.
+    let by_user = rollout.session_affinity().is_some();
+    let latency = judge.filter(|_| !by_user).map_or_else(Vec::new, |judge| latencies(rollout, judge));
+    let judged = users::judged(rollout, book);
+    let errors = judge.map(|judge| judge::ln_evidence_against(&judged.stretches, judge.tolerance));
     let ln_latency: Vec<f64> = latency.iter().map(|it| it.e.ln()).collect();
     let together = |errors| with_bake(rollout, judge::ln_together(errors, &ln_latency));
-    let against = judge.zip(errors).map(|(judge, errors)| Level::new(together(errors), judge.alpha));
+    let against = judge
+        .zip(errors)
+        .map(|(judge, errors)| Level::new(together(errors), judge.alpha * judged.share_of_alpha));
     let errors = errors.map(judge::e);
     let after = rollout.bakes_until().map(|_| judge::e(rollout.bake.ln_evidence()));
     let after = after.filter(|_| rollout.bake.judges());
@@ -31,8 +37,7 @@ pub(super) fn evidence(
     let for_it = judge.and_then(|judge| match judge.promotion {
         Promotion::Time => None,
         Promotion::Evidence { max_error_rate, beta } => {
-            let counts = book.candidate_in(rollout.epoch);
-            Some(Level::new(judge::ln_evidence_for(counts, max_error_rate), beta))
+            Some(Level::new(judge::ln_evidence_for(judged.in_favour, max_error_rate), beta))
         }
     });
     let told = |step: Option<u32>| {
@@ -50,8 +55,24 @@ pub(super) fn evidence(
     let run = rollout.run().map_or(&[][..], |(_, metrics)| metrics);
     let step = rollout.current_step().map(|_| rollout.step);
     let rules = background.chain(run.iter().zip(run_states).map(told(step))).collect();
-    let latency_unjudged = unjudged.and_then(|(latency, baseline)| baseline.missing(latency));
-    Evidence { candidate, stable, against, errors, after, latency, latency_unjudged, for_it, rules }
+    let latency_unjudged = unjudged.and_then(|(latency, baseline)| match by_user {
+        true => Some("the latency is not judged: with sessionAffinity the judge counts users".to_owned()),
+        false => baseline.missing(latency),
+    });
+    let (aimed, users) = (book.aimed(), by_user.then(|| book.users()));
+    Evidence {
+        candidate,
+        stable,
+        aimed,
+        users,
+        against,
+        errors,
+        after,
+        latency,
+        latency_unjudged,
+        for_it,
+        rules,
+    }
 }
 
 /// The evidence of before and after all requests were shifted, averaged. Where nothing was compared before, that after it
@@ -98,8 +119,17 @@ pub(super) fn judged(evidence: &Evidence, level: Level) -> String {
             )
         }
         None => {
-            let failed = |counts: Counts| share("errors in", counts);
-            format!("new release {}, old release {}", failed(evidence.candidate), failed(evidence.stable))
+            let failed = |counts: Counts, users: Option<Users>| {
+                let by_user = users.map_or_else(String::new, |users| {
+                    format!(", the first for {} of {} users", users.first_erred, users.seen)
+                });
+                share("errors in", counts) + &by_user
+            };
+            format!(
+                "new release {}, old release {}",
+                failed(evidence.candidate, evidence.users.map(|users| users.candidate)),
+                failed(evidence.stable, evidence.users.map(|users| users.stable)),
+            )
         }
     };
     let since = if evidence.after.is_some_and(|after| after > before) {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use model::Timestamp;
 use model::strategy::Metric;
-use model::{Timestamp, Weight};
 
 use super::evidence::{evidence, judged};
 use crate::book::Book;
@@ -68,7 +68,7 @@ pub(super) fn watch(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Wat
     let run_waits_for = run_waits_for.map(|(Metric { name, count, .. }, state)| {
         format!("{name}: {} of {} measurements are taken", state.taken, count.unwrap_or_default())
     });
-    if watching && (verdict.is_some() || counts_are_due(rollout, at)) {
+    if watching && (verdict.is_some() || counts_are_due(rollout, seen, at)) {
         let tallies = rollout.book.news(&seen.instance, &seen.tallies);
         if !tallies.is_empty() {
             commands.push(Command::Measure { instance: seen.instance.clone(), tallies });
@@ -87,7 +87,11 @@ pub(super) fn watch(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Wat
     }
 }
 
-fn counts_are_due(rollout: &Rollout, at: Timestamp) -> bool {
+fn counts_are_due(rollout: &Rollout, seen: &Observation, at: Timestamp) -> bool {
+    // Each life has its own part of alpha where users are counted, so none may go by unnoticed.
+    if rollout.session_affinity().is_some() && !rollout.book.is_of(&seen.instance) {
+        return true;
+    }
     let every = match rollout.phase {
         Phase::Paused(_) => MEASURE_EVERY_PAUSED,
         Phase::Progressing
@@ -108,7 +112,7 @@ fn measure_rules(
     at: Timestamp,
 ) -> Vec<Command> {
     let metrics = match run {
-        Run::Background if rollout.weight == Weight::NONE => return Vec::new(),
+        Run::Background if !rollout.is_used() => return Vec::new(),
         Run::Background => rollout.strategy.analysis.metrics.as_slice(),
         Run::Step(_) | Run::PostPromotion => rollout.run().map_or(&[][..], |(_, metrics)| metrics),
     };

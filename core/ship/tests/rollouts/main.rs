@@ -14,6 +14,7 @@ mod latency;
 mod operators;
 mod promises;
 mod rolling;
+mod routing;
 mod rules;
 mod support;
 mod table;

@@ -164,7 +164,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn any_plan() -> impl Strategy<Value = Plan> {
     let kind = prop_oneof![
-        4 => vec(step(), 0..5).prop_map(|steps| Kind::Canary { steps }),
+        4 => vec(step(), 0..5).prop_map(|steps| Kind::Canary { steps, session_affinity: None }),
         2 => (0u32..9, proptest::option::of(0u64..100)).prop_map(|(count, seconds)| {
             let passed = Metric { count: Some(2), ..rule() };
             blue_green().previewed(count, seconds).passed_by(passed).strategy.kind

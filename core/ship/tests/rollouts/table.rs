@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use model::assignment::HeaderRoute;
 use model::strategy::Metric;
 use model::{Epoch, ReleaseNumber, RolloutNumber, Weight};
 use ship::latency::Baseline;
@@ -9,7 +10,7 @@ use ship::rules::{Measurement, Outcome, Reading, Run};
 use ship::transitions::{TRANSITIONS, diagram, next};
 use ship::{Cause, Command, Event, PauseReason, Phase, RollbackReason};
 
-use super::support::{Scene, blue_green, canary, given, hold, rule, seen, to, weight};
+use super::support::{Scene, blue_green, canary, given, hold, led_by, rule, seen, to, weight};
 
 /// Each event once.
 fn one_of_each() -> Vec<Event> {
@@ -27,6 +28,10 @@ fn one_of_each() -> Vec<Event> {
         started,
         Event::Scaled { stable: 3, candidate: 3 },
         Event::Shifted { weight: weight(33), epoch: Epoch(99) },
+        Event::HeaderRouted {
+            route: HeaderRoute { name: "beta".to_owned(), matches: vec![] },
+            epoch: Epoch(99),
+        },
         Event::Readied { ready: 3 },
         Event::StepEntered { step: 1 },
         Event::BaselineFrozen(Baseline::default()),
@@ -100,7 +105,7 @@ fn the_table_names_only_phases_and_events_that_exist_and_each_pair_once() {
         );
         assert!(pairs.insert((from, event)), "{from} {event} twice");
     }
-    assert_eq!(events.len(), 15);
+    assert_eq!(events.len(), 16);
 }
 
 #[test]
@@ -153,6 +158,7 @@ fn every_row_of_the_table_is_walked() {
     walk(given(steps().promptly().freezing()).when(seen()).when(failing()).is("paused"));
     let baking = given(canary([]).promptly().judged_on_latency().baking(600).freezing()).when(seen());
     walk((0..60).fold(baking, |scene, _| scene.when(failing())).is("paused"));
+    walk(given(canary([led_by("beta"), hold()]).promptly()).when(seen()).is("paused"));
     // A switch that is measured.
     let passed = Metric { count: Some(1), ..rule() };
     let scene = given(blue_green().passed_by(passed).promptly()).when(seen());

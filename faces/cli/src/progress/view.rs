@@ -79,6 +79,20 @@ pub(crate) fn evidence(rollout: &RolloutStatus) -> Vec<String> {
         ));
     }
     lines.extend(evidence.latency_unjudged.clone());
+    if evidence.aimed.requests > 0 {
+        let aimed = evidence.aimed;
+        lines.push(format!(
+            "led by headers: {} requests, {} errors, not compared",
+            aimed.requests, aimed.errors
+        ));
+    }
+    if let Some(users) = evidence.users {
+        let (new, old) = (users.candidate, users.stable);
+        lines.push(format!(
+            "users with an error: {} of {} on the new release, {} of {} on the old one",
+            new.first_erred, new.seen, old.first_erred, old.seen
+        ));
+    }
     for rule in &evidence.rules {
         let value = rule.last_value.map_or_else(|| "no data".to_owned(), |value| format!("{value:.4}"));
         let step = rule.step.map_or_else(String::new, |step| format!(" of step {}", step + 1));

@@ -1,6 +1,7 @@
 //! What an event of a rollout may rest on: the promises, one by one, told apart from the code that keeps them.
 
 use lifecycle::Event;
+use model::assignment::HeaderRoute;
 use model::strategy::{Kind, Promotion};
 use model::{Place, Weight};
 use ports::fleet::GroupId;
@@ -54,6 +55,7 @@ impl Referee {
         }
         match event {
             ship::Event::Shifted { weight, .. } => self.shift(place, &rollout, *weight),
+            ship::Event::HeaderRouted { route, .. } => self.lead(place, &rollout, route),
             ship::Event::StepEntered { .. } if by_planner => self.step(place, &rollout),
             ship::Event::RollbackBegun { reason } if by_planner => {
                 self.rollback(place, &rollout, reason, machine);
@@ -107,6 +109,16 @@ impl Referee {
             if !self.told_any(place, rollout, bears) {
                 self.breaks(format!("{place} shifts back to {weight} without {needed} warm replicas"));
             }
+        }
+    }
+
+    /// Whoever is led by a header finds a replica.
+    fn lead(&mut self, place: &Place, rollout: &Rollout, route: &HeaderRoute) {
+        if rollout.phase != Phase::Progressing {
+            self.breaks(format!("{place} leads by a header while it is {}", rollout.phase.name()));
+        }
+        if !route.matches.is_empty() && !self.told_any(place, rollout, |it| it.candidate() > 0) {
+            self.breaks(format!("{place} leads by header route {} to nobody", route.name));
         }
     }
 
@@ -175,6 +187,7 @@ fn moves(event: &ship::Event) -> bool {
         event,
         ship::Event::Scaled { .. }
             | ship::Event::Shifted { .. }
+            | ship::Event::HeaderRouted { .. }
             | ship::Event::StepEntered { .. }
             | ship::Event::Promoted
             | ship::Event::RolledBack

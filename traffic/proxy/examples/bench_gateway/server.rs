@@ -22,6 +22,8 @@ pub(crate) fn run(backends: [SocketAddr; 2]) -> Result<()> {
             shares: vec![(ReleaseNumber(1), points(9_000)?), (ReleaseNumber(2), points(1_000)?)],
             backends: vec![backend(1, backends[0]), backend(2, backends[1])],
             preview: None,
+            aim: None,
+            affinity: None,
         }],
     };
     let gateway = Gateway::start(config, &routing)?;

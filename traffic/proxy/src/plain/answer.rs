@@ -70,6 +70,7 @@ impl Connection {
                 (true, true) => Some("keep-alive"),
                 (true, false) => None,
             },
+            cookie: claim.cookie.as_ref(),
         };
         answer.finish(&manner, &mut self.reply);
         talk.input.push_front(&self.reply);
@@ -177,7 +178,8 @@ impl Connection {
         }
         let (idle, in_flight) = (claim.route().timeouts.idle, claim.in_flight.clone());
         record.complete(None);
-        let manner = Manner { id: &self.head.id, chunked: false, connection: Some("upgrade") };
+        let cookie = claim.cookie.as_ref();
+        let manner = Manner { id: &self.head.id, chunked: false, connection: Some("upgrade"), cookie };
         answer.finish(&manner, &mut self.reply);
         talk.input.push_front(&self.reply);
         let (client, replica) = ((&mut self.socket, &mut talk.input), (&mut talk.upstream, &mut self.inbox));

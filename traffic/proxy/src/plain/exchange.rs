@@ -17,8 +17,9 @@ use crate::plain::flow::{Break, Flow, Source, Step, Waits};
 use crate::plain::request::Body;
 use crate::plain::response::{self, Answer, Manner};
 use crate::plain::{Connection, Next};
+use crate::record::Record;
 use crate::tries::Tries;
-use crate::upstream;
+use crate::upstream::{self, SharedClaim};
 
 /// Interim answers that a replica may give before its answer.
 const INTERIM: usize = 16;
@@ -144,7 +145,7 @@ impl Connection {
         // What has come of the body is in here once a try has been made.
         let mut unsent = None;
         loop {
-            let (claim, record) = match tries.claim(&self.worker, self.edge.host(), self.head.path()) {
+            let (claim, record) = match self.claim(&mut tries) {
                 Ok(claimed) => claimed,
                 Err(code) => return self.refuse(code, self.head.body != Body::None).await,
             };
@@ -168,6 +169,10 @@ impl Connection {
                 Attempt::Gone => return Next::Close,
             }
         }
+    }
+
+    fn claim(&self, tries: &mut Tries) -> Result<(SharedClaim, Record), Code> {
+        tries.claim(&self.worker, self.edge.host(), self.head.path(), &self.head)
     }
 
     async fn attempt(&mut self, claim: &Arc<Claim>, unsent: &mut Option<Flow>, fresh: bool) -> Attempt {
@@ -294,7 +299,7 @@ impl Connection {
             return true;
         }
         let mut text = std::mem::take(&mut self.reply);
-        let manner = Manner { id: &self.head.id, chunked: false, connection: None };
+        let manner = Manner { id: &self.head.id, chunked: false, connection: None, cookie: None };
         answer.finish(&manner, &mut text);
         let wrote = self.write(&text).await;
         self.reply = text;

@@ -53,6 +53,19 @@ pub(super) struct Head {
     pub(super) hostless: bool,
 }
 
+/// As the replica gets them, which is as the routing table shall see them.
+impl routes::Headers for Head {
+    fn any(&self, name: &str, holds: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        let lines = self.text[self.line_end..].split(|byte| *byte == b'\n');
+        lines.filter_map(|line| line.strip_suffix(b"\r")).any(|line| {
+            let value = line
+                .split_at_checked(name.len())
+                .filter(|(given, _)| given.eq_ignore_ascii_case(name.as_bytes()));
+            value.and_then(|(_, rest)| rest.strip_prefix(b": ")).is_some_and(&mut *holds)
+        })
+    }
+}
+
 /// What the fields of a head say, seen together.
 #[derive(Default)]
 struct Seen<'a> {

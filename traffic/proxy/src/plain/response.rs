@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::time::{Duration, SystemTime};
 
+use http::HeaderValue;
 use httparse::{Header, ParserConfig, Status};
 
 use crate::config::Limits;
@@ -52,6 +53,8 @@ pub(super) struct Manner<'a> {
     pub(super) chunked: bool,
     /// What is said of the connection, if anything.
     pub(super) connection: Option<&'static str>,
+    /// What makes a newcomer known.
+    pub(super) cookie: Option<&'a HeaderValue>,
 }
 
 /// Why a head is none.
@@ -197,6 +200,9 @@ impl Answer {
 
     /// Completes the head that [`read`] began.
     pub(super) fn finish(&self, manner: &Manner<'_>, out: &mut Vec<u8>) {
+        if let Some(cookie) = manner.cookie {
+            line(out, "set-cookie", cookie.as_bytes());
+        }
         if manner.chunked {
             out.extend_from_slice(b"transfer-encoding: chunked\r\n");
         }
@@ -306,7 +312,7 @@ mod tests {
             let mut out = Vec::new();
             let text = format!("HTTP/1.1 200 OK\r\n{given}\r\n");
             let answer = read(text.as_bytes(), &Limits::default(), false, &mut out).unwrap().unwrap();
-            answer.finish(&Manner { id: b"i", chunked: false, connection: None }, &mut out);
+            answer.finish(&Manner { id: b"i", chunked: false, connection: None, cookie: None }, &mut out);
             let text = String::from_utf8(out).unwrap().to_lowercase();
             assert_eq!(text.matches("\r\ndate: ").count(), dates, "{text}");
         }

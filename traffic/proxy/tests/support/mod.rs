@@ -62,6 +62,8 @@ pub fn shop() -> Shop {
         shares: Vec::new(),
         backends: Vec::new(),
         preview: None,
+        aim: None,
+        affinity: None,
     })
 }
 

@@ -151,6 +151,8 @@ impl Scene {
                 tally.slow.candidate[index] += change.slow.0;
                 tally.slow.stable[index] += change.slow.1;
             }
+            tally.aimed = tally.aimed.plus(counts(change.aimed));
+            tally.users = tally.users.plus(change.users);
         }
         if let Some(latency) = change.latency_ms {
             for _ in 0..change.candidate.0 {
@@ -180,11 +182,12 @@ impl Scene {
     pub(crate) fn carry_out(&mut self, command: Command) -> Result<bool, Refusal> {
         let events = decide(&self.rollout, command, self.now)?;
         for event in &events {
-            let (before, previewed) = (self.rollout.phase.name(), self.rollout.previews());
+            let beside = |rollout: &Rollout| (rollout.previews(), rollout.header_routes().len());
+            let (before, was_beside) = (self.rollout.phase.name(), beside(&self.rollout));
             self.rollout.apply(event, self.now).expect("what was decided is legal");
             self.walked.push((before, event.name(), self.rollout.phase.name()));
             self.journal.push((serde_json::to_string(event).unwrap(), self.now));
-            if event.changes_wanted_state() || self.rollout.previews() != previewed {
+            if event.changes_wanted_state() || beside(&self.rollout) != was_beside {
                 self.follow();
             }
         }
@@ -231,6 +234,10 @@ fn line(event: &Event) -> String {
     match event {
         Event::Scaled { stable, candidate } => format!("{stable} old, {candidate} new"),
         Event::Shifted { weight, .. } => format!("{weight}"),
+        Event::HeaderRouted { route, .. } => {
+            let name = &route.name;
+            if route.matches.is_empty() { format!("not led by {name}") } else { format!("led by {name}") }
+        }
         Event::Readied { ready } => format!("{ready} ready"),
         Event::StepEntered { step } => format!("step {step}"),
         Event::Paused { reason: PauseReason::Step } => "paused: step".to_owned(),

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use model::Weight;
+use model::assignment::{HeaderMatch, HeaderRoute, Pattern, SessionAffinity};
 use model::latency::Histogram;
 use model::strategy::{
-    Amount, Analysis, Comparison, Condition, Judge, Kind, Latency, Metric, OnFailure, Promotion, Source,
-    Step, Strategy,
+    Amount, Analysis, CanaryScale, Comparison, Condition, Judge, Kind, Latency, Metric, OnFailure, Promotion,
+    Source, Step, Strategy,
 };
+use ship::users::{UserTally, Users};
 
 /// A rollout to be: a strategy and the sizes of both releases.
 #[derive(Debug, Clone)]
@@ -37,7 +39,24 @@ fn plan(kind: Kind) -> Plan {
 
 /// A canary from four old replicas to four new ones.
 pub(crate) fn canary<const N: usize>(steps: [Step; N]) -> Plan {
-    plan(Kind::Canary { steps: steps.to_vec() })
+    plan(Kind::Canary { steps: steps.to_vec(), session_affinity: None })
+}
+
+/// A step that leads requests with `x-beta: NAME` to the new release.
+pub(crate) fn led_by(name: &str) -> Step {
+    let header_value = Pattern::Exact(name.to_owned());
+    let matches = vec![HeaderMatch { header_name: "x-beta".to_owned(), header_value }];
+    Step::SetHeaderRoute(HeaderRoute { name: name.to_owned(), matches })
+}
+
+/// A step that ends what [`led_by`] began.
+pub(crate) fn not_led_by(name: &str) -> Step {
+    Step::SetHeaderRoute(HeaderRoute { name: name.to_owned(), matches: vec![] })
+}
+
+/// A step that scales the new release.
+pub(crate) fn scaled(replicas: u32) -> Step {
+    Step::SetCanaryScale(CanaryScale::Replicas(replicas))
 }
 
 /// A rolling update from four old replicas to four new ones.
@@ -60,6 +79,14 @@ pub(crate) fn blue_green() -> Plan {
 }
 
 impl Plan {
+    /// Users keep the release they were given.
+    pub(crate) fn sticky(mut self) -> Self {
+        if let Kind::Canary { session_affinity, .. } = &mut self.strategy.kind {
+            *session_affinity = Some(SessionAffinity::Header { name: "x-user".to_owned() });
+        }
+        self
+    }
+
     /// The preview has so many replicas, and is held so long, or until somebody promotes.
     pub(crate) fn previewed(mut self, replicas: u32, seconds: Option<u64>) -> Self {
         if let Kind::BlueGreen { auto_promotion, preview_replicas, .. } = &mut self.strategy.kind {
@@ -188,6 +215,8 @@ pub(crate) struct Change {
     pub(crate) latency_ms: Option<u64>,
     /// Of the new and the old release, slower than every threshold.
     pub(crate) slow: (u64, u64),
+    pub(crate) aimed: (u64, u64),
+    pub(crate) users: UserTally,
 }
 
 /// Nothing has changed.
@@ -222,6 +251,17 @@ impl Change {
     /// The same of the old release.
     pub(crate) fn stable(self, requests: u64, errors: u64) -> Self {
         Self { stable: (requests, errors), ..self }
+    }
+
+    /// Header routes led so many requests more to the new release.
+    pub(crate) fn aimed(self, requests: u64, errors: u64) -> Self {
+        Self { aimed: (requests, errors), ..self }
+    }
+
+    /// So many users more of the new and of the old release, so many of them with their first error.
+    pub(crate) fn users(self, candidate: (u64, u64), stable: (u64, u64)) -> Self {
+        let users = |(seen, erred)| Users { seen, erred, first_erred: erred };
+        Self { users: UserTally { candidate: users(candidate), stable: users(stable) }, ..self }
     }
 
     /// The new release's requests took so long.
