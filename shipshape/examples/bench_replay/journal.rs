@@ -111,6 +111,9 @@ impl Writer {
     }
 
     fn tell(&mut self, command: Command, actor: &str) -> Outcome<()> {
+        if self.is_done() {
+            return Ok(());
+        }
         let seconds = i64::try_from(self.chain.last_seq)?;
         let at = Timestamp::from_micros(1_700_000_000_000_000 + seconds * 1_000_000);
         for event in decide(&self.world, command, at)? {
@@ -120,9 +123,6 @@ impl Writer {
     }
 
     fn write(&mut self, event: &Event, at: Timestamp, actor: &str) -> Outcome<()> {
-        if self.is_done() {
-            return Ok(());
-        }
         let record = self.chain.next(record::event::draft(event, at, actor, None))?;
         self.world.apply(event, record.seq, at)?;
         self.unit.push(Entry { seq: record.seq, bytes: record.to_bytes() });
