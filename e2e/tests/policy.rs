@@ -115,3 +115,73 @@ fn what_changes_behind_our_back_is_put_right_and_said() {
     });
     assert_eq!(stage.place("production")["serving"], 1);
 }
+
+/// A second service on the stage, in a directory of its own.
+fn cart(stage: &Stage, rollout: &str) {
+    std::fs::create_dir_all(stage.path("cart")).unwrap();
+    let manifest = format!(
+        "service: cart\nrun: ./shop\nroute: {{hosts: [cart.test]}}\nhealth:\n  ready: {{http: /healthz/ready, period: 1s}}\n{rollout}"
+    );
+    std::fs::write(stage.path("cart/shipshape.yaml"), manifest).unwrap();
+}
+
+const TWO_STEPS: &str = "rollout: {strategy: canary, canary: {steps: [{setWeight: 20}]}, scaleDownDelay: 5s}\n";
+const PATIENT: &str =
+    "rollout: {strategy: canary, canary: {steps: [{setWeight: 20}, {pause: {}}]}, scaleDownDelay: 5s}\n";
+
+fn phase_of(stage: &Stage, service: &str, phase: &str) -> Value {
+    eventually(&format!("{service} is {phase}"), Duration::from_secs(60), || {
+        let status = stage.status();
+        let places = status["places"].as_array().cloned().unwrap_or_default();
+        places.into_iter().find(|place| place["service"] == service && place["rollout"]["phase"] == phase)
+    })
+}
+
+#[test]
+fn a_group_waits_for_all_and_goes_back_or_on_together() {
+    let stage = Stage::with(&format!("route: {{hosts: [shop.test]}}\n{TWO_STEPS}"));
+    cart(&stage, PATIENT);
+    stage.up();
+    let [one, two, three] =
+        ["one", "two", "three"].map(|name| stage.build(name, &json!({"version": name})));
+    let together = |build: &str, more: &[&str]| {
+        let members = [format!("shipshape.yaml={build}"), format!("cart/shipshape.yaml={build}")];
+        let group = ["deploy", "-e", "production", "--group", "checkout", &members[0], &members[1]];
+        stage.run(&[&group, more].concat())
+    };
+    let _ = together(&one, &[]).ok();
+    for service in ["shop", "cart"] {
+        assert_eq!(phase_of(&stage, service, "completed")["serving"], 1);
+    }
+    let _ = together(&two, &["--detach"]).ok();
+    let _ = phase_of(&stage, "cart", "paused");
+    let shop = eventually("the shop stands at its gate", Duration::from_secs(60), || {
+        let place = phase_of(&stage, "shop", "progressing");
+        let waits = place["rollout"]["report"]["wait"]["what"].as_str().unwrap_or_default().to_owned();
+        waits.contains("waits for cart/production").then_some(place)
+    });
+    assert_eq!(shop["group"]["name"], "checkout");
+    let shown = stage.run(&["status"]).ok();
+    assert!(shown.stdout.contains("shop/production (one move from all requests)"), "{shown:?}");
+    // Control killed meanwhile: the group is in the journal.
+    kill("-KILL", u64::from(stage.pid_of("control")));
+    stage.up();
+    let _ = stage.run(&["abort", "--service", "cart", "-e", "production"]).ok();
+    for service in ["shop", "cart"] {
+        let place = phase_of(&stage, service, "rolledBack");
+        assert_eq!(place["serving"], 1);
+    }
+    let shop = phase_of(&stage, "shop", "rolledBack");
+    let reason = shop["rollout"]["reason"].as_str().unwrap_or_default().to_owned();
+    assert!(reason.contains("its group goes back: cart/production: an operator asked for it"), "{reason}");
+
+    let _ = together(&three, &["--detach"]).ok();
+    let _ = phase_of(&stage, "cart", "paused");
+    let _ = stage.run(&["promote", "--service", "cart", "-e", "production"]).ok();
+    for service in ["shop", "cart"] {
+        assert_eq!(phase_of(&stage, service, "completed")["serving"], 3);
+    }
+    let alone = format!("shipshape.yaml={one}");
+    let refused = stage.run(&["deploy", "-e", "production", "--group", "checkout", &alone]).exits(1);
+    assert!(refused.stderr.contains("it needs 2 to 32"), "{refused:?}");
+}

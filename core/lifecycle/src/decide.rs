@@ -12,6 +12,7 @@ use ship::{Cause, Phase};
 use crate::claims;
 use crate::drift;
 use crate::event::Event;
+use crate::group;
 use crate::lane::{Lane, Rejected, at_once};
 use crate::lock::{self, Scope};
 use crate::world::{KEPT_RELEASES, World};
@@ -69,6 +70,13 @@ pub enum Command {
         /// Where.
         scope: Scope,
     },
+    /// These deployments or rollbacks together: all or none, and with one outcome.
+    Group {
+        /// What its team calls it.
+        name: String,
+        /// Each member's own command.
+        members: Vec<Command>,
+    },
     /// Say what was put right, when it is due.
     Notice {
         /// Which life of the agent put it right.
@@ -97,6 +105,7 @@ pub fn decide(world: &World, command: Command, at: Timestamp) -> Result<Vec<Even
         }
         Command::Unlock { scope } => lock::unlock(world, scope, at),
         Command::Notice { instance, drifts } => Ok(drift::notice(world, &instance, &drifts, at)),
+        Command::Group { name, members } => group::begin(world, name, members, at),
         Command::DespiteLock(command) => despite_lock(world, *command, at),
     }
 }
@@ -203,7 +212,7 @@ fn rollback(
             return operate(world, place, ship::Command::Abort, at);
         }
         if active.phase != Phase::Promoted {
-            return Err(busy(&place, lane));
+            return Err(busy(world, &place, lane));
         }
     }
     let number = match to {
@@ -256,7 +265,7 @@ fn operate(
         ));
     };
     let events = ship::decide(rollout, command, at)?;
-    Ok(events.into_iter().map(|event| Event::Rollout { place: place.clone(), event }).collect())
+    group::carry(world, &place, events, at)
 }
 
 fn roll_out(
@@ -282,12 +291,12 @@ fn roll_out(
     let mut events = Vec::new();
     let mut from = lane.stable;
     match lane.active() {
-        Some(active) if active.phase == Phase::Promoted => {
+        Some(active) if active.phase == Phase::Promoted && group::of(world, &place).is_none() => {
             // The warm old release makes room: at most two releases run at one place.
             events.extend(ship::decide(active, ship::Command::Complete, at)?);
             from = Some(active.to);
         }
-        Some(_) => return Err(busy(&place, lane)),
+        Some(_) => return Err(busy(world, &place, lane)),
         None => {}
     }
     claims::check(world, spec)?;
@@ -305,7 +314,8 @@ fn roll_out(
     Ok(events.into_iter().map(|event| Event::Rollout { place: place.clone(), event }).collect())
 }
 
-fn busy(place: &Place, lane: &Lane) -> Refusal {
+fn busy(world: &World, place: &Place, lane: &Lane) -> Refusal {
+    let joint = group::of(world, place);
     let what = lane.active().map_or_else(String::new, |rollout| {
         format!(
             "rollout {} of release {} at {place} is {}",
@@ -314,6 +324,10 @@ fn busy(place: &Place, lane: &Lane) -> Refusal {
             ship::decide::phase_in_words(&rollout.phase)
         )
     });
+    let what = match joint {
+        Some((_, group)) => format!("{what}, and its group {} is under way", group.name),
+        None => what,
+    };
     Refusal::new(
         what,
         format!(

@@ -4,6 +4,7 @@ use model::drift::Drift;
 use model::{Digest, Place, Release, ReleaseNumber, RolloutNumber, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::group::Stage;
 use crate::lock::Scope;
 
 /// One thing that happened.
@@ -67,6 +68,24 @@ pub enum Event {
         /// How often since it was said before.
         new: u64,
     },
+    /// These rollouts are one: they end alike.
+    GroupBegun {
+        /// Its number.
+        number: u64,
+        /// What its team calls it.
+        name: String,
+        /// Where, and which rollout there.
+        members: Vec<(Place, RolloutNumber)>,
+    },
+    /// A member of a group came so far.
+    GroupReached {
+        /// The group's number.
+        number: u64,
+        /// Which member.
+        place: Place,
+        /// How far.
+        stage: Stage,
+    },
     /// A command that carried an idempotency key was answered. It stands in one unit with what the command caused.
     CommandAnswered {
         /// The key.
@@ -88,4 +107,7 @@ pub struct Answer {
     pub release: ReleaseNumber,
     /// The rollout that brings it there; `None` when everything was as asked already.
     pub rollout: Option<RolloutNumber>,
+    /// What it did for the other members of a group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<Self>,
 }

@@ -7,6 +7,7 @@ use model::{Digest, Generation, Place, Release, ReleaseNumber, ServiceName, Spec
 
 use crate::drift::{DriftKey, Noted};
 use crate::event::Event;
+use crate::group::Group;
 use crate::lane::{Lane, Serving};
 use crate::lock::{Lock, Scope};
 
@@ -24,6 +25,10 @@ pub struct World {
     pub locks: BTreeMap<Scope, Lock>,
     /// What was last said of drift.
     pub drifts: BTreeMap<DriftKey, Noted>,
+    /// The groups under way, by number.
+    pub groups: BTreeMap<u64, Group>,
+    /// The number of the latest group.
+    pub last_group: u64,
     /// The event that last changed what the fleet should look like.
     pub generation: Generation,
 }
@@ -63,6 +68,12 @@ impl World {
                 let noted = Noted { instance: instance.clone(), drift: drift.clone(), new: *new, at };
                 self.drifts.insert(key, noted);
             }
+            Event::GroupBegun { number, name, members } => self.begin_group(*number, name, members),
+            Event::GroupReached { number, place, stage } => {
+                if !self.reach_in_group(*number, place, *stage, at) {
+                    return Err(Illegal(format!("{place} is no member of group {number}")));
+                }
+            }
             Event::Unlocked { scope } => {
                 self.locks
                     .remove(scope)
@@ -87,6 +98,9 @@ impl World {
                 let lane = self.lanes.entry(place.clone()).or_default();
                 lane.apply(event, Generation(seq), at)?;
                 self.generation = self.generation.max(lane.changed_at);
+                if matches!(event, ship::Event::Completed | ship::Event::RolledBack) {
+                    self.end_groups();
+                }
             }
         }
         Ok(())

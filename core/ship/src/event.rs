@@ -199,6 +199,8 @@ pub enum RollbackReason {
     ProgressDeadline(String),
     /// Somebody asked for it.
     Operator,
+    /// Another member of its group goes back: which, and why.
+    Group(String),
 }
 
 impl fmt::Display for RollbackReason {
@@ -209,6 +211,7 @@ impl fmt::Display for RollbackReason {
             Self::CrashLoop(why) => write!(f, "crash loop: {why}"),
             Self::ProgressDeadline(why) => write!(f, "progress deadline: {why}"),
             Self::Operator => f.write_str("an operator asked for it"),
+            Self::Group(why) => write!(f, "its group goes back: {why}"),
         }
     }
 }

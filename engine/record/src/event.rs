@@ -3,9 +3,9 @@
 //! The body of version 1 is the event as `serde` writes it. The day an event's form changes, its old form is frozen
 //! here beside the new one and converted on read; `tests/fixtures/` keeps a journal of every version for that.
 
-use lifecycle::{Answer, Event, Scope};
+use lifecycle::{Answer, Event, Scope, Stage};
 use model::drift::Drift;
-use model::{Digest, Place, ReleaseNumber, ServiceName, Timestamp};
+use model::{Digest, Place, ReleaseNumber, RolloutNumber, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::{Draft, Record};
@@ -83,12 +83,33 @@ struct Corrected {
 }
 
 #[derive(Serialize, Deserialize)]
+struct GroupMember {
+    place: Place,
+    rollout: RolloutNumber,
+}
+
+#[derive(Serialize, Deserialize)]
+struct GroupBegun {
+    number: u64,
+    name: String,
+    members: Vec<GroupMember>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct GroupReached {
+    number: u64,
+    place: Place,
+    stage: Stage,
+}
+
+#[derive(Serialize, Deserialize)]
 struct InRollout {
     place: Place,
     #[serde(flatten)]
     event: ship::Event,
 }
 
+#[allow(clippy::too_many_lines, reason = "one arm for each kind, and nothing else")]
 /// The draft of an event: who caused it, when, and why in their words.
 pub fn draft(event: &Event, at: Timestamp, actor: &str, reason: Option<&str>) -> Draft {
     let (kind, subject, body) = match event {
@@ -125,6 +146,20 @@ pub fn draft(event: &Event, at: Timestamp, actor: &str, reason: Option<&str>) ->
             drift.place.as_ref().map(ToString::to_string),
             json(&Corrected { instance: instance.clone(), drift: drift.clone(), new: *new }),
         ),
+        Event::GroupBegun { number, name, members } => {
+            let (number, name) = (*number, name.clone());
+            let member = |(place, rollout): &(Place, RolloutNumber)| GroupMember {
+                place: place.clone(),
+                rollout: *rollout,
+            };
+            let body = GroupBegun { number, name, members: members.iter().map(member).collect() };
+            ("group.begun".to_owned(), Some(body.name.clone()), json(&body))
+        }
+        Event::GroupReached { number, place, stage } => (
+            "group.reached".to_owned(),
+            Some(place.to_string()),
+            json(&GroupReached { number: *number, place: place.clone(), stage: *stage }),
+        ),
         Event::CommandAnswered { key, request, answer } => (
             "command.answered".to_owned(),
             answer.as_ref().map(|answer| answer.place.to_string()),
@@ -154,6 +189,7 @@ fn json(body: &impl Serialize) -> serde_json::Value {
     serde_json::to_value(body).unwrap_or_default()
 }
 
+#[allow(clippy::too_many_lines, reason = "one arm for each kind, and nothing else")]
 /// What a stored event means.
 ///
 /// # Errors
@@ -183,6 +219,15 @@ pub fn event(record: &Record) -> Result<Event, Unreadable> {
         "drift.corrected" => {
             let Corrected { instance, drift, new } = body(record)?;
             Event::DriftCorrected { instance, drift, new }
+        }
+        "group.begun" => {
+            let GroupBegun { number, name, members } = body(record)?;
+            let members = members.into_iter().map(|member| (member.place, member.rollout)).collect();
+            Event::GroupBegun { number, name, members }
+        }
+        "group.reached" => {
+            let GroupReached { number, place, stage } = body(record)?;
+            Event::GroupReached { number, place, stage }
         }
         "command.answered" => {
             let Answered { key, request, answer } = body(record)?;

@@ -123,7 +123,8 @@ fn events() -> Vec<Event> {
 /// Events that came after the fixture was written.
 fn later() -> Vec<Event> {
     let place = Place { service: "shop".parse().unwrap(), environment: "production".parse().unwrap() };
-    let answer = lifecycle::Answer { place, release: ReleaseNumber(2), rollout: Some(RolloutNumber(3)) };
+    let answer =
+        lifecycle::Answer { place, release: ReleaseNumber(2), rollout: Some(RolloutNumber(3)), with: vec![] };
     let answered = |answer| Event::CommandAnswered {
         key: "4f1c".to_owned(),
         request: Digest::of(b"what was asked"),
@@ -141,6 +142,7 @@ fn later() -> Vec<Event> {
         found: "replica 1 of release 2 ended by itself".to_owned(),
         done: "it is started again".to_owned(),
     };
+    let at = place.clone();
     let until = Some(Timestamp::from_micros(1_700_000_000_000_000));
     vec![
         answered(Some(answer)),
@@ -149,6 +151,12 @@ fn later() -> Vec<Event> {
         Event::Locked { scope: whole.clone(), by: by.clone(), reason, until: None },
         Event::LockOverridden { place, scope, by },
         Event::Unlocked { scope: whole },
+        Event::GroupBegun {
+            number: 2,
+            name: "checkout".to_owned(),
+            members: vec![(at.clone(), RolloutNumber(3))],
+        },
+        Event::GroupReached { number: 2, place: at, stage: lifecycle::Stage::AtGate },
         Event::DriftCorrected { instance: "a1".to_owned(), drift, new: 2 },
     ]
 }

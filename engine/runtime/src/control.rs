@@ -266,12 +266,12 @@ impl<J: Journal, F: Fleet> Control<J, F> {
             return Ok(answered.answer);
         }
         let at = self.now();
-        let place = place_of(&command);
+        let places = places_of(&command);
         let mut draft = self.draft(at)?;
         let changed = draft.command(command, actor, reason).map_err(refused)? > 0;
         // What follows at once goes into the same unit of the journal: a rollback is one append away from the fleet.
         let reports = draft.settle(&self.view).map_err(refused)?;
-        let answer = place.map(|place| answer(&draft.world, &place, changed)).transpose()?;
+        let answer = answer(&draft.world, &places, changed)?;
         if let Some(once) = once {
             draft.happened(once.answered(answer.clone()), actor, reason).map_err(refused)?;
         }
@@ -526,28 +526,41 @@ fn explained(error: &fleet::Error) -> String {
     }
 }
 
-/// Where a release is moved; `None` when none is.
-fn place_of(command: &Command) -> Option<Place> {
+/// Where releases are moved; nowhere by some commands.
+fn places_of(command: &Command) -> Vec<Place> {
     match command {
         Command::Deploy { service, environment, .. } => {
-            Some(Place { service: service.clone(), environment: environment.clone() })
+            vec![Place { service: service.clone(), environment: environment.clone() }]
         }
         Command::Ship { service, to, .. } => {
-            Some(Place { service: service.clone(), environment: to.clone() })
+            vec![Place { service: service.clone(), environment: to.clone() }]
         }
-        Command::Rollback { place, .. } | Command::Operate { place, .. } => Some(place.clone()),
-        Command::DespiteLock(command) => place_of(command),
-        Command::Lock { .. } | Command::Unlock { .. } | Command::Notice { .. } => None,
+        Command::Rollback { place, .. } | Command::Operate { place, .. } => vec![place.clone()],
+        Command::DespiteLock(command) => places_of(command),
+        Command::Group { members, .. } => members.iter().flat_map(places_of).collect(),
+        Command::Lock { .. } | Command::Unlock { .. } | Command::Notice { .. } => vec![],
     }
 }
 
-fn answer(world: &World, place: &Place, changed: bool) -> Result<Answer, Error> {
+/// What a command did at each place: the first, with the others beside it.
+fn answer(world: &World, places: &[Place], changed: bool) -> Result<Option<Answer>, Error> {
+    let mut all =
+        places.iter().map(|place| answer_at(world, place, changed)).collect::<Result<Vec<_>, _>>()?;
+    if all.is_empty() {
+        return Ok(None);
+    }
+    let first = all.remove(0);
+    Ok(Some(Answer { with: all, ..first }))
+}
+
+fn answer_at(world: &World, place: &Place, changed: bool) -> Result<Answer, Error> {
     let lane = world.lanes.get(place);
     let rollout = lane.and_then(|lane| lane.rollout.as_ref()).filter(|_| changed);
     let release = rollout.map(|rollout| rollout.to).or_else(|| lane.and_then(lifecycle::Lane::settled));
     match release {
         Some(release) => {
-            Ok(Answer { place: place.clone(), release, rollout: rollout.map(|rollout| rollout.number) })
+            let rollout = rollout.map(|rollout| rollout.number);
+            Ok(Answer { place: place.clone(), release, rollout, with: vec![] })
         }
         None => Err(Error::Stopped(format!("internal: a command at {place} left no release there"))),
     }

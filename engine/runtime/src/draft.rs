@@ -133,8 +133,15 @@ impl Draft {
         let Some(rollout) = self.world.lanes.get(&place).and_then(|lane| lane.active()) else {
             return Ok(false);
         };
-        let seen = observation(&self.world, view, &place, rollout);
-        let (commands, report) = ship::plan(rollout, &seen, self.at);
+        let mut seen = observation(&self.world, view, &place, rollout);
+        if let Some(since) = self.world.held_until(&place, self.at) {
+            // Whoever waits for its group has not failed to become ready.
+            seen.watched_since = seen.watched_since.max(since);
+        }
+        let (commands, mut report) = ship::plan(rollout, &seen, self.at);
+        if let (None, Some(what)) = (&report.wait, self.world.group_wait(&place)) {
+            report.wait = Some(ship::Wait { what, until: None });
+        }
         reports.insert(place.clone(), report);
         let mut moved = false;
         for command in commands {

@@ -16,7 +16,9 @@ use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
 
 use crate::history::{self, History, Recorded};
 use crate::once::{Answers, Once};
-use crate::request::{Deploy, LiftLock, Operate, Operation, Rollback, SetLock, Ship};
+use crate::request::{
+    Deploy, DeployGroup, GroupMember, LiftLock, Operate, Operation, Rollback, SetLock, Ship,
+};
 
 /// Why something that was asked for was not done. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
@@ -136,30 +138,62 @@ impl Handle {
         if let Some(answer) = self.given()? {
             return Ok(answer);
         }
-        let manifest = Manifest::parse(&request.manifest)
-            .map_err(|errors| Error::Manifest(errors.render("shipshape.yaml", &request.manifest, false)))?;
-        let environment = environment(&manifest, request.environment)?;
+        let not_swept = self.storing.clone().lock_owned().await;
+        let member = GroupMember {
+            manifest: request.manifest,
+            directory: request.directory,
+            artifact: request.artifact,
+        };
+        let command = self.store(member, request.environment).await?;
+        let command = passing(command, request.override_lock, request.reason.as_deref())?;
+        let answer = self.send_storing(command, request.actor, request.reason, Some(not_swept)).await?;
+        answer.ok_or_else(unanswered)
+    }
+
+    /// Stores the artifacts, makes them releases and starts their rollouts as one: all or none. The answer is durable.
+    ///
+    /// # Errors
+    /// See [`Error`]; nothing has changed then, but that artifacts may be in the store.
+    pub async fn deploy_group(&self, request: DeployGroup) -> Result<Answer, Error> {
+        if let Some(answer) = self.given()? {
+            return Ok(answer);
+        }
+        // Before anything is copied: the rules say the same, of what was copied then.
+        if request.members.len() > lifecycle::MOST_MEMBERS {
+            let what = format!("the group {} has {} members", request.name, request.members.len());
+            return Err(Refusal::new(what, format!("at most {} go together", lifecycle::MOST_MEMBERS)).into());
+        }
+        let not_swept = self.storing.clone().lock_owned().await;
+        let mut members = Vec::with_capacity(request.members.len());
+        for member in request.members {
+            members.push(self.store(member, request.environment.clone()).await?);
+        }
+        let command = Command::Group { name: request.name.to_string(), members };
+        let command = passing(command, request.override_lock, request.reason.as_deref())?;
+        let answer = self.send_storing(command, request.actor, request.reason, Some(not_swept)).await?;
+        answer.ok_or_else(unanswered)
+    }
+
+    /// The command that deploys it, its artifact in the store. No sweep of the store may run meanwhile.
+    async fn store(&self, member: GroupMember, asked: Option<EnvironmentName>) -> Result<Command, Error> {
+        let manifest = Manifest::parse(&member.manifest)
+            .map_err(|errors| Error::Manifest(errors.render("shipshape.yaml", &member.manifest, false)))?;
+        let environment = environment(&manifest, asked)?;
         let Some(spec) = manifest.spec(&environment) else {
             return Err(unknown_environment(&manifest, &environment).into());
         };
         self.check_secrets(spec.secrets.clone()).await?;
-        let path = artifact_path(spec, &request.directory, request.artifact)?;
-
-        let not_swept = self.storing.clone().lock_owned().await;
+        let path = artifact_path(spec, &member.directory, member.artifact)?;
         let store = self.artifacts.clone();
         let artifact = tokio::task::spawn_blocking(move || store.put(&path))
             .await
             .map_err(|error| Error::Stopped(error.to_string()))??;
-        let command = Command::Deploy {
+        Ok(Command::Deploy {
             service: manifest.service().clone(),
             artifact,
             specs: manifest.specs().clone(),
             environment,
-        };
-        let command = passing(command, request.override_lock, request.reason.as_deref())?;
-        self.send_storing(command, request.actor, request.reason, Some(not_swept))
-            .await?
-            .ok_or_else(unanswered)
+        })
     }
 
     /// References are looked up where reading a file may block.

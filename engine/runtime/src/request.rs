@@ -117,3 +117,34 @@ pub struct LiftLock {
     /// Why, in their words.
     pub reason: Option<String>,
 }
+
+/// Deploy several services as one: all or none is started, and all end alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeployGroup {
+    /// What its team calls it.
+    pub name: ServiceName,
+    /// Each member.
+    pub members: Vec<GroupMember>,
+    /// Where; each manifest's only environment when absent.
+    pub environment: Option<EnvironmentName>,
+    /// Who asks.
+    pub actor: String,
+    /// Why, in their words.
+    pub reason: Option<String>,
+    /// Whether locks there are passed; that needs a reason.
+    #[serde(default)]
+    pub override_lock: bool,
+}
+
+/// One member of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GroupMember {
+    /// The manifest's text.
+    pub manifest: String,
+    /// The directory that the manifest's paths are relative to; absolute.
+    pub directory: PathBuf,
+    /// The artifact, absolute; what the manifest names when absent.
+    pub artifact: Option<PathBuf>,
+}

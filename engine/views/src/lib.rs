@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+pub use lifecycle::Stage;
 use lifecycle::{Lane, Lock, Scope, World};
 use model::{Digest, Place, ReleaseNumber, RolloutNumber, Timestamp, Weight};
 use ports::fleet::{ReplicaSeen, Seen};
@@ -58,12 +59,38 @@ pub struct PlaceStatus {
     /// The hosts at which the new release is previewed; empty when none is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub preview_hosts: Vec<String>,
+    /// The group that the rollout under way belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupStatus>,
     /// The latest rollout, ended or not.
     pub rollout: Option<RolloutStatus>,
     /// The releases that run.
     pub releases: Vec<ReleaseStatus>,
     /// The releases that served here, oldest first.
     pub history: Vec<ReleaseNumber>,
+}
+
+/// Rollouts that go together and end alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// What its team calls it.
+    pub name: String,
+    /// Its number.
+    pub number: u64,
+    /// Each member, this one among them.
+    pub members: Vec<MemberStatus>,
+}
+
+/// A member of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// Where.
+    #[serde(flatten)]
+    pub place: Place,
+    /// Which rollout.
+    pub rollout: RolloutNumber,
+    /// `underway`, `atGate` or `proved`.
+    pub stage: Stage,
 }
 
 /// A release at a place.
@@ -190,10 +217,25 @@ fn place_status(
         hosts: route.map_or_else(Vec::new, |spec| spec.route.hosts.clone()),
         path_prefixes: route.map_or_else(Vec::new, |spec| spec.route.path_prefixes.clone()),
         preview_hosts: preview.map_or_else(Vec::new, |route| route.hosts),
+        group: group_status(world, place),
         rollout: lane.rollout.as_ref().map(|rollout| rollout_status(rollout, report)),
         releases,
         history: lane.history.clone(),
     }
+}
+
+fn group_status(world: &World, place: &Place) -> Option<GroupStatus> {
+    let (number, group) = world.group_of(place)?;
+    let member = |(place, member): (&Place, &lifecycle::Member)| MemberStatus {
+        place: place.clone(),
+        rollout: member.rollout,
+        stage: member.stage,
+    };
+    Some(GroupStatus {
+        name: group.name.clone(),
+        number,
+        members: group.members.iter().map(member).collect(),
+    })
 }
 
 /// How many replicas take requests.

@@ -13,7 +13,7 @@ use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use model::Digest;
-use runtime::{Deploy, Handle, LiftLock, Once, Operate, Rollback, SetLock, Ship};
+use runtime::{Deploy, DeployGroup, Handle, LiftLock, Once, Operate, Rollback, SetLock, Ship};
 use serde::de::DeserializeOwned;
 
 use crate::Stop;
@@ -73,7 +73,7 @@ macro_rules! change {
         }
     )+};
 }
-change!(Deploy, Ship, Rollback, Operate, SetLock, LiftLock, Stop);
+change!(Deploy, DeployGroup, Ship, Rollback, Operate, SetLock, LiftLock, Stop);
 
 /// A change that is asked for, and the handle that makes it once.
 pub(crate) struct Asked<T> {

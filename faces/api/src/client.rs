@@ -13,7 +13,7 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use runtime::{Answer, Deploy, LiftLock, Operate, Rollback, SetLock, Ship};
+use runtime::{Answer, Deploy, DeployGroup, LiftLock, Operate, Rollback, SetLock, Ship};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -170,6 +170,14 @@ impl Client {
     /// See [`Error`].
     pub async fn deploy(&self, request: &Deploy) -> Result<Answer, Error> {
         self.post("/v1/deploy", request).await
+    }
+
+    /// Makes several artifacts releases and starts their rollouts as one.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn deploy_group(&self, request: &DeployGroup) -> Result<Answer, Error> {
+        self.post("/v1/deploy-group", request).await
     }
 
     /// Rolls out in one environment what serves in another.

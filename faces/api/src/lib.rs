@@ -16,6 +16,7 @@
 //! | `GET /v1/events` | `after`, `follow`, `format`, `limit`, `Last-Event-ID` | server-sent events, or a page of JSON |
 //! | `GET /v1/openapi.json` | | [`OPENAPI`] |
 //! | `POST /v1/deploy` | [`runtime::Deploy`] | [`runtime::Answer`] |
+//! | `POST /v1/deploy-group` | [`runtime::DeployGroup`] | [`runtime::Answer`] |
 //! | `POST /v1/ship` | [`runtime::Ship`] | [`runtime::Answer`] |
 //! | `POST /v1/rollback` | [`runtime::Rollback`] | [`runtime::Answer`] |
 //! | `POST /v1/operate` | [`runtime::Operate`] | [`runtime::Answer`] |

@@ -11,7 +11,7 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use http::{HeaderMap, Method, StatusCode, header};
 use model::{EnvironmentName, ServiceName};
-use runtime::{Answer, Deploy, Handle, LiftLock, Operate, Rollback, SetLock, Ship};
+use runtime::{Answer, Deploy, DeployGroup, Handle, LiftLock, Operate, Rollback, SetLock, Ship};
 use serde::Deserialize;
 use tokio::sync::watch;
 
@@ -37,7 +37,7 @@ pub(crate) struct Faces {
 type Reached<T> = Result<Json<T>, Problem>;
 
 /// Every route. The OpenAPI document has the same, by a test.
-fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 12] {
+fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 13] {
     [
         (Method::GET, "/v1/health", get(health)),
         (Method::GET, "/v1/status", get(status)),
@@ -45,6 +45,7 @@ fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 12] {
         (Method::GET, "/v1/events", get(events)),
         (Method::GET, "/v1/openapi.json", get(openapi)),
         (Method::POST, "/v1/deploy", post(deploy)),
+        (Method::POST, "/v1/deploy-group", post(deploy_group)),
         (Method::POST, "/v1/ship", post(ship)),
         (Method::POST, "/v1/rollback", post(rollback)),
         (Method::POST, "/v1/operate", post(operate)),
@@ -159,7 +160,19 @@ async fn openapi() -> Response {
 
 async fn deploy(asked: Asked<Deploy>) -> Reached<Answer> {
     let Asked { request, control } = asked;
-    let named = request.artifact.iter().chain([&request.directory]);
+    absolute(request.artifact.iter().chain([&request.directory]))?;
+    Ok(Json(control.deploy(request).await?))
+}
+
+async fn deploy_group(asked: Asked<DeployGroup>) -> Reached<Answer> {
+    let Asked { request, control } = asked;
+    for member in &request.members {
+        absolute(member.artifact.iter().chain([&member.directory]))?;
+    }
+    Ok(Json(control.deploy_group(request).await?))
+}
+
+fn absolute<'a>(named: impl Iterator<Item = &'a std::path::PathBuf>) -> Result<(), Problem> {
     for path in named {
         if !path.is_absolute() {
             let what = format!("the path {} is not absolute", path.display());
@@ -167,7 +180,7 @@ async fn deploy(asked: Asked<Deploy>) -> Reached<Answer> {
                 .instead("control runs in a directory of its own: send absolute paths"));
         }
     }
-    Ok(Json(control.deploy(request).await?))
+    Ok(())
 }
 
 async fn ship(asked: Asked<Ship>) -> Reached<Answer> {

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use model::{Place, ReleaseNumber};
-use runtime::{Answer, Deploy, Error, Handle, LiftLock, Operate, Operation, Rollback, Scope, SetLock, Ship};
+use runtime::{
+    Answer, Deploy, DeployGroup, Error, GroupMember, Handle, LiftLock, Operate, Operation, Rollback, Scope,
+    SetLock, Ship,
+};
 use sim::Crash;
 
 use crate::cast::Build;
@@ -43,6 +46,11 @@ pub(crate) enum Wish {
     },
     Unlock {
         scope: Scope,
+    },
+    /// All of these together.
+    Group {
+        builds: Vec<Build>,
+        environment: String,
     },
     /// This, whatever is locked.
     Urgent(Box<Wish>),
@@ -104,6 +112,22 @@ impl Wish {
                 handle.lock(SetLock { scope, for_seconds: seconds, actor, reason }).await.map(|()| None)
             }
             Self::Unlock { scope } => handle.unlock(LiftLock { scope, actor, reason }).await.map(|()| None),
+            Self::Group { builds, environment } => {
+                let member = |build: Build| GroupMember {
+                    manifest: build.manifest,
+                    directory: PathBuf::from("/src"),
+                    artifact: Some(build.path),
+                };
+                let group = DeployGroup {
+                    name: "all".parse().map_err(|_| Error::Stopped("a name that is none".to_owned()))?,
+                    members: builds.into_iter().map(member).collect(),
+                    environment: environment.parse().ok(),
+                    actor,
+                    reason,
+                    override_lock,
+                };
+                handle.deploy_group(group).await.map(Some)
+            }
             Self::Urgent(_) => Err(Error::Stopped("urgent is urgent enough".to_owned())),
         }
     }
@@ -149,6 +173,10 @@ impl fmt::Display for Wish {
                 write!(f, "lock {scope}{until}")
             }
             Self::Unlock { scope } => write!(f, "unlock {scope}"),
+            Self::Group { builds, environment } => {
+                let names: Vec<_> = builds.iter().map(|build| build.path.display().to_string()).collect();
+                write!(f, "deploy together {} -e {environment}", names.join(" "))
+            }
             Self::Urgent(wish) => write!(f, "urgent: {wish}"),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ReleaseNumber, Weight};
+use model::{Place, ReleaseNumber, Weight};
 use ports::journal::Entry;
 use runtime::{Config, Handle, Ports};
 use ship::{Phase, Report};
@@ -267,7 +267,7 @@ impl Life {
                     matches!(outside.machine.behaviour(&id).start, Start::After(_))
                 });
                 let overdue = report.is_none_or(|report| is_overdue(report, snapshot.at));
-                let paused = matches!(rollout.phase, Phase::Paused(_));
+                let paused = stands(&snapshot.world, place, rollout);
                 if overdue || (healthy && !paused) {
                     let why = report.map(|report| format!("{}: {:?}", report.doing, report.wait));
                     outside.referee.breaks(format!("{place} never ends: {why:?}"));
@@ -280,11 +280,11 @@ impl Life {
     fn is_at_rest(&self) -> bool {
         let Some((handle, _)) = &self.control else { return false };
         let snapshot = handle.snapshot();
-        let rests = |lane: &lifecycle::Lane| {
-            lane.active().is_none_or(|rollout| matches!(rollout.phase, Phase::Paused(_)))
+        let rests = |(place, lane): (&Place, &lifecycle::Lane)| {
+            lane.active().is_none_or(|rollout| stands(&snapshot.world, place, rollout))
         };
         let all_told = untold(&self.world.now().machine, &snapshot.world).is_empty();
-        snapshot.world.lanes.values().all(rests) && all_told
+        snapshot.world.lanes.iter().all(rests) && all_told
     }
 
     fn last_words(&self, outside: &mut crate::outside::Outside, snapshot: &runtime::Snapshot) {
@@ -334,6 +334,14 @@ impl Life {
         let (broken, trace) = (std::mem::take(&mut referee.broken), std::mem::take(&mut referee.trace));
         Outcome { broken, journal: self.journal.entries(), trace, figures }
     }
+}
+
+/// Whether it stands until somebody decides: itself, or a member of its group.
+fn stands(world: &lifecycle::World, place: &Place, rollout: &ship::Rollout) -> bool {
+    let is_paused = |rollout: &ship::Rollout| matches!(rollout.phase, Phase::Paused(_));
+    let member =
+        |place: &Place| world.lanes.get(place).and_then(lifecycle::Lane::active).is_some_and(is_paused);
+    is_paused(rollout) || world.group_of(place).is_some_and(|(_, group)| group.members.keys().any(member))
 }
 
 /// What the agent put right, and the journal does not tell of.

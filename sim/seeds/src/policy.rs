@@ -1,4 +1,4 @@
-//! What careful teams wish: locks, and passing them. Drawn beside everything else, so that the rest of a life stays as it
+//! What careful teams wish: locks, passing them, and services that go together. Drawn beside everything else, so that the rest of a life stays as it
 //! was drawn. Does not live here: what must hold of it (`referee/policy`).
 
 use fastrand::Rng;
@@ -6,6 +6,14 @@ use runtime::Scope;
 
 use crate::acts::Wish;
 use crate::cast::Cast;
+
+/// Two services together, where there are two.
+fn group(chance: &mut Rng, cast: &Cast) -> Option<Wish> {
+    let builds =
+        cast.services.iter().map(|service| service.builds[chance.usize(..service.builds.len())].clone());
+    let builds: Vec<_> = builds.collect();
+    (builds.len() > 1).then(|| Wish::Group { builds, environment: "production".to_owned() })
+}
 
 /// The team of one life.
 pub(crate) struct Team(Rng);
@@ -18,6 +26,9 @@ impl Team {
     /// What the team does beside what is wished anyway.
     pub(crate) fn wish(&mut self, cast: &Cast) -> Option<Wish> {
         let chance = &mut self.0;
+        if chance.u32(..4) == 0 {
+            return group(chance, cast);
+        }
         if chance.u32(..6) != 0 {
             return None;
         }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use runtime::Deploy;
+use model::ServiceName;
+use runtime::{Deploy, DeployGroup, GroupMember};
 
 use super::lock::Override;
 use super::outcome::{self, Wish};
@@ -15,14 +16,19 @@ use crate::manifest_file;
 
 /// Make a file or directory a release and roll it out.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   shipshape deploy ./build/shop -e production --reason 'faster checkout'
+  shipshape deploy -e production --group checkout shop/shipshape.yaml=./build/shop cart/shipshape.yaml=./build/cart
 
+A group begins together, takes all requests only when every member can, and goes back together.
 The same artifact with the same configuration is the same release; deploying it again changes nothing.")]
 pub(crate) struct Args {
     /// The file or directory to run; what the manifest names by default
     #[arg(value_name = "PATH")]
-    artifact: Option<PathBuf>,
+    artifacts: Vec<PathBuf>,
+    /// Several services as one: each PATH is a manifest, or MANIFEST=PATH
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["service", "file"])]
+    group: Option<ServiceName>,
     /// Why, for the journal
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -34,6 +40,18 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(arguments: Args, context: &Context<'_>) -> Result<Done, Failure> {
+    if let Some(name) = &arguments.group {
+        return together(&arguments, name.clone(), context).await;
+    }
+    if arguments.artifacts.len() > 1 {
+        return Err(Failure::new("one artifact becomes one release, and several are named")
+            .instead("--group NAME deploys several services as one, a manifest each"));
+    }
+    let artifact = arguments.artifacts.first().map(|path| args::absolute(path)).transpose()?;
+    one(arguments, artifact, context).await
+}
+
+async fn one(arguments: Args, artifact: Option<PathBuf>, context: &Context<'_>) -> Result<Done, Failure> {
     let since = Instant::now();
     let text = context.text()?;
     let manifest = text.sound(context.printer.talks_in_colour())?;
@@ -49,7 +67,6 @@ pub(crate) async fn run(arguments: Args, context: &Context<'_>) -> Result<Done, 
         let shown = manifest.warnings().render(&text.name, &text.text, context.printer.talks_in_colour());
         context.printer.talk(&format!("{}\n", shown.trim_end()));
     }
-    let artifact = arguments.artifact.as_deref().map(args::absolute).transpose()?;
     let request = Deploy {
         manifest: text.text,
         directory: text.directory,
@@ -61,4 +78,46 @@ pub(crate) async fn run(arguments: Args, context: &Context<'_>) -> Result<Done, 
     };
     let answer = context.client.deploy(&request).await?;
     outcome::see(context, &answer, Wish::Forward, since, arguments.detach).await
+}
+
+/// Several services as one; each member is followed to the end that all share.
+async fn together(arguments: &Args, name: ServiceName, context: &Context<'_>) -> Result<Done, Failure> {
+    let since = Instant::now();
+    let members = arguments.artifacts.iter().map(|named| member(named, context));
+    let request = DeployGroup {
+        name,
+        members: members.collect::<Result<_, _>>()?,
+        environment: context.environment().cloned(),
+        actor: context::actor(),
+        reason: arguments.reason.clone(),
+        override_lock: arguments.lock.override_lock,
+    };
+    let first = context.client.deploy_group(&request).await?;
+    let mut end = Ok(Done::Well);
+    for answer in std::iter::once(&first).chain(&first.with) {
+        match outcome::see(context, answer, Wish::Forward, since, arguments.detach).await {
+            Ok(Done::Well) => {}
+            Ok(Done::Badly) => end = end.and(Ok(Done::Badly)),
+            // All end alike: the first says why, and the last is the exit status.
+            Err(failure) => {
+                if let Err(earlier) = std::mem::replace(&mut end, Err(failure)) {
+                    context.printer.failure(&earlier);
+                }
+            }
+        }
+    }
+    end
+}
+
+/// `MANIFEST` or `MANIFEST=ARTIFACT`.
+fn member(named: &std::path::Path, context: &Context<'_>) -> Result<GroupMember, Failure> {
+    let named = named.to_string_lossy();
+    let (manifest, artifact) = match named.split_once('=') {
+        Some((manifest, artifact)) => (manifest, Some(artifact)),
+        None => (&*named, None),
+    };
+    let text = manifest_file::Text::read(std::path::Path::new(manifest))?;
+    text.sound(context.printer.talks_in_colour())?;
+    let artifact = artifact.map(|path| args::absolute(std::path::Path::new(path))).transpose()?;
+    Ok(GroupMember { manifest: text.text, directory: text.directory, artifact })
 }

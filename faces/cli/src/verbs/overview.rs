@@ -70,6 +70,7 @@ fn place(status: &Status, place: &PlaceStatus) -> Vec<Line> {
     if let Some(rollout) = &place.rollout {
         lines.extend(self::rollout(rollout, status.at));
     }
+    lines.extend(place.group.as_ref().map(group));
     if place.history.len() > 1 {
         let earlier: Vec<String> =
             place.history.iter().rev().skip(1).take(5).map(ToString::to_string).collect();
@@ -77,6 +78,20 @@ fn place(status: &Status, place: &PlaceStatus) -> Vec<Line> {
     }
     lines.extend(replicas(place));
     lines
+}
+
+/// Who goes together, and how far each is.
+fn group(group: &views::GroupStatus) -> Line {
+    let member = |member: &views::MemberStatus| {
+        let stage = match member.stage {
+            views::Stage::Underway => "under way",
+            views::Stage::AtGate => "one move from all requests",
+            views::Stage::Proved => "proved",
+        };
+        format!("{} ({stage})", member.place)
+    };
+    let members: Vec<String> = group.members.iter().map(member).collect();
+    plain(format!("  group    {} {}: {}", group.name, group.number, members.join(", ")))
 }
 
 fn headline(place: &PlaceStatus) -> String {

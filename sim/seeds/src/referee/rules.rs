@@ -162,6 +162,8 @@ impl Referee {
                     |it: &Told<'_>| it.sighting.reachable && it.candidate() < rollout.wanted_candidate.max(1);
                 just_now || self.told_any(place, rollout, lacks)
             }
+            // The rule is that of the member that it follows.
+            RollbackReason::Group(_) => true,
             RollbackReason::Operator => false,
         };
         if !fair {
