@@ -125,7 +125,8 @@ fn cart(stage: &Stage, rollout: &str) {
     std::fs::write(stage.path("cart/shipshape.yaml"), manifest).unwrap();
 }
 
-const TWO_STEPS: &str = "rollout: {strategy: canary, canary: {steps: [{setWeight: 20}]}, scaleDownDelay: 5s}\n";
+const TWO_STEPS: &str =
+    "rollout: {strategy: canary, canary: {steps: [{setWeight: 20}]}, scaleDownDelay: 5s}\n";
 const PATIENT: &str =
     "rollout: {strategy: canary, canary: {steps: [{setWeight: 20}, {pause: {}}]}, scaleDownDelay: 5s}\n";
 
@@ -142,8 +143,7 @@ fn a_group_waits_for_all_and_goes_back_or_on_together() {
     let stage = Stage::with(&format!("route: {{hosts: [shop.test]}}\n{TWO_STEPS}"));
     cart(&stage, PATIENT);
     stage.up();
-    let [one, two, three] =
-        ["one", "two", "three"].map(|name| stage.build(name, &json!({"version": name})));
+    let [one, two, three] = ["one", "two", "three"].map(|name| stage.build(name, &json!({"version": name})));
     let together = |build: &str, more: &[&str]| {
         let members = [format!("shipshape.yaml={build}"), format!("cart/shipshape.yaml={build}")];
         let group = ["deploy", "-e", "production", "--group", "checkout", &members[0], &members[1]];

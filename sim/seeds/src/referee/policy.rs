@@ -132,6 +132,8 @@ impl Policy {
             | ship::Event::StepEntered { .. }
             | ship::Event::Measured { .. }
             | ship::Event::BaselineFrozen(_)
+            | ship::Event::HeaderRouted { .. }
+            | ship::Event::ClockStepped { .. }
             | ship::Event::RuleMeasured(_)
             | ship::Event::Paused { .. }
             | ship::Event::Resumed { .. }
