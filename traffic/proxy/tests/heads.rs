@@ -124,6 +124,16 @@ async fn targets_and_hosts_are_read_as_the_standard_says() {
 }
 
 #[tokio::test]
+async fn a_path_that_climbs_is_refused_once_and_the_next_request_is_served() {
+    let gateway = gateway();
+    Shop::only(mirror().await).on(&gateway);
+    let mut client = Client::to(&gateway).await;
+    let refused = client.get("/a/../b").await;
+    assert_eq!((refused.status, refused.header("shipshape-error")), (400, Some("SHP-GW-DOT-SEGMENTS")));
+    assert!(client.get("/next").await.body.starts_with("GET /next "));
+}
+
+#[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
     let gateway = gateway_with(|config| {
         config.limits.header_bytes = 9_000;

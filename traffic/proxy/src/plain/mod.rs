@@ -166,6 +166,9 @@ impl Connection {
         }
         // Whoever sends what is no request may not agree with us on where the next one starts.
         let trusted = code == Code::DotSegments && self.head.body == Body::None;
+        if trusted {
+            self.inbox.consume(self.head.size);
+        }
         self.refuse(code, !trusted).await
     }
 

@@ -51,6 +51,8 @@ pub(super) struct Head {
     pub(super) trailers: bool,
     /// HTTP/1.0 without a host: the replica's address goes there.
     pub(super) hostless: bool,
+    /// How long it was, once all of it was there, even when it was refused.
+    pub(super) size: usize,
 }
 
 /// As the replica gets them, which is as the routing table shall see them.
@@ -104,6 +106,7 @@ impl Head {
         let parsed = ParserConfig::default().parse_request_with_uninit_headers(&mut request, bytes, room);
         match parsed {
             Ok(Status::Complete(size)) if size <= limits.header_bytes => {
+                self.size = size;
                 self.understand(&request, edge)?;
                 Ok(Some(size))
             }
