@@ -186,7 +186,8 @@ impl Head {
     ) -> Result<bool, Code> {
         // A fragment is the client's own affair (RFC 9110, 7.1).
         let target = target.split('#').next().unwrap_or("");
-        if target.contains(['<', '>']) {
+        let path = target.split('?').next().unwrap_or("");
+        if target.contains(['<', '>']) || path.contains('`') {
             return Err(Code::BadRequest);
         }
         let (host, origin) = if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
@@ -391,7 +392,7 @@ mod tests {
             let read = read(&format!("POST / HTTP/1.1\r\nhost: x\r\n{bad}\r\n"));
             assert_eq!(read.map(|_| ()), Err(Code::BadRequest), "{bad}");
         }
-        for target in ["x", "*", "ftp://x/", "http:///x", "/a b", "", "http://u@x/", "/<", "//x y/"] {
+        for target in ["x", "*", "ftp://x/", "http:///x", "/a b", "", "http://u@x/", "/<", "/`", "//x y/"] {
             let read = read(&format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n"));
             assert_eq!(read.map(|_| ()), Err(Code::BadRequest), "{target}");
         }
