@@ -90,18 +90,19 @@ impl Traffic {
     }
 }
 
-/// Deploys well, aborts, deploys badly and rolls back, all under one load.
+/// Deploys well, aborts, deploys badly and rolls back, all under one load. The shops give up what is open as soon as they are
+/// told to stop: only the draining before that can save it.
 fn every_way(rollout: &str) {
     let blue_green = rollout.contains("blueGreen");
     let stage = Stage::with(rollout);
     stage.up();
-    let one = stage.build("one", &json!({"version": "1"}));
+    let one = stage.build("one", &json!({"version": "1", "stopLimitMs": 0}));
     let _ = stage.run(&["deploy", &one]).ok();
     let mut traffic = Traffic::start(&stage);
 
     // A good release.
     traffic.lasting(&stage);
-    let two = stage.build("two", &json!({"version": "2"}));
+    let two = stage.build("two", &json!({"version": "2", "stopLimitMs": 0}));
     let _ = stage.run(&["deploy", &two]).ok();
     if blue_green {
         let _ = stage.run(&["promote"]).ok();
@@ -110,7 +111,7 @@ fn every_way(rollout: &str) {
     traffic.reaches("2");
 
     // One that somebody thinks better of.
-    let three = stage.build("three", &json!({"version": "3", "startDelayMs": 1500}));
+    let three = stage.build("three", &json!({"version": "3", "startDelayMs": 1500, "stopLimitMs": 0}));
     let _ = stage.run(&["deploy", &three, "--detach"]).ok();
     if blue_green {
         let _ = stage.wait_for_phase("production", "paused");
@@ -123,7 +124,8 @@ fn every_way(rollout: &str) {
     traffic.goes_on();
 
     // One that fails, and is taken back by itself.
-    let four = stage.build("four", &json!({"version": "4", "failureRate": 0.4, "startDelayMs": 1500}));
+    let four = stage
+        .build("four", &json!({"version": "4", "failureRate": 0.4, "startDelayMs": 1500, "stopLimitMs": 0}));
     let _ = stage.run(&["deploy", &four, "--detach"]).ok();
     if blue_green {
         let _ = stage.wait_for_phase("production", "paused");

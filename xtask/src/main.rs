@@ -24,6 +24,7 @@ cargo xtask TASK
   bench [NAME]    run all benchmarks or one, in release mode; each figure is a ratio measured in one run
   sim SEED        tells one simulated life line by line
   sim FROM..TO    lives many, and tells which broke a promise
+  fuzz TARGET [SEED | FROM..TO]  hostile bytes for manifest, gateway or api; a finding replays by its number
   bench --list    the benchmarks and what each one measures
 
 exit status: 0 done, 1 a check failed, 2 misuse
@@ -48,6 +49,10 @@ fn main() -> ExitCode {
         },
         ["sim", seeds] => {
             house::run(&mut house.cargo(["run", "--quiet", "--locked", "-p", "seeds", "--", seeds]))
+        }
+        ["fuzz", target @ ..] => {
+            let run = ["run", "--quiet", "--locked", "-p", "fuzz", "--"];
+            house::run(house.cargo(run).args(target))
         }
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -7,6 +7,7 @@ mod codes;
 mod docs;
 mod graph;
 mod manifests;
+mod promises;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -162,6 +163,7 @@ pub(crate) fn run(house: &House, snapshot: Snapshot) -> Result<()> {
     manifests::check(&tree, &mut findings);
     codes::check(&tree, &mut findings);
     docs::check(&tree, &mut findings);
+    promises::check(&tree, &mut findings);
     graph.compare(&stored, &mut findings);
     arrows::check(&graph, &mut findings);
 

@@ -99,6 +99,11 @@ const ROWS: &[Row] = &[
     ),
     row("shop", &[], "an example is a service like any user's: it knows nothing of the product"),
     row(
+        "fuzz",
+        &["api", "manifest", "model", "ports", "proxy", "runtime", "sim", "views"],
+        "hostile bytes go where bytes from outside go; nothing knows the fuzz targets",
+    ),
+    row(
         "e2e",
         &["load", "model"],
         "end-to-end tests drive the binary from outside; linking it would prove less",
