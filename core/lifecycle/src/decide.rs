@@ -7,7 +7,7 @@ use model::drift::Drift;
 use model::release::Artifact;
 use model::{EnvironmentName, Place, Release, ReleaseNumber, ServiceName, Spec, Timestamp};
 use ship::Refusal;
-use ship::{Cause, Phase};
+use ship::{Cause, Phase, Rollout};
 
 use crate::claims;
 use crate::drift;
@@ -291,6 +291,10 @@ fn roll_out(
     let mut events = Vec::new();
     let mut from = lane.stable;
     match lane.active() {
+        // A return waits for nobody; a next release would end an analysis that nobody has accepted.
+        Some(active) if active.is_proving() && cause != Cause::Rollback => {
+            return Err(unproved(&place, active));
+        }
         Some(active) if active.phase == Phase::Promoted && group::of(world, &place).is_none() => {
             // The warm old release makes room: at most two releases run at one place.
             events.extend(ship::decide(active, ship::Command::Complete, at)?);
@@ -333,6 +337,17 @@ fn busy(world: &World, place: &Place, lane: &Lane) -> Refusal {
         format!(
             "wait for it (`shipshape status`), or end it with `shipshape promote --full -e {0}` or \
              `shipshape abort -e {0}`",
+            place.environment
+        ),
+    )
+}
+
+fn unproved(place: &Place, rollout: &Rollout) -> Refusal {
+    Refusal::new(
+        format!("release {} at {place} has not passed its postPromotionAnalysis yet", rollout.to),
+        format!(
+            "wait for it (`shipshape status`), accept it with `shipshape promote --full -e {0}`, or go back with \
+             `shipshape rollback -e {0}`",
             place.environment
         ),
     )

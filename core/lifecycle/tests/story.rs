@@ -297,6 +297,7 @@ fn blue_green(story: &mut Story, build: &str, preview: &str) -> Result<Vec<Event
             auto_promotion: None,
             preview_replicas: Some(1),
             preview_hosts,
+            pre_promotion: vec![],
             post_promotion: vec![],
         };
     }
@@ -338,6 +339,7 @@ fn a_preview_takes_nobodys_requests() {
             auto_promotion: None,
             preview_replicas: None,
             preview_hosts,
+            pre_promotion: vec![],
             post_promotion: vec![],
         };
     }
@@ -352,4 +354,52 @@ fn a_preview_takes_nobodys_requests() {
     assert!(refusal.instead.contains("previewHosts"), "{refusal:?}");
     let refusal = story.tell(deploy(preview_of_own, "staging")).unwrap_err();
     assert!(refusal.what.contains("shop/production already answers host production.test"), "{refusal:?}");
+}
+
+#[test]
+fn a_next_release_does_not_end_an_analysis_that_nobody_accepted() {
+    let mut story = Story::default();
+    story.served("one", "production");
+    let mut proved = specs();
+    for spec in proved.values_mut() {
+        spec.rollout.kind = Kind::BlueGreen {
+            auto_promotion: None,
+            preview_replicas: None,
+            preview_hosts: vec![format!("preview.{}.test", spec.environment)],
+            pre_promotion: vec![],
+            post_promotion: vec![model::strategy::Metric {
+                name: "errors".to_owned(),
+                source: model::strategy::Source::ErrorRate,
+                interval: std::time::Duration::from_secs(60),
+                count: Some(5),
+                success_condition: None,
+                failure_condition: None,
+                failure_limit: Some(0),
+                inconclusive_limit: Some(0),
+                consecutive_error_limit: Some(4),
+                dry_run: false,
+            }],
+        };
+    }
+    let deploy = |build: &str| Command::Deploy {
+        service: service(),
+        artifact: artifact(build),
+        specs: proved.clone(),
+        environment: "production".parse().unwrap(),
+    };
+    story.tell(deploy("two")).unwrap();
+    for command in [
+        ship::Command::Move { stable: 2, candidate: 2, weight: Weight::NONE },
+        ship::Command::EnterStep(1),
+        ship::Command::Move { stable: 2, candidate: 2, weight: Weight::ALL },
+        ship::Command::Conclude,
+    ] {
+        story.operate("production", command).unwrap();
+    }
+    let refusal = story.tell(deploy("three")).unwrap_err();
+    assert_eq!(refusal.what, "release 2 at shop/production has not passed its postPromotionAnalysis yet");
+    assert!(refusal.instead.contains("`shipshape promote --full -e production`"), "{refusal:?}");
+    // Going back waits for nobody.
+    story.rollback(None).unwrap();
+    assert!(story.tell(deploy("three")).is_err());
 }

@@ -1,9 +1,11 @@
 //! The judge's settings and the threshold rules, with the meaning of Argo Rollouts' fields. Nothing is judged here.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use model::strategy::{Analysis, Judge, Latency, MAX_QUANTILES, Metric, Promotion, Source};
 
+use crate::check;
 use crate::diagnostic::Problem;
 use crate::fields;
 use crate::node::{Node, Span};
@@ -11,6 +13,9 @@ use crate::read::Mapping;
 use crate::service::mappings;
 use crate::shape::Object;
 use crate::values;
+
+/// Each is written into the journal.
+const SHORTEST_BETWEEN_CHECKS: Duration = Duration::from_secs(1);
 
 pub(crate) fn analysis(rollout: &Mapping<'_>) -> Analysis {
     let analysis = rollout.child("analysis", &fields::ANALYSIS);
@@ -33,6 +38,21 @@ pub(crate) fn waited_for(analysis: &Mapping<'_>) -> Vec<Metric> {
         analysis.error(&analysis.place("metrics"), problem.help("remove it, or add a metric"));
     }
     metrics
+}
+
+/// Rules that a preview waits for: whatever counts requests has nothing to count.
+pub(crate) fn of_a_preview(analysis: &Mapping<'_>) -> Vec<Metric> {
+    for item in mappings(analysis, analysis.list("metrics").unwrap_or_default()) {
+        let source = item.map().and_then(|map| map.get("source"));
+        let counts = |text: &str| matches!(text, "errorRate" | "latency" | "requestRate");
+        let of_requests = source.filter(|entry| entry.value.scalar().is_some_and(|it| counts(&it.text)));
+        if let Some(entry) = of_requests {
+            let problem = Problem::new("nobody's requests are counted before the switch");
+            let help = "look at the preview by `http` or `command`, or measure this in postPromotionAnalysis";
+            analysis.error(&entry.value.span, problem.help(help));
+        }
+    }
+    waited_for(analysis)
 }
 
 /// The rules of a section, each with a name of its own.
@@ -136,12 +156,25 @@ fn latency(judge: &Mapping<'_>) -> Option<Latency> {
 fn metric(analysis: &Mapping<'_>, item: &Node) -> Option<Metric> {
     let metric = Mapping::open(analysis.context, &fields::METRIC, item, &item.span);
     let name = metric.text("name");
-    let source = source(&metric);
+    let source = source_of(&metric);
     let (success, failure) = (metric.condition("successCondition"), metric.condition("failureCondition"));
     let conditions = [metric.entry("successCondition"), metric.entry("failureCondition")];
-    if conditions.iter().flatten().next().is_none() {
-        let problem = Problem::new("a metric needs `successCondition` or `failureCondition`");
-        metric.error(&metric.at, problem.help("as in `successCondition: result < 0.05`"));
+    let given = conditions.iter().flatten().next();
+    match (&source, given) {
+        (Some(Source::Command(_)), Some(entry)) => {
+            let problem = Problem::new("the exit status of a command is its verdict");
+            metric.error(&entry.key_span, problem.help("remove the condition"));
+        }
+        (Some(_) | None, None) if metric.entry("source").is_some() => {
+            let problem = Problem::new("a metric needs `successCondition` or `failureCondition`");
+            metric.error(&metric.at, problem.help("as in `successCondition: result < 0.05`"));
+        }
+        (Some(_) | None, _) => {}
+    }
+    let interval = metric.duration("interval");
+    if source.as_ref().is_some_and(Source::is_check) && interval < SHORTEST_BETWEEN_CHECKS {
+        let problem = Problem::new("an `interval` between two checks is at least 1s");
+        metric.error(&metric.place("interval"), problem.help("use `interval: 1s` or more"));
     }
     // Argo: without both one measurement, with an interval alone until the rollout stops it.
     let count = match (metric.count("count"), metric.entry("interval")) {
@@ -152,7 +185,7 @@ fn metric(analysis: &Mapping<'_>, item: &Node) -> Option<Metric> {
     let read = Metric {
         name: name.unwrap_or_default(),
         source: source.unwrap_or(Source::ErrorRate),
-        interval: metric.duration("interval"),
+        interval,
         count,
         success_condition: success,
         failure_condition: failure,
@@ -166,14 +199,40 @@ fn metric(analysis: &Mapping<'_>, item: &Node) -> Option<Metric> {
     complete.then_some(read)
 }
 
+/// Exactly one of the three.
+fn source_of(metric: &Mapping<'_>) -> Option<Source> {
+    let from_outside = [metric.entry("http"), metric.entry("command")];
+    let (counted, http, command) = (source(metric), check::http(metric), check::command(metric));
+    let all = [metric.entry("source")].into_iter().chain(from_outside);
+    let mut given = all.flatten();
+    match (given.next(), given.next()) {
+        (None, _) => {
+            let problem = Problem::new("a metric needs `source`, `http` or `command`");
+            let help =
+                "as in `source: errorRate`, `http: {path: /healthz}` or `command: {run: ./smoke-test}`";
+            metric.error(&metric.at, problem.help(help));
+        }
+        (Some(_), Some(second)) => {
+            let problem = Problem::new("a metric has one of `source`, `http` and `command`");
+            metric.error(&second.key_span, problem.help("make it two metrics"));
+        }
+        (Some(_), None) => {}
+    }
+    counted.or(http.map(Source::Http)).or(command.map(Source::Command))
+}
+
 fn source(metric: &Mapping<'_>) -> Option<Source> {
     let quantile = metric.number("quantile");
+    metric.entry("source")?;
     let source = match metric.choice("source", &["query", "prometheus", "web", "job"])? {
         "latency" => Source::Latency(quantile.unwrap_or(0.99)),
         "requestRate" => Source::RequestRate,
+        "restarts" => Source::Restarts,
         _ => Source::ErrorRate,
     };
-    if let (Some(entry), Source::ErrorRate | Source::RequestRate) = (metric.entry("quantile"), source) {
+    if let (Some(entry), Source::ErrorRate | Source::RequestRate | Source::Restarts) =
+        (metric.entry("quantile"), &source)
+    {
         let problem = Problem::new("`quantile` belongs to `source: latency` alone");
         metric.error(&entry.key_span, problem.help("remove it"));
     }

@@ -16,6 +16,7 @@ mod read;
 mod values;
 
 mod analysis;
+mod check;
 mod environments;
 mod health;
 mod rollout;

@@ -371,6 +371,7 @@ fn find_path(object: &'static Object, key: &str, found: &mut Vec<String>) {
             | Shape::Amount
             | Shape::Condition
             | Shape::Path
+            | Shape::Words
             | Shape::Choice(_) => {}
         }
     }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use model::assignment::{HeaderMatch, Pattern, SessionAffinity};
+use model::check::{Http, Target};
 use model::spec::{Check, Probe, SecretSource};
 use model::strategy::{
     Amount, Analysis, CanaryScale, Kind, Latency, Metric, Promotion, Source, Step, Strategy,
@@ -150,16 +151,25 @@ fn rollout(strategy: &Strategy) -> Value {
             put(&mut section, "sessionAffinity", session_affinity.as_ref().map(affinity));
             map.insert("canary".to_owned(), Value::Object(section));
         }
-        Kind::BlueGreen { auto_promotion, preview_replicas, preview_hosts, post_promotion } => {
+        Kind::BlueGreen {
+            auto_promotion,
+            preview_replicas,
+            preview_hosts,
+            pre_promotion,
+            post_promotion,
+        } => {
             map.insert("strategy".to_owned(), json!("blueGreen"));
             let mut section = Map::new();
             section.insert("autoPromotionEnabled".to_owned(), json!(auto_promotion.is_some()));
             put(&mut section, "autoPromotionDelay", auto_promotion.map(|delay| json!(time(delay))));
             put(&mut section, "previewReplicaCount", preview_replicas.map(|count| json!(count)));
             section.insert("previewHosts".to_owned(), json!(preview_hosts));
-            let metrics: Vec<Value> = post_promotion.iter().map(metric).collect();
-            let analysis = (!metrics.is_empty()).then(|| json!({"metrics": metrics}));
-            put(&mut section, "postPromotionAnalysis", analysis);
+            let run = |rules: &[Metric]| {
+                let metrics: Vec<Value> = rules.iter().map(metric).collect();
+                (!metrics.is_empty()).then(|| json!({"metrics": metrics}))
+            };
+            put(&mut section, "prePromotionAnalysis", run(pre_promotion));
+            put(&mut section, "postPromotionAnalysis", run(post_promotion));
             map.insert("blueGreen".to_owned(), Value::Object(section));
         }
     }
@@ -265,13 +275,20 @@ fn latency(latency: &Latency) -> Value {
 fn metric(metric: &Metric) -> Value {
     let mut map = Map::new();
     map.insert("name".to_owned(), json!(metric.name));
-    let (source, quantile) = match metric.source {
-        Source::ErrorRate => ("errorRate", None),
-        Source::RequestRate => ("requestRate", None),
-        Source::Latency(quantile) => ("latency", Some(quantile)),
+    let (key, source) = match &metric.source {
+        Source::ErrorRate => ("source", json!("errorRate")),
+        Source::RequestRate => ("source", json!("requestRate")),
+        Source::Latency(_) => ("source", json!("latency")),
+        Source::Restarts => ("source", json!("restarts")),
+        Source::Http(check) => ("http", http(check)),
+        Source::Command(command) => {
+            ("command", json!({"run": command.run, "timeout": time(command.timeout)}))
+        }
     };
-    map.insert("source".to_owned(), json!(source));
-    put(&mut map, "quantile", quantile.map(number));
+    map.insert(key.to_owned(), source);
+    if let Source::Latency(quantile) = &metric.source {
+        map.insert("quantile".to_owned(), number(*quantile));
+    }
     map.insert("interval".to_owned(), json!(time(metric.interval)));
     put(&mut map, "count", metric.count.map(|count| json!(count)));
     put(&mut map, "successCondition", metric.success_condition.map(|condition| json!(condition.to_string())));
@@ -281,6 +298,22 @@ fn metric(metric: &Metric) -> Value {
     map.insert("inconclusiveLimit".to_owned(), limit(metric.inconclusive_limit));
     map.insert("consecutiveErrorLimit".to_owned(), limit(metric.consecutive_error_limit));
     map.insert("dryRun".to_owned(), json!(metric.dry_run));
+    Value::Object(map)
+}
+
+fn http(http: &Http) -> Value {
+    let mut map = Map::new();
+    match &http.target {
+        Target::Path(path) => map.insert("path".to_owned(), json!(path)),
+        Target::Url(url) => map.insert("url".to_owned(), json!(url)),
+    };
+    map.insert("method".to_owned(), json!(http.method));
+    put(&mut map, "headers", (!http.headers.is_empty()).then(|| json!(http.headers)));
+    let mut expect = Map::new();
+    put(&mut expect, "status", http.expect.status.map(|status| json!(status)));
+    put(&mut expect, "bodyContains", http.expect.body_contains.as_ref().map(|text| json!(text)));
+    put(&mut map, "expect", (!expect.is_empty()).then_some(Value::Object(expect)));
+    map.insert("timeout".to_owned(), json!(time(http.timeout)));
     Value::Object(map)
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::route::Route;
-use model::strategy::{Amount, Kind, OnFailure, Step, Strategy};
+use model::strategy::{Amount, Kind, Metric, OnFailure, Step, Strategy};
 use model::{EnvironmentName, ServiceName, Weight};
 
 use crate::analysis;
@@ -97,16 +97,20 @@ fn blue_green(rollout: &Mapping<'_>, at: &At<'_>, chosen: bool) -> Kind {
         let help = "give the preview hosts of its own under `rollout.blueGreen.previewHosts`";
         section.error(&section.place("previewHosts"), problem.help(help));
     }
-    let post_promotion = section.entry("postPromotionAnalysis").map(|_| {
-        let analysis = section.child("postPromotionAnalysis", &fields::POST_PROMOTION);
-        let metrics = analysis::waited_for(&analysis);
+    let run = |name, object, rules: fn(&Mapping<'_>) -> Vec<Metric>| {
+        section.entry(name)?;
+        let analysis = section.child(name, object);
+        let metrics = rules(&analysis);
         analysis.finish();
-        metrics
-    });
+        Some(metrics)
+    };
+    let pre_promotion = run("prePromotionAnalysis", &fields::PRE_PROMOTION, analysis::of_a_preview);
+    let post_promotion = run("postPromotionAnalysis", &fields::POST_PROMOTION, analysis::waited_for);
     let kind = Kind::BlueGreen {
         auto_promotion: automatic.then_some(delay),
         preview_replicas: section.count("previewReplicaCount"),
         preview_hosts: hosts,
+        pre_promotion: pre_promotion.unwrap_or_default(),
         post_promotion: post_promotion.unwrap_or_default(),
     };
     section.finish();

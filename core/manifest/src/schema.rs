@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::fields::{NOT_IN_OVERLAYS, OVERLAY, ROOT};
+use crate::fields::{METRIC, NOT_IN_OVERLAYS, OVERLAY, ROOT};
 use crate::shape::{Field, Key, Object, Shape};
 
 /// The JSON Schema (2020-12) of a manifest.
@@ -17,7 +17,8 @@ pub fn schema() -> Value {
     schema.insert("required".to_owned(), json!(["service"]));
     schema.insert("anyOf".to_owned(), json!([{"required": ["run"]}, {"required": ["environments"]}]));
     let overlay = object(&ROOT, |field| !NOT_IN_OVERLAYS.contains(&field.name), false);
-    schema.insert("$defs".to_owned(), json!({"overlay": overlay}));
+    let metric = object(&METRIC, |_| true, true);
+    schema.insert("$defs".to_owned(), json!({"overlay": overlay, "metric": metric}));
     Value::Object(schema)
 }
 
@@ -71,7 +72,8 @@ fn default_value(shape: &Shape, default: &str) -> Value {
         | Shape::MapOf { .. }
         | Shape::List { .. }
         | Shape::TextOr(_)
-        | Shape::FalseOr(_) => json!(default),
+        | Shape::FalseOr(_)
+        | Shape::Words => json!(default),
     }
 }
 
@@ -110,6 +112,8 @@ fn shape(shape: &Shape, complete: bool) -> Value {
         Shape::Object(child) if std::ptr::eq(*child, &raw const OVERLAY) => {
             json!({"$ref": "#/$defs/overlay"})
         }
+        // Rules stand in many places, always in lists, which are complete.
+        Shape::Object(child) if std::ptr::eq(*child, &raw const METRIC) => json!({"$ref": "#/$defs/metric"}),
         Shape::Object(child) => object(child, |_| true, complete),
         Shape::MapOf { key, value, max } => map_of(*key, value, *max, complete),
         Shape::List { item, max } => {
@@ -119,6 +123,10 @@ fn shape(shape: &Shape, complete: bool) -> Value {
         Shape::TextOr(child) => {
             json!({"anyOf": [{"type": "string", "minLength": 1}, object(child, |_| true, complete)]})
         }
+        Shape::Words => json!({"anyOf": [
+            {"type": "string", "minLength": 1},
+            {"type": "array", "items": {"type": ["string", "number", "boolean"]}, "minItems": 1},
+        ]}),
         Shape::FalseOr(child) => json!({"anyOf": [{"const": false}, object(child, |_| true, complete)]}),
     }
 }
@@ -160,6 +168,14 @@ mod tests {
 
     const FULL: &str = include_str!("../tests/full.yaml");
 
+    /// The one definition of a rule, wherever it stands, with the path that its fields have here.
+    fn resolved<'a>(item: &'a Value, root: &'a Value, path: String) -> (&'a Value, String) {
+        match item["$ref"].as_str() {
+            Some("#/$defs/metric") => (&root["$defs"]["metric"], "metric".to_owned()),
+            Some(_) | None => (item, path),
+        }
+    }
+
     /// The alternatives of a schema, itself included.
     fn alternatives(schema: &Value) -> Vec<&Value> {
         let more = schema["anyOf"].as_array().into_iter().flatten().flat_map(alternatives);
@@ -167,23 +183,24 @@ mod tests {
     }
 
     /// The path of every field of the schema; names of one's own are `*`.
-    fn known(schema: &Value, path: &str, found: &mut BTreeSet<String>) {
+    fn known(schema: &Value, root: &Value, path: &str, found: &mut BTreeSet<String>) {
         for schema in alternatives(schema) {
             for (name, child) in schema["properties"].as_object().into_iter().flatten() {
                 found.insert(format!("{path}.{name}"));
-                known(child, &format!("{path}.{name}"), found);
+                known(child, root, &format!("{path}.{name}"), found);
             }
             if schema["additionalProperties"].is_object() {
-                known(&schema["additionalProperties"], &format!("{path}.*"), found);
+                known(&schema["additionalProperties"], root, &format!("{path}.*"), found);
             }
             if schema["items"].is_object() {
-                known(&schema["items"], &format!("{path}[]"), found);
+                let (item, path) = resolved(&schema["items"], root, format!("{path}[]"));
+                known(item, root, &path, found);
             }
         }
     }
 
     /// The path of every field of a value, by the schema that describes it.
-    fn used(value: &Value, schema: &Value, path: &str, found: &mut BTreeSet<String>) {
+    fn used(value: &Value, schema: &Value, root: &Value, path: &str, found: &mut BTreeSet<String>) {
         let all = alternatives(schema);
         if let Value::Object(map) = value {
             let object = all.iter().find(|schema| schema["type"] == "object").expect(path);
@@ -192,13 +209,14 @@ mod tests {
                 let child = known.unwrap_or(&object["additionalProperties"]);
                 assert!(child.is_object(), "the schema does not know {path}.{key}");
                 let path = format!("{path}.{}", if known.is_some() { key } else { "*" });
-                used(value, child, &path, found);
+                used(value, child, root, &path, found);
                 found.insert(path);
             }
         }
         if let Value::Array(items) = value {
             let list = all.iter().find(|schema| schema["type"] == "array").expect(path);
-            items.iter().for_each(|item| used(item, &list["items"], &format!("{path}[]"), found));
+            let (schema, path) = resolved(&list["items"], root, format!("{path}[]"));
+            items.iter().for_each(|item| used(item, schema, root, &path, found));
         }
     }
 
@@ -206,10 +224,10 @@ mod tests {
     fn parser_and_schema_know_the_same_fields() {
         let schema = schema();
         let mut in_schema = BTreeSet::new();
-        known(&schema, "", &mut in_schema);
+        known(&schema, &schema, "", &mut in_schema);
         let mut in_specs = BTreeSet::new();
         for spec in Manifest::parse(FULL).unwrap().specs().values() {
-            used(&effective(spec), &schema, "", &mut in_specs);
+            used(&effective(spec), &schema, &schema, "", &mut in_specs);
         }
         in_specs.retain(|path| !path.ends_with(".*"));
         in_schema.remove(".environments");

@@ -90,7 +90,11 @@ fn run_mapping(run: &Mapping<'_>) -> Option<Run> {
 }
 
 /// Splits a command line as a shell would and says where a shell would have done more.
-fn command_line(root: &Mapping<'_>, node: &Node, scalar: &Scalar) -> Option<(String, Vec<String>)> {
+pub(crate) fn command_line(
+    root: &Mapping<'_>,
+    node: &Node,
+    scalar: &Scalar,
+) -> Option<(String, Vec<String>)> {
     let Some(words) = split(&scalar.text) else {
         let problem = Problem::new("the command line has an open quote or ends in a backslash");
         root.error(&node.span, problem.help("close the quote, or use the mapping with `command` and `args`"));

@@ -73,6 +73,8 @@ pub(crate) enum Shape {
     TextOr(&'static Object),
     /// `false` or a mapping: `judge`.
     FalseOr(&'static Object),
+    /// A command line or the list of its words.
+    Words,
 }
 
 /// What the keys of a mapping of one's own may be.
@@ -114,6 +116,7 @@ impl Shape {
             Self::List { .. } => "a list",
             Self::TextOr(_) => "a string or a mapping",
             Self::FalseOr(_) => "`false` or a mapping",
+            Self::Words => "a command line or a list",
         }
     }
 }

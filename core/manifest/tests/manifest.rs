@@ -347,6 +347,7 @@ fn a_blue_green_rollout_is_previewed_at_a_name_of_its_own() {
             auto_promotion: Some(Duration::ZERO),
             preview_replicas: None,
             preview_hosts: hosts("preview.shop.staging.localhost"),
+            pre_promotion: vec![],
             post_promotion: vec![],
         }
     );
@@ -360,6 +361,7 @@ fn a_blue_green_rollout_is_previewed_at_a_name_of_its_own() {
             auto_promotion: None,
             preview_replicas: Some(1),
             preview_hosts: hosts("preview.shop.production.localhost"),
+            pre_promotion: vec![],
             post_promotion: vec![],
         }
     );
@@ -386,4 +388,90 @@ fn a_step_can_wait_for_an_analysis() {
     let Kind::Canary { steps, .. } = spec(&text, "production").rollout.kind else { panic!("it is a canary") };
     let [Step::SetWeight(_), Step::Analysis { metrics }] = steps.as_slice() else { panic!("{steps:?}") };
     assert_eq!((metrics[0].count, metrics[0].dry_run), (Some(1), false));
+}
+
+fn one_rule(rule: &str) -> String {
+    with(&format!("rollout:\n  analysis:\n    metrics:\n      - {{name: a, {rule}}}\n"))
+}
+
+#[test]
+fn a_rule_can_look_from_outside() {
+    let source = |rule: &str| {
+        let read = spec(&one_rule(rule), "production");
+        reads_back(&read);
+        read.rollout.analysis.metrics[0].source.clone()
+    };
+    let http = source("http: {path: /healthz}");
+    let Some(model::check::Check::Http(http)) = http.check() else { panic!("{http:?}") };
+    assert_eq!(
+        (http.method.as_str(), http.timeout, http.expect.status),
+        ("GET", Duration::from_secs(10), None)
+    );
+    let line = source("command: {run: \"./smoke 'a b'\"}");
+    assert_eq!(line, source("command: {run: [./smoke, a b]}"));
+    let Some(model::check::Check::Command(command)) = line.check() else { panic!("{line:?}") };
+    assert_eq!(
+        (command.run, command.timeout),
+        (vec!["./smoke".into(), "a b".into()], Duration::from_secs(60))
+    );
+}
+
+#[test]
+fn a_look_that_makes_no_sense_is_refused_with_the_way_out() {
+    for (rule, what) in [
+        ("count: 1", "a metric needs `source`, `http` or `command`"),
+        ("command: {run: a}, http: {path: /}", "a metric has one of `source`, `http` and `command`"),
+        ("command: {run: a}, successCondition: result < 1", "the exit status of a command is its verdict"),
+        ("source: restarts", "a metric needs `successCondition` or `failureCondition`"),
+        ("http: {path: /}, interval: 500ms", "an `interval` between two checks is at least 1s"),
+        ("http: {}", "`http` needs a `path` or a `url`"),
+        ("http: {path: /, url: 'http://a'}", "`http` has both a `path` and a `url`"),
+        ("http: {url: 'https://a/'}", "https is not supported yet"),
+        ("http: {url: /up}", "`/up` is not an absolute address"),
+        ("http: {url: 'http://:80/'}", "`http://:80/` is not an absolute address"),
+        (
+            "http: {url: 'http://me:it@a/'}",
+            "the address holds a user or a password, which the journal would keep",
+        ),
+        ("http: {path: up}", "`path`: `up` is not a path"),
+        ("http: {path: /, expect: {status: 99}}", "`status`: 99 is out of range"),
+        ("http: {path: /, method: HEAD, expect: {bodyContains: a}}", "an answer to HEAD has no body"),
+        ("http: {path: /, headers: {Host: a}}", "`host` follows from the request and cannot be set"),
+        ("http: {path: /, headers: {'a b': a}}", "`a b` is not the name of a header"),
+        (
+            "http: {path: /, headers: {A: \"b\\nc\"}}",
+            "the value of `a` holds a character that no header may hold",
+        ),
+        (
+            "http: {path: /, headers: {Authorization: hunter2}}",
+            "the journal would keep what `authorization` says",
+        ),
+        ("command: {}", "`run` is missing"),
+        ("command: {run: []}", "the command names no program"),
+        ("command: {run: {a: b}}", "expected a command line or a list, found a mapping"),
+        ("command: {run: \"a 'b\"}", "the command line has an open quote or ends in a backslash"),
+    ] {
+        let text = one_rule(rule);
+        let found = Manifest::parse(&text).expect_err(rule);
+        let all: Vec<&str> = found.iter().map(|found| found.message.as_str()).collect();
+        assert_eq!(all, [what], "{rule}");
+        assert!(!found.render("x", &text, true).contains("hunter2"));
+    }
+}
+
+#[test]
+fn a_preview_is_not_measured_by_requests_that_nobody_sends() {
+    let before = |rule: &str| {
+        with(&format!(
+            "rollout:\n  strategy: blueGreen\n  blueGreen:\n    prePromotionAnalysis:\n      metrics:\n        - {{name: a, {rule}}}\n"
+        ))
+    };
+    for source in ["errorRate", "latency", "requestRate"] {
+        let text = before(&format!("source: {source}, successCondition: result < 1"));
+        assert_eq!(wrong(&text), ["8:29 nobody's requests are counted before the switch"]);
+    }
+    let endless = before("http: {path: /}, interval: 5s");
+    assert_eq!(wrong(&endless), ["8:9 `a` has no `count`, so it would never end"]);
+    parse(&before("source: restarts, count: 2, failureCondition: result > 0"));
+    parse(&before("command: {run: ./smoke}"));
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Weight;
 use crate::assignment::{HeaderRoute, SessionAffinity};
+use crate::check::{self, Check};
 
 /// A declared rollout: how, how fast, and who judges.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,6 +88,9 @@ pub enum Kind {
         preview_replicas: Option<u32>,
         /// The hosts at which the new release is previewed.
         preview_hosts: Vec<String>,
+        /// Rules that the preview has to pass before the switch, each with a count.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pre_promotion: Vec<Metric>,
         /// Rules that the switch has to pass while the old release is warm, each with a count.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         post_promotion: Vec<Metric>,
@@ -165,6 +169,18 @@ pub enum CanaryScale {
     Weight(Weight),
     /// As many as its share of the traffic needs: what it is without such a step, but it goes down as well.
     MatchTrafficWeight,
+}
+
+impl Step {
+    /// The rules that it waits for.
+    pub fn metrics(&self) -> &[Metric] {
+        match self {
+            Self::Analysis { metrics } => metrics,
+            Self::SetWeight(_) | Self::Pause { .. } | Self::SetCanaryScale(_) | Self::SetHeaderRoute(_) => {
+                &[]
+            }
+        }
+    }
 }
 
 /// What is watched while both releases serve.
@@ -252,8 +268,9 @@ pub struct Metric {
     pub dry_run: bool,
 }
 
-/// What a threshold rule measures, in the gateway's own counts of the new release since the last measurement.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// What a threshold rule measures of the new release: in the gateway's own counts since the last measurement, of its
+/// processes, or by a look at it from outside.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Source {
     /// Errors / requests, 0 to 1.
@@ -262,6 +279,28 @@ pub enum Source {
     Latency(f64),
     /// Requests a second.
     RequestRate,
+    /// How often its processes were started again.
+    Restarts,
+    /// An answer; without conditions it passes when it is as expected.
+    Http(check::Http),
+    /// A program's exit status.
+    Command(check::Command),
+}
+
+impl Source {
+    /// The look that it takes; `None` when nobody has to look from outside.
+    pub fn check(&self) -> Option<Check> {
+        match self {
+            Self::ErrorRate | Self::Latency(_) | Self::RequestRate | Self::Restarts => None,
+            Self::Http(http) => Some(Check::Http(http.clone())),
+            Self::Command(command) => Some(Check::Command(command.clone())),
+        }
+    }
+
+    /// Whether somebody has to look from outside.
+    pub fn is_check(&self) -> bool {
+        matches!(self, Self::Http(_) | Self::Command(_))
+    }
 }
 
 /// A comparison of the measured `result` with a number.

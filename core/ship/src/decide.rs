@@ -1,9 +1,11 @@
 //! Commands become events, or are refused with the way out.
 
 use model::assignment::HeaderRoute;
+use model::check::Outcome;
 use model::strategy::{Kind, OnFailure, Step};
 use model::{Timestamp, Weight};
 
+use crate::checks::{self, Ticket};
 use crate::event::{Event, PauseReason, RollbackReason};
 use crate::latency::Baseline;
 use crate::observation::EpochTally;
@@ -42,6 +44,13 @@ pub enum Command {
     },
     /// Planner: write a rule's measurement down.
     MeasureRule(Measurement),
+    /// What a check found.
+    NoteCheck {
+        /// For which measurement.
+        ticket: Ticket,
+        /// What.
+        outcome: Outcome,
+    },
     /// Planner: stand still.
     Hold(PauseReason),
     /// Planner: the new release takes all requests.
@@ -99,6 +108,10 @@ pub fn decide(rollout: &Rollout, command: Command, _at: Timestamp) -> Result<Vec
             if tallies.is_empty() { vec![] } else { vec![Event::Measured { instance, tallies }] }
         }
         Command::MeasureRule(measurement) => vec![Event::RuleMeasured(measurement)],
+        Command::NoteCheck { ticket, outcome } => {
+            // One that is over was overtaken: it counts for nothing.
+            checks::measured(rollout, ticket, &outcome).map(Event::RuleMeasured).into_iter().collect()
+        }
         Command::Hold(reason) => vec![Event::Paused { reason }],
         Command::Conclude => vec![Event::Promoted],
         Command::RollBack(reason) => failed(rollout, reason),
@@ -164,6 +177,13 @@ fn promote(rollout: &Rollout, full: bool) -> Result<Vec<Event>, Refusal> {
             Ok(vec![Event::Resumed { step: if at_pause { step + 1 } else { step } }])
         }
         Phase::Progressing if full && rollout.step < step => Ok(vec![Event::StepEntered { step }]),
+        Phase::Progressing if rollout.is_before_the_switch() && rollout.has_unfinished_run() => {
+            Err(Refusal::new(
+                "the preview has not passed its prePromotionAnalysis yet",
+                "`shipshape status` says what is still measured; `shipshape promote --full` skips the rest of it, \
+                 `shipshape abort` goes back",
+            ))
+        }
         Phase::Progressing if at_pause => Ok(vec![Event::StepEntered { step: step + 1 }]),
         Phase::Progressing => Err(match rollout.strategy.kind {
             Kind::Rolling { .. } => Refusal::new(
@@ -183,8 +203,14 @@ fn promote(rollout: &Rollout, full: bool) -> Result<Vec<Event>, Refusal> {
                 "wait for a pause, or `shipshape promote --full` to skip the rest of the steps",
             ),
         }),
-        // What was inconclusive after the switch is accepted.
+        // What was inconclusive after the switch is accepted, and what is not measured yet when that is said in full.
         Phase::Promoted if rules::inconclusive(rollout.run_states()).is_some() => Ok(complete(rollout)),
+        Phase::Promoted if full && rollout.is_proving() => Ok(complete(rollout)),
+        Phase::Promoted if rollout.is_proving() => Err(Refusal::new(
+            format!("release {} has not passed its postPromotionAnalysis yet", rollout.to),
+            "`shipshape status` says what is still measured; `shipshape promote --full` accepts it as it is, \
+             `shipshape rollback` goes back",
+        )),
         Phase::Promoted | Phase::Completed => Err(Refusal::new(
             format!("release {} already takes all requests", rollout.to),
             "nothing is left to do",

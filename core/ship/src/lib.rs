@@ -12,6 +12,7 @@
 pub mod bake;
 pub mod book;
 pub mod bound;
+pub mod checks;
 pub mod decide;
 pub mod event;
 pub mod judge;

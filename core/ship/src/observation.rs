@@ -4,6 +4,7 @@ use model::latency::Histogram;
 use model::{Epoch, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::checks::Begun;
 use crate::latency::Slow;
 use crate::users::UserTally;
 
@@ -32,6 +33,10 @@ pub struct Observation {
     /// [`crate::book::Book::covers`]: it may have
     /// served here before.
     pub candidate_latency: Histogram,
+    /// The ordinal of each replica of the new release, and how often it was started again.
+    pub candidate_restarts: Vec<(u32, u32)>,
+    /// The checks under way.
+    pub checks: Vec<Begun>,
 }
 
 /// The replicas of one release.

@@ -6,7 +6,7 @@ mod blue_green;
 mod canary;
 mod evidence;
 mod rolling;
-mod watch;
+pub(crate) mod watch;
 
 use model::strategy::Kind;
 use model::{Timestamp, Weight};
@@ -76,8 +76,8 @@ fn next(rollout: &Rollout, seen: &Observation, watched: &watch::Watched, at: Tim
     match &rollout.phase {
         Phase::Progressing => match &rollout.strategy.kind {
             Kind::Canary { .. } => canary::next(rollout, seen, watched, at),
-            Kind::BlueGreen { auto_promotion, preview_replicas, .. } => {
-                blue_green::next(rollout, seen, *auto_promotion, *preview_replicas, at)
+            Kind::BlueGreen { auto_promotion, .. } => {
+                blue_green::next(rollout, seen, watched, *auto_promotion, at)
             }
             Kind::Rolling { max_surge, max_unavailable } => {
                 rolling::next(rollout, seen, *max_surge, *max_unavailable, at)
@@ -150,7 +150,10 @@ fn wait_for_ready(rollout: &Rollout, seen: &Observation, needed: u32, at: Timest
     if ready > rollout.most_ready {
         return Next::act("replicas are becoming ready", Command::NoteReady(ready));
     }
-    let until = rollout.progressed_at.max(seen.watched_since).after(rollout.strategy.progress_deadline);
+    // A measurement of a run that it waits for is progress, too: a replica that is lost in a long one has its time.
+    let measured = rollout.run_states().map(|(_, state)| state.last_at).max().unwrap_or_default();
+    let moved_at = rollout.progressed_at.max(measured).max(seen.watched_since);
+    let until = moved_at.after(rollout.strategy.progress_deadline);
     let trouble = trouble(&seen.candidate);
     let what = format!("{ready} of {needed} replicas of release {} are ready{trouble}", rollout.to);
     if rollout.overruled {

@@ -107,16 +107,29 @@ pub struct RuleEvidence {
     pub name: String,
     /// The last value; `None` without data.
     pub last_value: Option<f64>,
+    /// What the last check found, in words; `None` when nobody looked from outside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// Measurements taken.
     pub taken: u32,
     /// Of those, failed.
     pub failed: u32,
     /// Of those, inconclusive.
     pub inconclusive: u32,
+    /// Measurements in a row that could not be taken; absent when the last one could.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub errors: u32,
+    /// Since when a check for the next measurement is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_since: Option<Timestamp>,
     /// The step that waits for it; `None` when it watches in the background.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u32>,
     /// Whether it decides nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }

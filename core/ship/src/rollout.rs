@@ -197,7 +197,7 @@ impl Rollout {
                 let states = match measurement.run {
                     Run::Background => &mut self.rules,
                     run if self.run().is_some_and(|(now, _)| now == run) => &mut self.run_rules,
-                    Run::Step(_) | Run::PostPromotion => return Ok(()),
+                    Run::Step(_) | Run::PrePromotion | Run::PostPromotion => return Ok(()),
                 };
                 if let Some(state) = states.get_mut(measurement.rule as usize) {
                     state.apply(measurement, at);
@@ -335,7 +335,8 @@ impl Rollout {
         self.run_rules = vec![fresh; self.run().map_or(0, |(_, metrics)| metrics.len())];
     }
 
-    /// The run that it waits for, if any, and its rules: an analysis step's, or a switch's while the old release is warm.
+    /// The run that it waits for, if any, and its rules: an analysis step's, a preview's, or a switch's while the old
+    /// release is warm.
     pub fn run(&self) -> Option<(Run, &[Metric])> {
         if let Some(Step::Analysis { metrics }) = self.current_step() {
             return Some((Run::Step(self.step), metrics));
@@ -345,6 +346,11 @@ impl Rollout {
                 if self.phase == Phase::Promoted && self.from.is_some() =>
             {
                 Some((Run::PostPromotion, post_promotion))
+            }
+            Kind::BlueGreen { pre_promotion, .. }
+                if self.is_before_the_switch() && !pre_promotion.is_empty() =>
+            {
+                Some((Run::PrePromotion, pre_promotion))
             }
             Kind::BlueGreen { .. } | Kind::Canary { .. } | Kind::Rolling { .. } => None,
         }
@@ -369,9 +375,23 @@ impl Rollout {
 
     /// Whether it is promoted and still has to pass its analysis.
     pub fn is_proving(&self) -> bool {
-        let unfinished =
-            |(metric, state): (&Metric, &rules::State)| !metric.dry_run && !state.is_done(metric);
-        self.phase == Phase::Promoted && self.run_states().any(unfinished)
+        self.phase == Phase::Promoted && self.has_unfinished_run()
+    }
+
+    /// Whether a rule of the run that it waits for has not taken all its measurements.
+    pub fn has_unfinished_run(&self) -> bool {
+        self.run_states().any(|(metric, state)| !metric.dry_run && !state.is_done(metric))
+    }
+
+    /// How many replicas the preview of a blue-green rollout has; all, of another.
+    pub fn preview_size(&self) -> u32 {
+        let full = self.candidate_replicas;
+        match self.strategy.kind {
+            Kind::BlueGreen { preview_replicas: Some(size), .. } => size.clamp(1, full.max(1)),
+            Kind::BlueGreen { preview_replicas: None, .. } | Kind::Canary { .. } | Kind::Rolling { .. } => {
+                full.max(1)
+            }
+        }
     }
 
     /// Whether the new release is reachable at its preview address: from its first wanted replica until the rollout

@@ -1,5 +1,7 @@
 //! Threshold rules on the new release, with the meaning of Argo Rollouts' analysis metrics.
 //!
+//! What a check looks at comes from [`crate::checks`]; here it is counted like any other measurement.
+//!
 //! Two things are deliberately different: a rule without data is inconclusive, never successful, and a measurement
 //! that cannot be taken never rolls back: it pauses.
 
@@ -28,12 +30,16 @@ pub struct Measurement {
     pub value: Option<f64>,
     /// What it means.
     pub outcome: Outcome,
-    /// The cumulative reading that the next measurement counts from.
+    /// What a check found, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// The cumulative reading that the next measurement counts from; a check has none.
+    #[serde(default, skip_serializing_if = "Reading::is_none")]
     pub reading: Reading,
 }
 
 /// When rules are measured: each run keeps its own count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Run {
     /// From the first request that the new release may get until it is promoted.
@@ -41,6 +47,8 @@ pub enum Run {
     Background,
     /// In this step of the canary, which waits for it.
     Step(u32),
+    /// Before a blue-green switch, while the new release is previewed.
+    PrePromotion,
     /// After a blue-green switch, while the old release is warm.
     PostPromotion,
 }
@@ -76,9 +84,24 @@ pub struct Reading {
     pub counts: Counts,
     /// Latencies.
     pub latency: Histogram,
+    /// The ordinal of each replica and how often it was started again; empty unless the rule looks at that. No map:
+    /// in a tagged event its keys would come back as text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restarts: Vec<(u32, u32)>,
 }
 
 impl Reading {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// A replica that is new since then counts from zero, one that went counts no more.
+    fn restarts_since(&self, earlier: &Self) -> u32 {
+        let before =
+            |ordinal| earlier.restarts.iter().find(|(it, _)| *it == ordinal).map_or(0, |(_, times)| *times);
+        self.restarts.iter().map(|(ordinal, now)| now.saturating_sub(before(*ordinal))).sum()
+    }
+
     fn since(&self, earlier: &Self) -> (Counts, Histogram) {
         if self.instance != earlier.instance {
             return (self.counts, self.latency.clone());
@@ -93,6 +116,8 @@ impl Reading {
 pub struct State {
     /// Whether it has a reading to count from.
     pub begun: bool,
+    /// Measurements tried, those in error counted, too.
+    pub tries: u32,
     /// Measurements taken, those in error not counted.
     pub taken: u32,
     /// Of those, failed.
@@ -103,6 +128,8 @@ pub struct State {
     pub errors_in_a_row: u32,
     /// The last value.
     pub last_value: Option<f64>,
+    /// What the last check found, in words.
+    pub detail: Option<String>,
     /// When the last measurement was tried, or the rule began to watch.
     pub last_at: Timestamp,
     /// When the reading was taken, or the rule began to watch: a measurement after an error looks at all the time
@@ -123,6 +150,8 @@ impl State {
             self.reading = measurement.reading.clone();
             return;
         }
+        self.tries = self.tries.saturating_add(1);
+        self.detail.clone_from(&measurement.detail);
         self.last_was_error = measurement.outcome == Outcome::Error;
         if self.last_was_error {
             self.errors_in_a_row += 1;
@@ -169,6 +198,10 @@ impl State {
         if self.is_done(metric) {
             return None;
         }
+        // A look needs no time that it looks back on.
+        if metric.source.is_check() && self.taken == 0 && !self.last_was_error {
+            return Some(self.last_at);
+        }
         let wait = if self.last_was_error { metric.interval.min(ERROR_RETRY) } else { metric.interval };
         Some(self.last_at.after(wait.max(shortest)))
     }
@@ -181,7 +214,7 @@ impl State {
     /// What the rule says so far.
     pub fn verdict(&self, metric: &Metric) -> Verdict {
         let over = |n: u32, limit: Option<u32>| limit.is_some_and(|limit| n > limit);
-        let value = self.last_value.map_or_else(|| "no data".to_owned(), |value| format!("{value:.4}"));
+        let value = self.found(metric);
         if over(self.failed, metric.failure_limit) {
             return Verdict::Failed(format!(
                 "{}: {} of {} measurements failed, more than failureLimit {} (last: {value}{})",
@@ -199,12 +232,24 @@ impl State {
             ));
         }
         if over(self.errors_in_a_row, metric.consecutive_error_limit) {
+            let why = self.detail.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
             return Verdict::Inconclusive(format!(
-                "{}: the last {} measurements could not be taken",
+                "{}: the last {} measurements could not be taken{why}",
                 metric.name, self.errors_in_a_row
             ));
         }
         Verdict::Fine
+    }
+
+    /// What was found last, in words.
+    fn found(&self, metric: &Metric) -> String {
+        let value = self.last_value.map_or_else(|| "no data".to_owned(), |value| format!("{value:.4}"));
+        let has_conditions = metric.success_condition.or(metric.failure_condition).is_some();
+        match &self.detail {
+            Some(detail) if has_conditions => format!("{detail}, {value}"),
+            Some(detail) => detail.clone(),
+            None => value,
+        }
     }
 }
 
@@ -260,23 +305,28 @@ pub fn measure(
             rule,
             value: None,
             outcome: Outcome::Error,
+            detail: None,
             reading: state.reading.clone(),
         };
     };
+    let taken =
+        |value, outcome| Measurement { run, rule, value, outcome, detail: None, reading: reading.clone() };
     if !state.begun {
-        return Measurement { run, rule, value: None, outcome: Outcome::Begun, reading: reading.clone() };
+        return taken(None, Outcome::Begun);
     }
     let (counts, latency) = reading.since(&state.reading);
-    let value = match metric.source {
+    let value = match &metric.source {
         Source::ErrorRate => counts.error_rate(),
-        Source::Latency(quantile) => latency.quantile(quantile).map(|latency| latency.as_secs_f64()),
+        Source::Latency(quantile) => latency.quantile(*quantile).map(|latency| latency.as_secs_f64()),
         Source::RequestRate => (seconds > 0.0).then(|| counts.requests as f64 / seconds),
+        Source::Restarts => Some(f64::from(reading.restarts_since(&state.reading))),
+        // No reading shows it.
+        Source::Http(_) | Source::Command(_) => None,
     };
-    let outcome = value.map_or(Outcome::Inconclusive, |value| outcome(metric, value));
-    Measurement { run, rule, value, outcome, reading: reading.clone() }
+    taken(value, value.map_or(Outcome::Inconclusive, |value| outcome(metric, value)))
 }
 
-fn outcome(metric: &Metric, value: f64) -> Outcome {
+pub(crate) fn outcome(metric: &Metric, value: f64) -> Outcome {
     match (metric.success_condition, metric.failure_condition) {
         (None, None) => Outcome::Inconclusive,
         (Some(success), None) if success.holds(value) => Outcome::Successful,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lifecycle::Event;
 use model::assignment::{HeaderMatch, HeaderRoute, Pattern, SessionAffinity};
+use model::check;
 use model::release::{Artifact, ArtifactKind};
 use model::strategy::{
     Analysis, CanaryScale, Comparison, Condition, Judge, Kind, Latency, Metric, OnFailure, Promotion, Source,
@@ -88,7 +89,13 @@ fn events() -> Vec<Event> {
             rule: 0,
             value: Some(0.123_456_789_012_345_68),
             outcome: Outcome::Successful,
-            reading: Reading { instance: "a1".to_owned(), counts, latency: Default::default() },
+            detail: None,
+            reading: Reading {
+                instance: "a1".to_owned(),
+                counts,
+                latency: Default::default(),
+                restarts: vec![],
+            },
         }),
         ship::Event::Paused { reason: PauseReason::Inconclusive("no data".to_owned()) },
         ship::Event::Paused { reason: PauseReason::Step },
@@ -208,19 +215,6 @@ fn a_body_that_does_not_fit_its_kind_says_which() {
 /// What version 1 learned later: forms that older journals do not have, beside the fixture that must not change.
 #[test]
 fn later_forms_of_version_1_read_back() {
-    let rule = |run, outcome| {
-        ship::Event::RuleMeasured(Measurement {
-            run,
-            rule: 0,
-            value: None,
-            outcome,
-            reading: Reading {
-                instance: "a1".to_owned(),
-                counts: Counts::default(),
-                latency: Default::default(),
-            },
-        })
-    };
     let mut dry = strategy();
     dry.analysis.metrics[0].dry_run = true;
     if let Some(judge) = &mut dry.analysis.judge {
@@ -257,12 +251,14 @@ fn later_forms_of_version_1_read_back() {
             auto_promotion: Some(Duration::from_secs(60)),
             preview_replicas: Some(1),
             preview_hosts: preview_hosts.clone(),
+            pre_promotion: looks(&metrics[0]),
             post_promotion: metrics.clone(),
         }),
         started(Kind::BlueGreen {
             auto_promotion: None,
             preview_replicas: None,
             preview_hosts,
+            pre_promotion: vec![],
             post_promotion: vec![],
         }),
         started(Kind::Canary {
@@ -293,6 +289,7 @@ fn later_forms_of_version_1_read_back() {
         rule(ship::rules::Run::Step(3), Outcome::Begun),
         rule(ship::rules::Run::Step(3), Outcome::Error),
         rule(ship::rules::Run::PostPromotion, Outcome::Failed),
+        look(),
     ];
     let place = Place { service: "shop".parse().unwrap(), environment: "production".parse().unwrap() };
     let mut chain = Chain::new();
@@ -302,4 +299,52 @@ fn later_forms_of_version_1_read_back() {
         let read = Record::from_bytes(&record.to_bytes()).unwrap();
         assert_eq!(event(&read).unwrap(), happened);
     }
+}
+
+/// A rule for each source that version 1 learned later.
+fn looks(metric: &Metric) -> Vec<Metric> {
+    let timeout = Duration::from_secs(9);
+    let http = |target| check::Http {
+        target,
+        method: "GET".to_owned(),
+        headers: [("x-smoke".to_owned(), "1".to_owned())].into(),
+        expect: check::Expect { status: Some(204), body_contains: Some("ok".to_owned()) },
+        timeout,
+    };
+    let sources = [
+        Source::Restarts,
+        Source::Http(http(check::Target::Path("/up".to_owned()))),
+        Source::Http(http(check::Target::Url("http://a/".to_owned()))),
+        Source::Command(check::Command { run: vec!["./smoke".to_owned()], timeout }),
+    ];
+    sources.into_iter().map(|source| Metric { source, ..metric.clone() }).collect()
+}
+
+/// A measurement of the gateway's counts.
+fn rule(run: ship::rules::Run, outcome: Outcome) -> ship::Event {
+    ship::Event::RuleMeasured(Measurement {
+        run,
+        rule: 0,
+        value: None,
+        outcome,
+        detail: None,
+        reading: Reading {
+            instance: "a1".to_owned(),
+            counts: Counts::default(),
+            latency: Default::default(),
+            restarts: vec![(3, 1)],
+        },
+    })
+}
+
+/// What a check found.
+fn look() -> ship::Event {
+    ship::Event::RuleMeasured(Measurement {
+        run: ship::rules::Run::PrePromotion,
+        rule: 0,
+        value: Some(1.0),
+        outcome: Outcome::Failed,
+        detail: Some("exit status 1: the cart is empty".to_owned()),
+        reading: Reading::default(),
+    })
 }

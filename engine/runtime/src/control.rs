@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::checks::Looks;
 use crate::draft;
 use crate::engine::{self, Engine};
 use crate::handle::{Asked, Error, Handle, Message, Snapshot};
@@ -113,6 +114,7 @@ pub async fn start<J: Journal, F: Fleet>(
     };
     let mut control = Control {
         engine,
+        looks: Looks::new(ports.checks, ports.artifacts.clone(), ports.secrets.clone()),
         fleet: ports.fleet,
         artifacts: ports.artifacts,
         secrets: ports.secrets,
@@ -146,6 +148,7 @@ struct Standstill {
 
 struct Control<J, F> {
     engine: Engine<J>,
+    looks: Looks,
     fleet: Arc<F>,
     artifacts: Arc<dyn Artifacts>,
     secrets: Arc<dyn Secrets>,
@@ -206,6 +209,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
                     let latest = seen.borrow_and_update().clone();
                     self.look(latest);
                 }
+                ended = self.looks.ended() => self.looks.take(ended),
                 _ = tick.tick() => {}
             }
             self.advance().await;
@@ -334,6 +338,8 @@ impl<J: Journal, F: Fleet> Control<J, F> {
                 break;
             }
         }
+        let at = self.now();
+        self.looks.reconcile(self.engine.world(), &self.view, at);
         self.publish();
     }
 
@@ -363,11 +369,16 @@ impl<J: Journal, F: Fleet> Control<J, F> {
     }
 
     async fn plan(&mut self, at: Timestamp) -> Result<bool, Error> {
+        self.view.checks = self.looks.begun();
         let mut draft = self.draft(at)?;
         draft.notice(&self.view).map_err(refused)?;
+        for (place, ticket, outcome) in self.looks.found() {
+            draft.note_check(place, ticket, outcome).map_err(refused)?;
+        }
         let reports = draft.settle(&self.view).map_err(refused)?;
         let moved = !draft.events.is_empty();
         self.commit(draft, at, reports).await?;
+        self.looks.recorded();
         Ok(moved)
     }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lifecycle::{Command, Event, Illegal, Lane, Refusal, World};
+use model::check::Outcome;
 use model::{Place, Timestamp};
+use ship::checks::Ticket;
 use ship::{Report, Rollout};
 
 use crate::observe::{View, observation};
@@ -100,6 +102,24 @@ impl Draft {
             self.command(Command::Operate { place, command }, PLANNER, None)?;
         }
         Ok(())
+    }
+
+    /// What a check found. One whose rollout is over counts for nothing.
+    pub(crate) fn note_check(
+        &mut self,
+        place: &Place,
+        ticket: Ticket,
+        outcome: &Outcome,
+    ) -> Result<(), Error> {
+        let command = ship::Command::NoteCheck { ticket, outcome: outcome.clone() };
+        match self.command(Command::Operate { place: place.clone(), command }, PLANNER, None) {
+            Ok(_) => Ok(()),
+            Err(Error::Refused(refusal)) => {
+                tracing::debug!(%place, %refusal, "a check was overtaken");
+                Ok(())
+            }
+            Err(error @ Error::Illegal(_)) => Err(error),
+        }
     }
 
     /// Plans until nothing moves without the fleet, and returns why each rollout stands where it stands.

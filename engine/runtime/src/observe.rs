@@ -9,6 +9,7 @@ use model::latency::Histogram;
 use model::strategy::MAX_QUANTILES;
 use model::{Epoch, Generation, Place, ReleaseNumber, Timestamp};
 use ports::fleet::{GroupId, GroupSeen, ReplicaPhase, ReplicaSeen, Seen, Tally, UserTally};
+use ship::checks::Begun;
 use ship::users::Users;
 use ship::{Counts, EpochTally, GroupState, Observation, Phase, Rollout};
 use tokio::time::Instant;
@@ -27,6 +28,8 @@ pub(crate) struct View {
     /// The generation that was offered last, and the fewest replicas of each group in all that was offered since what is
     /// seen: a replica that still counts as ready there may be on its way out.
     offered: Option<(Generation, BTreeMap<GroupId, u32>)>,
+    /// The checks under way.
+    pub(crate) checks: Vec<(Place, Begun)>,
 }
 
 /// One process of a replica: its group, its ordinal, and how often it was started again.
@@ -111,6 +114,8 @@ pub(crate) fn observation(world: &World, view: &View, place: &Place, rollout: &R
         tallies,
         before,
         candidate_latency,
+        candidate_restarts: restarts(group(Some(rollout.to))),
+        checks: view.checks.iter().filter(|(at, _)| at == place).map(|(_, begun)| *begun).collect(),
     }
 }
 
@@ -123,6 +128,11 @@ fn before(view: &View, place: &Place, rollout: &Rollout) -> (Counts, Histogram) 
         Some(tally) => (Counts { requests: tally.requests, errors: tally.errors }, tally.latency.clone()),
         None => (Counts::default(), Histogram::default()),
     }
+}
+
+fn restarts(group: Option<&GroupSeen>) -> Vec<(u32, u32)> {
+    let replicas = group.into_iter().flat_map(|group| &group.replicas);
+    replicas.map(|replica| (replica.ordinal, replica.restarts)).collect()
 }
 
 fn state(view: &View, group: Option<&GroupSeen>, min_ready: Duration) -> GroupState {

@@ -7,6 +7,7 @@ use model::strategy::Kind;
 use model::{Timestamp, Weight};
 
 use super::canary::reach;
+use super::watch::Watched;
 use super::{Next, wait_for_ready};
 use crate::decide::Command;
 use crate::event::PauseReason;
@@ -26,28 +27,36 @@ pub(super) fn preview(rollout: &Rollout) -> Option<String> {
 pub(super) fn next(
     rollout: &Rollout,
     seen: &Observation,
+    watched: &Watched,
     auto_promotion: Option<Duration>,
-    preview_replicas: Option<u32>,
     at: Timestamp,
 ) -> Next {
     if !rollout.is_before_the_switch() {
         return reach(rollout, seen, Weight::ALL, at, Command::Conclude);
     }
     let full = rollout.candidate_replicas;
-    let size = preview_replicas.unwrap_or(full).clamp(1, full.max(1));
+    let size = rollout.preview_size();
     if rollout.wanted_candidate < size {
         let doing = format!("starting {size} of {full} replicas of release {} for its preview", rollout.to);
         let stable = rollout.stable_replicas;
         return Next::act(doing, Command::Move { stable, candidate: size, weight: rollout.weight });
     }
+    let doing = preview(rollout).unwrap_or_default();
     let ready = seen.candidate.ready;
+    if ready < size && !seen.checks.is_empty() {
+        // A check may well shake a replica; it says itself what that means.
+        let what = watched.run_waits_for.clone().unwrap_or_else(|| "a check is under way".to_owned());
+        return Next::wait(doing, what, None);
+    }
     if ready < size || ready > rollout.most_ready {
         // Noted even when it is enough: the preview is held from the moment that it became ready.
         return wait_for_ready(rollout, seen, size, at);
     }
-    let doing = preview(rollout).unwrap_or_default();
     if !seen.in_force {
         return Next::wait(doing, "the gateway has not confirmed the preview address", None);
+    }
+    if let Some(what) = &watched.run_waits_for {
+        return Next::wait(doing, what, None);
     }
     match auto_promotion {
         None => Next::act(doing, Command::Hold(PauseReason::Step)),

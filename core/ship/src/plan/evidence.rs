@@ -4,19 +4,21 @@ use model::strategy::{Judge, Kind, Metric, Promotion};
 
 use crate::bake;
 use crate::book::Book;
+use crate::checks;
 use crate::judge;
 use crate::latency;
-use crate::observation::Counts;
+use crate::observation::{Counts, Observation};
 use crate::report::{Evidence, LatencyEvidence, Level, RuleEvidence};
 use crate::rollout::Rollout;
-use crate::rules;
+use crate::rules::{Run, State};
 use crate::users::{self, Users};
 
 pub(super) fn evidence(
     rollout: &Rollout,
+    seen: &Observation,
     book: &Book,
-    states: &[rules::State],
-    run_states: &[rules::State],
+    states: &[State],
+    run_states: &[State],
 ) -> Evidence {
     let (candidate, stable) = book.totals();
     let judge = rollout.strategy.analysis.judge.as_ref();
@@ -40,21 +42,7 @@ pub(super) fn evidence(
             Some(Level::new(judge::ln_evidence_for(judged.in_favour, max_error_rate), beta))
         }
     });
-    let told = |step: Option<u32>| {
-        move |(metric, state): (&Metric, &rules::State)| RuleEvidence {
-            name: metric.name.clone(),
-            last_value: state.last_value,
-            taken: state.taken,
-            failed: state.failed,
-            inconclusive: state.inconclusive,
-            step,
-            dry_run: metric.dry_run,
-        }
-    };
-    let background = rollout.strategy.analysis.metrics.iter().zip(states).map(told(None));
-    let run = rollout.run().map_or(&[][..], |(_, metrics)| metrics);
-    let step = rollout.current_step().map(|_| rollout.step);
-    let rules = background.chain(run.iter().zip(run_states).map(told(step))).collect();
+    let rules = rules(rollout, seen, states, run_states);
     let latency_unjudged = unjudged.and_then(|(latency, baseline)| match by_user {
         true => Some("the latency is not judged: with sessionAffinity the judge counts users".to_owned()),
         false => baseline.missing(latency),
@@ -73,6 +61,30 @@ pub(super) fn evidence(
         for_it,
         rules,
     }
+}
+
+fn rules(rollout: &Rollout, seen: &Observation, states: &[State], run_states: &[State]) -> Vec<RuleEvidence> {
+    let told = |run: Run, step: Option<u32>| {
+        move |(rule, (metric, state)): (u32, (&Metric, &State))| RuleEvidence {
+            name: metric.name.clone(),
+            last_value: state.last_value,
+            detail: state.detail.clone(),
+            taken: state.taken,
+            failed: state.failed,
+            inconclusive: state.inconclusive,
+            errors: state.errors_in_a_row,
+            running_since: checks::since(rollout, seen, run, rule, state),
+            step,
+            dry_run: metric.dry_run,
+        }
+    };
+    let background = (0..).zip(rollout.strategy.analysis.metrics.iter().zip(states));
+    let mut rules: Vec<RuleEvidence> = background.map(told(Run::Background, None)).collect();
+    if let Some((run, metrics)) = rollout.run() {
+        let step = rollout.current_step().map(|_| rollout.step);
+        rules.extend((0..).zip(metrics.iter().zip(run_states)).map(told(run, step)));
+    }
+    rules
 }
 
 /// The evidence of before and after all requests were shifted, averaged. Where nothing was compared before, that after it

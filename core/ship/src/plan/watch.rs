@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use model::Timestamp;
-use model::strategy::Metric;
+use model::strategy::{Metric, Source};
 
 use super::evidence::{evidence, judged};
 use crate::book::Book;
+use crate::checks::{self, Ticket};
 use crate::decide::Command;
 use crate::event::{PauseReason, RollbackReason};
 use crate::observation::{Counts, Observation};
@@ -17,7 +18,7 @@ use crate::rules::{self, Reading, Run};
 /// How often growing counts are written down while a rollout moves; a verdict is written down at once.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// The same while it is paused, which may be for days; rules measure no more often then either.
-const MEASURE_EVERY_PAUSED: Duration = Duration::from_secs(30);
+pub(crate) const MEASURE_EVERY_PAUSED: Duration = Duration::from_secs(30);
 
 /// What watching found.
 pub(super) struct Watched {
@@ -49,11 +50,11 @@ pub(super) fn watch(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Wat
     if watching {
         commands.extend(measure_rules(rollout, seen, &book, Run::Background, &mut states, at));
     }
-    let runs = rollout.phase == Phase::Progressing || is_warm(rollout);
-    if let Some((run, _)) = rollout.run().filter(|_| runs) {
+    let runs = |run| is_open(rollout, run) && may_begin(rollout, seen, run);
+    if let Some((run, _)) = rollout.run().filter(|(run, _)| runs(*run)) {
         commands.extend(measure_rules(rollout, seen, &book, run, &mut run_states, at));
     }
-    let evidence = evidence(rollout, &book, &states, &run_states);
+    let evidence = evidence(rollout, seen, &book, &states, &run_states);
     let metrics = || rollout.strategy.analysis.metrics.iter().zip(&states);
     let run_metrics = rollout.run().map_or(&[][..], |(_, metrics)| metrics);
     let of_run = || run_metrics.iter().zip(&run_states);
@@ -64,9 +65,11 @@ pub(super) fn watch(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Wat
     } else {
         warm_verdict(rollout, seen, of_run())
     };
-    let run_waits_for = of_run().find(|(metric, state)| !metric.dry_run && !state.is_done(metric));
-    let run_waits_for = run_waits_for.map(|(Metric { name, count, .. }, state)| {
-        format!("{name}: {} of {} measurements are taken", state.taken, count.unwrap_or_default())
+    let run_waits_for =
+        (0..).zip(of_run()).find(|(_, (metric, state))| !metric.dry_run && !state.is_done(metric));
+    let run = rollout.run().map_or(Run::Background, |(run, _)| run);
+    let run_waits_for = run_waits_for.map(|(rule, (metric, state))| {
+        checks::progress(metric, state, checks::since(rollout, seen, run, rule, state), at)
     });
     if watching && (verdict.is_some() || counts_are_due(rollout, seen, at)) {
         let tallies = rollout.book.news(&seen.instance, &seen.tallies);
@@ -112,31 +115,65 @@ fn measure_rules(
     at: Timestamp,
 ) -> Vec<Command> {
     let metrics = match run {
-        Run::Background if !rollout.is_used() => return Vec::new(),
+        Run::Background if !is_open(rollout, run) => return Vec::new(),
         Run::Background => rollout.strategy.analysis.metrics.as_slice(),
-        Run::Step(_) | Run::PostPromotion => rollout.run().map_or(&[][..], |(_, metrics)| metrics),
+        Run::Step(_) | Run::PrePromotion | Run::PostPromotion => {
+            rollout.run().map_or(&[][..], |(_, metrics)| metrics)
+        }
     };
     let reading = seen.reachable.then(|| Reading {
         instance: seen.instance.clone(),
         counts: book.candidate_by(&seen.instance),
         latency: seen.candidate_latency.clone(),
+        restarts: Vec::new(),
     });
     let paused = matches!(rollout.phase, Phase::Paused(_));
     let shortest = if paused { MEASURE_EVERY_PAUSED } else { Duration::ZERO };
     let mut commands = Vec::new();
     for (index, (metric, state)) in metrics.iter().zip(states).enumerate() {
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        let ticket = Ticket::next(rollout, run, index, state);
+        // A check brings its own measurement; only that nobody can be asked is said here, unless it asks already.
+        if metric.source.is_check() && (reading.is_some() || checks::is_begun(seen, ticket)) {
+            continue;
+        }
         // An agent that is away may stay so for days: after the verdict, further errors say nothing new.
         let is_told = reading.is_none() && state.has_failed_to_measure(metric);
         let begins = !state.begun && reading.is_some();
         if begins || (!is_told && state.due(metric, shortest).is_some_and(|due| at >= due)) {
             let seconds = at.since(state.read_at).as_secs_f64();
-            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            let mut reading = reading.clone();
+            if let (Some(reading), Source::Restarts) = (&mut reading, &metric.source) {
+                reading.restarts.clone_from(&seen.candidate_restarts);
+            }
             let measurement = rules::measure((run, index), metric, state, reading.as_ref(), seconds);
             state.apply(&measurement, at);
             commands.push(Command::MeasureRule(measurement));
         }
     }
     commands
+}
+
+/// Whether the rules of a run are measured in this phase of the rollout.
+pub(crate) fn is_open(rollout: &Rollout, run: Run) -> bool {
+    match run {
+        Run::Background => {
+            let moves = matches!(rollout.phase, Phase::Progressing | Phase::Paused(_));
+            (moves || rollout.bakes_until().is_some()) && rollout.is_used()
+        }
+        Run::Step(_) | Run::PrePromotion => rollout.phase == Phase::Progressing,
+        Run::PostPromotion => is_warm(rollout),
+    }
+}
+
+/// Whether there is something to measure yet: of a preview, once it stands and can be reached.
+pub(crate) fn may_begin(rollout: &Rollout, seen: &Observation, run: Run) -> bool {
+    match run {
+        Run::Background | Run::Step(_) | Run::PostPromotion => true,
+        Run::PrePromotion => {
+            seen.reachable && seen.in_force && seen.candidate.ready >= rollout.preview_size()
+        }
+    }
 }
 
 /// Whether the old release is kept for a way back from the promoted one.

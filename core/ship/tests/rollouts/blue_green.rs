@@ -219,9 +219,13 @@ fn a_switch_without_data_waits_for_somebody_and_a_promotion_accepts_it() {
     unsure().operator(Command::Abort).then(["back: an operator asked for it", "0%", "rolledBack"]);
     given(blue_green().passed_by(passed()).promptly()).when(seen()).refused(
         Command::Promote { full: false },
-        "already takes all requests",
-        "nothing is left",
+        "has not passed its postPromotionAnalysis yet",
+        "`shipshape promote --full` accepts it",
     );
+    given(blue_green().passed_by(passed()).promptly())
+        .when(seen())
+        .operator(Command::Promote { full: true })
+        .then(["0 old, 4 new", "completed"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod back;
 mod bake;
 mod blue_green;
 mod canary;
+mod checks;
 mod clock;
 mod counts;
 mod judge;

@@ -1,13 +1,16 @@
 //! What holds whatever happens: random readiness, deaths, operators, agents, at random times.
 
 use model::Weight;
+use model::check::Verdict;
 use model::strategy::{Amount, Kind, Metric, Step};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use ship::checks::Begun;
+use ship::rules::{Outcome, Run};
 use ship::{Command, Event, Phase};
 
 use super::support::{
-    Plan, Scene, blue_green, canary, evidence, given, hold, hold_for, rolling, rule, seen, share, to,
+    Plan, Scene, blue_green, canary, evidence, given, hold, hold_for, rolling, rule, seen, share, smoke, to,
 };
 
 /// Something that happens to a rolling update.
@@ -124,6 +127,8 @@ enum Chance {
     Unreachable,
     Reachable,
     AgentRestarts,
+    Begin,
+    Found(Verdict),
     Operator(Command),
 }
 
@@ -148,12 +153,17 @@ fn chance() -> impl Strategy<Value = Chance> {
         1 => Just(Chance::Unreachable),
         3 => Just(Chance::Reachable),
         1 => Just(Chance::AgentRestarts),
+        2 => Just(Chance::Begin),
+        3 => prop_oneof![5 => Just(Verdict::Passed), 1 => Just(Verdict::Failed), 1 => Just(Verdict::Error)]
+            .prop_map(Chance::Found),
         3 => operator.prop_map(Chance::Operator),
     ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let analysis = |count| Step::Analysis { metrics: vec![Metric { count: Some(count), ..rule() }] };
+    let analysis = |count| Step::Analysis {
+        metrics: vec![Metric { count: Some(count), ..rule() }, Metric { count: Some(count), ..smoke() }],
+    };
     prop_oneof![
         (0u16..=100).prop_map(to),
         Just(hold()),
@@ -167,7 +177,8 @@ fn any_plan() -> impl Strategy<Value = Plan> {
         4 => vec(step(), 0..5).prop_map(|steps| Kind::Canary { steps, session_affinity: None }),
         2 => (0u32..9, proptest::option::of(0u64..100)).prop_map(|(count, seconds)| {
             let passed = Metric { count: Some(2), ..rule() };
-            blue_green().previewed(count, seconds).passed_by(passed).strategy.kind
+            let plan = blue_green().previewed(count, seconds).checked_by(smoke());
+            plan.passed_by(passed).passed_by(smoke()).strategy.kind
         }),
         1 => (amount(), amount())
             .prop_map(|(max_surge, max_unavailable)| Kind::Rolling { max_surge, max_unavailable }),
@@ -180,7 +191,7 @@ fn any_plan() -> impl Strategy<Value = Plan> {
                 plan = plan.promoted_by(evidence());
             }
             if ruled {
-                plan = plan.ruled_by(rule()).freezing();
+                plan = plan.ruled_by(rule()).ruled_by(Metric { count: None, ..smoke() }).freezing();
             }
             if new % 2 == 0 {
                 plan = plan.judged_on_latency().baking(300);
@@ -204,6 +215,20 @@ fn happen(scene: &mut Scene, chance: &Chance) {
         Chance::Unreachable => seen().unreachable(),
         Chance::Reachable => seen().reachable_again(),
         Chance::AgentRestarts => seen().agent_restarted(),
+        Chance::Begin => {
+            let begun = |it: ship::checks::Wanted| Begun { ticket: it.ticket, since: scene.now };
+            let wanted = ship::checks::wanted(&scene.rollout, &scene.seen, scene.now);
+            scene.seen.checks = wanted.into_iter().map(begun).collect();
+            seen()
+        }
+        Chance::Found(verdict) => {
+            // Twice, and also when nobody wants it any more: it counts once, or for nothing.
+            for begun in std::mem::take(&mut scene.seen.checks) {
+                scene.ends(begun.ticket, *verdict, Some(0.0));
+                assert!(!scene.ends(begun.ticket, *verdict, Some(0.0)), "it counts twice");
+            }
+            seen()
+        }
         Chance::Operator(command) => {
             if let Err(refusal) = scene.carry_out(command.clone()) {
                 assert!(!refusal.what.is_empty() && !refusal.instead.is_empty());
@@ -249,8 +274,15 @@ struct Earlier {
     terminal: bool,
 }
 
+/// Whether the smoke test of a preview was ever passed.
+fn has_passed(scene: &Scene) -> bool {
+    scene.fresh().iter().any(|event| {
+        matches!(event, Event::RuleMeasured(it) if it.run == Run::PrePromotion && it.outcome == Outcome::Successful)
+    })
+}
+
 /// Every shift rests on ready replicas: forward on the new release's, back on the old one's.
-fn shifts_rest_on_capacity(scene: &mut Scene) -> Result<(), TestCaseError> {
+fn shifts_rest_on_capacity(scene: &mut Scene, accepted: bool) -> Result<(), TestCaseError> {
     for _ in 0..200 {
         let (commands, report) = ship::plan(&scene.rollout, &scene.seen, scene.now);
         scene.report = report;
@@ -262,6 +294,10 @@ fn shifts_rest_on_capacity(scene: &mut Scene) -> Result<(), TestCaseError> {
             moved |= scene.carry_out(command).expect("the planner asks for nothing senseless");
             let (weight, full) = (scene.weight(), scene.rollout.candidate_replicas);
             let canary = !matches!(scene.rollout.strategy.kind, Kind::Rolling { .. });
+            let switches = matches!(scene.rollout.strategy.kind, Kind::BlueGreen { .. }) && weight > before;
+            if switches && scene.rollout.from.is_some() {
+                prop_assert!(accepted || has_passed(scene), "the switch came before the preview had passed");
+            }
             if canary && weight > before {
                 prop_assert!(!back && new >= weight.of_replicas(full), "{weight} on {new} of {full}");
             }
@@ -284,14 +320,16 @@ proptest! {
     #[test]
     fn whatever_happens_the_promises_hold(plan in any_plan(), chances in vec(chance(), 0..50)) {
         let mut scene = given(plan);
+        let mut accepted = false;
         for chance in &chances {
             happen(&mut scene, chance);
+            accepted |= matches!(chance, Chance::Operator(Command::Promote { .. }));
             let before = Earlier {
                 weight: scene.weight(),
                 wanted: (scene.rollout.wanted_stable, scene.rollout.wanted_candidate),
                 terminal: scene.rollout.phase.is_terminal(),
             };
-            shifts_rest_on_capacity(&mut scene)?;
+            shifts_rest_on_capacity(&mut scene, accepted)?;
             holds_always(&scene, &before)?;
         }
         scene.settle();

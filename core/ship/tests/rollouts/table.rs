@@ -53,6 +53,7 @@ fn measurement() -> Measurement {
         rule: 0,
         value: Some(0.0),
         outcome: Outcome::Successful,
+        detail: None,
         reading: Reading::default(),
     }
 }

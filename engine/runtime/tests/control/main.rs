@@ -6,6 +6,7 @@ mod analyses;
 mod previews;
 mod support;
 
+mod checks;
 mod crashes;
 mod deploys;
 mod faults;

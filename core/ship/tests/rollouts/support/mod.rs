@@ -9,5 +9,5 @@ pub(crate) use random::Random;
 pub(crate) use scene::{Scene, given};
 pub(crate) use strategies::{
     Change, Plan, blue_green, canary, evidence, hold, hold_for, led_by, not_led_by, rolling, rule, scaled,
-    seen, share, to, weight,
+    seen, share, smoke, to, weight,
 };

@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
+use model::check::{Outcome, Verdict};
 use model::latency::Histogram;
 use model::{Epoch, ReleaseNumber, RolloutNumber, Timestamp, Weight};
+use ship::checks::{Begun, Ticket};
 use ship::{
     Cause, Command, Counts, EpochTally, Event, GroupState, Observation, PauseReason, Refusal, Report,
     Rollout, decide, plan,
@@ -135,7 +137,42 @@ impl Scene {
         if change.crash_loop.is_some() {
             self.seen.candidate.crash_loop.clone_from(&change.crash_loop);
         }
+        if let Some(times) = change.restarts {
+            self.seen.candidate_restarts = vec![(1, times)];
+        }
         self.counts(change);
+    }
+
+    /// The checks that are wanted now begin, if they have not.
+    pub(crate) fn begin(mut self) -> Self {
+        let since = self.now;
+        let begun = |ticket| Begun { ticket, since };
+        let wanted = ship::checks::wanted(&self.rollout, &self.seen, self.now);
+        let before = std::mem::take(&mut self.seen.checks);
+        self.seen.checks = wanted
+            .into_iter()
+            .map(|it| before.iter().find(|old| old.ticket == it.ticket).copied().unwrap_or(begun(it.ticket)))
+            .collect();
+        self.fresh.clear();
+        self.settle();
+        self
+    }
+
+    /// The checks under way end like this; the planner then acts.
+    pub(crate) fn found(mut self, verdict: Verdict, value: Option<f64>) -> Self {
+        self = self.begin();
+        assert!(!self.seen.checks.is_empty(), "no check is wanted: {:?}", self.report);
+        for begun in std::mem::take(&mut self.seen.checks) {
+            self.ends(begun.ticket, verdict, value);
+        }
+        self.settle();
+        self
+    }
+
+    /// One check ends, whether anybody still wants it or not.
+    pub(crate) fn ends(&mut self, ticket: Ticket, verdict: Verdict, value: Option<f64>) -> bool {
+        let outcome = Outcome { verdict, value, detail: format!("it was {verdict:?}").to_lowercase() };
+        self.carry_out(Command::NoteCheck { ticket, outcome }).is_ok_and(|moved| moved)
     }
 
     fn counts(&mut self, change: &Change) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use model::Weight;
 use model::assignment::{HeaderMatch, HeaderRoute, Pattern, SessionAffinity};
+use model::check::Command;
 use model::latency::Histogram;
 use model::strategy::{
     Amount, Analysis, CanaryScale, Comparison, Condition, Judge, Kind, Latency, Metric, OnFailure, Promotion,
@@ -74,6 +75,7 @@ pub(crate) fn blue_green() -> Plan {
         auto_promotion: Some(Duration::ZERO),
         preview_replicas: None,
         preview_hosts: vec!["preview.test".to_owned()],
+        pre_promotion: vec![],
         post_promotion: vec![],
     })
 }
@@ -108,6 +110,14 @@ impl Plan {
     /// In a place that does at once what is wanted.
     pub(crate) fn promptly(self) -> Self {
         Self { prompt: true, ..self }
+    }
+
+    /// The preview has to pass this rule before the switch.
+    pub(crate) fn checked_by(mut self, metric: Metric) -> Self {
+        if let Kind::BlueGreen { pre_promotion, .. } = &mut self.strategy.kind {
+            pre_promotion.push(metric);
+        }
+        self
     }
 
     /// The switch has to pass this rule.
@@ -200,6 +210,18 @@ pub(crate) fn rule() -> Metric {
     }
 }
 
+/// One smoke test with the defaults of Argo.
+pub(crate) fn smoke() -> Metric {
+    let command = Command { run: vec!["./smoke".to_owned()], timeout: Duration::from_secs(60) };
+    Metric {
+        name: "smoke".to_owned(),
+        source: Source::Command(command),
+        count: Some(1),
+        success_condition: None,
+        ..rule()
+    }
+}
+
 /// A change of what is seen; what is not named stays as it was.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Change {
@@ -213,6 +235,7 @@ pub(crate) struct Change {
     pub(crate) crash_loop: Option<String>,
     pub(crate) agent_restarted: bool,
     pub(crate) latency_ms: Option<u64>,
+    pub(crate) restarts: Option<u32>,
     /// Of the new and the old release, slower than every threshold.
     pub(crate) slow: (u64, u64),
     pub(crate) aimed: (u64, u64),
@@ -284,6 +307,11 @@ impl Change {
 
     pub(crate) fn crash_loop(self, why: &str) -> Self {
         Self { crash_loop: Some(why.to_owned()), ..self }
+    }
+
+    /// The new release's first replica was started again so often in all.
+    pub(crate) fn restarts(self, times: u32) -> Self {
+        Self { restarts: Some(times), ..self }
     }
 
     /// The agent started again: its counters begin at zero under another name.

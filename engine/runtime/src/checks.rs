@@ -1,0 +1,193 @@
+//! The checks under way. The rules say which are wanted; here they are begun, ended, and their outcomes kept until they
+//! are recorded. The loop never waits for one.
+//!
+//! Killed in between, the next control finds the same check wanted and begins it again: a check may run twice, never
+//! zero times, and its outcome is recorded once. Does not live here: looking (`ports::Checks`), and what an outcome means.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lifecycle::World;
+use model::check::Outcome;
+use model::{Place, Spec, Timestamp};
+use ports::checks::{Context, Running};
+use ports::fleet::ReplicaPhase;
+use ports::{Artifacts, Checks, Secrets};
+use ship::Rollout;
+use ship::checks::{Begun, Ticket, Wanted};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+
+use crate::observe::{View, observation};
+
+/// How many checks run at once; the others wait for their turn.
+const MOST_AT_ONCE: usize = 8;
+/// How much longer than its timeout a check may take to say so.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One measurement at one place.
+type Key = (Place, Ticket);
+
+/// The checks under way.
+pub(crate) struct Looks {
+    port: Arc<dyn Checks>,
+    artifacts: Arc<dyn Artifacts>,
+    secrets: Arc<dyn Secrets>,
+    running: BTreeMap<Key, (Timestamp, AbortHandle)>,
+    tasks: JoinSet<Outcome>,
+    /// What was found and is not recorded yet.
+    found: BTreeMap<Key, (Timestamp, Outcome)>,
+}
+
+impl Looks {
+    pub(crate) fn new(
+        port: Arc<dyn Checks>,
+        artifacts: Arc<dyn Artifacts>,
+        secrets: Arc<dyn Secrets>,
+    ) -> Self {
+        Self {
+            port,
+            artifacts,
+            secrets,
+            running: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            found: BTreeMap::new(),
+        }
+    }
+
+    /// The next check that ends; never, when none is under way.
+    pub(crate) async fn ended(&mut self) -> Result<(Id, Outcome), JoinError> {
+        match self.tasks.join_next_with_id().await {
+            Some(ended) => ended,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes in a check that ended.
+    pub(crate) fn take(&mut self, ended: Result<(Id, Outcome), JoinError>) {
+        let (id, outcome) = match ended {
+            Ok(ended) => ended,
+            Err(error) => (error.id(), Outcome::error(format!("internal: the check broke down: {error}"))),
+        };
+        // One that is not wanted any more is not among them.
+        let key = self.running.iter().find(|(_, (_, task))| task.id() == id).map(|(key, _)| key.clone());
+        if let Some((key, (since, _))) = key.and_then(|key| self.running.remove_entry(&key)) {
+            tracing::info!(place = %key.0, ?outcome, "a check ended");
+            self.found.insert(key, (since, outcome));
+        }
+    }
+
+    /// What was found and is not recorded yet.
+    pub(crate) fn found(&self) -> impl Iterator<Item = (&Place, Ticket, &Outcome)> {
+        self.found.iter().map(|((place, ticket), (_, outcome))| (place, *ticket, outcome))
+    }
+
+    /// Forgets what was found: it is recorded, or counts for nothing.
+    pub(crate) fn recorded(&mut self) {
+        self.found.clear();
+    }
+
+    /// What is under way, or found and not recorded yet.
+    pub(crate) fn begun(&self) -> Vec<(Place, Begun)> {
+        let running = self.running.iter().map(|(key, (since, _))| (key, *since));
+        let found = self.found.iter().map(|(key, (since, _))| (key, *since));
+        running
+            .chain(found)
+            .map(|((place, ticket), since)| (place.clone(), Begun { ticket: *ticket, since }))
+            .collect()
+    }
+
+    /// Ends what is not wanted any more, and begins what is and does not run yet.
+    pub(crate) fn reconcile(&mut self, world: &Arc<World>, view: &View, at: Timestamp) {
+        let wanted = wanted(world, view, at);
+        let is_wanted = |key: &Key| wanted.iter().any(|(place, it)| (place, it.ticket) == (&key.0, key.1));
+        self.running.retain(|key, (_, task)| {
+            let keep = is_wanted(key);
+            if !keep {
+                tracing::info!(place = %key.0, "a check is not wanted any more");
+                task.abort();
+            }
+            keep
+        });
+        for (place, Wanted { ticket, check }) in wanted {
+            let key = (place, ticket);
+            if self.running.len() >= MOST_AT_ONCE {
+                return;
+            }
+            if self.running.contains_key(&key) || self.found.contains_key(&key) {
+                continue;
+            }
+            let limit = check.timeout() + PATIENCE;
+            let look = self.look(world, view, &key.0, check);
+            let task = self.tasks.spawn(async move {
+                let late = || Outcome::error("the check did not end in time");
+                tokio::time::timeout(limit, look).await.unwrap_or_else(|_| late())
+            });
+            self.running.insert(key, (at, task));
+        }
+    }
+
+    /// The check itself; the artifact and the secrets are looked up where blocking is allowed.
+    fn look(&self, world: &Arc<World>, view: &View, place: &Place, check: model::check::Check) -> Running {
+        let Some((rollout, spec, artifact)) = subject(world, place) else {
+            return Box::pin(async { Outcome::error("the release is not known any more") });
+        };
+        let mut context = context(world, view, place, rollout, spec);
+        let (port, artifacts, secrets) = (self.port.clone(), self.artifacts.clone(), self.secrets.clone());
+        let (references, artifact) = (spec.secrets.clone(), artifact.clone());
+        Box::pin(async move {
+            let looking_up = tokio::task::spawn_blocking(move || {
+                // One that has no value now cannot be shown either.
+                let hidden = references.values().filter_map(|source| secrets.resolve(source).ok()).collect();
+                artifacts.directory(&artifact).map(|directory| (directory, hidden))
+            });
+            match looking_up.await {
+                Ok(Ok((directory, hidden))) => (context.directory, context.hidden) = (directory, hidden),
+                Ok(Err(error)) => return Outcome::error(error.to_string()),
+                Err(error) => return Outcome::error(error.to_string()),
+            }
+            port.run(check, context).await
+        })
+    }
+}
+
+fn wanted(world: &World, view: &View, at: Timestamp) -> Vec<(Place, Wanted)> {
+    let mut all = Vec::new();
+    for (place, lane) in &world.lanes {
+        if let Some(rollout) = lane.active().filter(|rollout| ship::checks::looks(&rollout.strategy)) {
+            let seen = observation(world, view, place, rollout);
+            let wanted = ship::checks::wanted(rollout, &seen, at);
+            all.extend(wanted.into_iter().map(|wanted| (place.clone(), wanted)));
+        }
+    }
+    all
+}
+
+/// The release that is rolled out at a place.
+fn subject<'a>(
+    world: &'a World,
+    place: &Place,
+) -> Option<(&'a Rollout, &'a Spec, &'a model::release::Artifact)> {
+    let rollout = world.lanes.get(place)?.active()?;
+    let release = world.release(&place.service, rollout.to)?;
+    Some((rollout, release.specs.get(&place.environment)?, &release.artifact))
+}
+
+fn context(world: &World, view: &View, place: &Place, rollout: &Rollout, spec: &Spec) -> Context {
+    let plain = |hosts: &[String]| hosts.iter().find(|host| !host.contains('*')).cloned();
+    let previewed = world.serving(place).and_then(|serving| serving.preview) == Some(rollout.to);
+    let preview = spec.preview().filter(|_| previewed);
+    let groups = view.seen.groups.iter();
+    let replicas = groups
+        .filter(|group| group.id.place == *place && group.id.release == rollout.to)
+        .flat_map(|group| &group.replicas)
+        .filter(|replica| replica.phase == ReplicaPhase::Ready)
+        .map(|replica| SocketAddr::from((Ipv4Addr::LOCALHOST, replica.port)));
+    let mut context = Context::new(place.clone(), rollout.to, std::path::PathBuf::new());
+    context.gateway.clone_from(&view.seen.gateway);
+    context.preview_host = preview.and_then(|route| plain(&route.hosts));
+    context.host = plain(&spec.route.hosts);
+    context.replicas = replicas.collect();
+    context
+}
