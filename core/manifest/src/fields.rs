@@ -1,8 +1,12 @@
 //! The manifest's vocabulary: every field with its form, bounds, default and meaning, in one table. What a section's
 //! values mean together is not decided here, but by the section's own reader.
 
+mod rules;
+
 use crate::shape::Elsewhere::{NotYet, Use};
 use crate::shape::{Field, Key, Object, Shape};
+
+pub(crate) use rules::{CHECK_COMMAND, CHECK_HTTP, EXPECT, METRIC};
 
 const DURATION: Shape = Shape::Duration { positive: false };
 const WAIT: Shape = Shape::Duration { positive: true };
@@ -559,118 +563,4 @@ pub(crate) static JUDGE_LATENCY: Object = Object {
         .or("10s"),
     ],
     elsewhere: &[("enabled", NotYet("write `latency: false` to switch it off"))],
-};
-
-pub(crate) static METRIC: Object = Object {
-    path: "rollout.analysis.metrics[]",
-    about: "A threshold rule with the meaning of Argo Rollouts' fields: exactly one of source, http and command. A \
-            source needs at least one condition.",
-    fields: &[
-        Field::new("name", Shape::Text, "Its name in reports.").required(),
-        Field::new(
-            "source",
-            Shape::Choice(&["errorRate", "requestRate", "latency", "restarts"]),
-            "What is measured of the new release: errors / requests, requests a second, seconds, or how often its \
-             processes were started again. Instead of it, `http` or `command` looks from outside.",
-        ),
-        Field::new(
-            "http",
-            Shape::Object(&CHECK_HTTP),
-            "A request whose answer is the verdict; `result` in a condition is the seconds it took.",
-        ),
-        Field::new(
-            "command",
-            Shape::Object(&CHECK_COMMAND),
-            "A program whose exit status is the verdict: 0 is a success, 126 and 127 that it could not be run.",
-        ),
-        Field::new("quantile", SHARE, "With latency: which quantile. The default is 0.99."),
-        Field::new("interval", WAIT, "Between two measurements.").or("10s"),
-        Field::new(
-            "count",
-            Shape::Integer { min: 1, max: 1_000_000 },
-            "How many measurements. Without count and interval one; with interval alone until the rollout ends.",
-        ),
-        Field::new("successCondition", Shape::Condition, "What makes a measurement a success."),
-        Field::new("failureCondition", Shape::Condition, "What makes a measurement a failure."),
-        Field::new("failureLimit", LIMIT, "Fails when more measurements than this failed; -1 = never.")
-            .or("0"),
-        Field::new("inconclusiveLimit", LIMIT, "Inconclusive when more than this were neither; -1 = never.")
-            .or("0"),
-        Field::new("consecutiveErrorLimit", LIMIT, "Errs when more in a row could not be taken; -1 = never.")
-            .or("4"),
-        Field::new("dryRun", Shape::Bool, "Whether it is measured and reported, but decides nothing.")
-            .or("false"),
-    ],
-    elsewhere: &[
-        ("web", Use("http")),
-        ("job", Use("command")),
-        (
-            "provider",
-            NotYet(
-                "providers are not supported yet: `source` measures in the gateway's own counts, `http` and \
-                 `command` look from outside",
-            ),
-        ),
-        ("initialDelay", NotYet("initialDelay is not supported yet")),
-        ("consecutiveSuccessLimit", NotYet("consecutiveSuccessLimit is not supported yet")),
-    ],
-};
-
-pub(crate) static CHECK_HTTP: Object = Object {
-    path: "rollout.analysis.metrics[].http",
-    about: "A request: to the new release at its preview address, or else to each of its ready replicas.",
-    fields: &[
-        Field::new("path", Shape::Path, "The path at the new release. Exactly one of path and url."),
-        Field::new(
-            "url",
-            Shape::Text,
-            "An absolute address of somebody else, as in http://127.0.0.1:9090/ready.",
-        ),
-        Field::new(
-            "method",
-            Shape::Choice(&["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
-            "Its method; it has no body.",
-        )
-        .or("GET"),
-        Field::new(
-            "headers",
-            Shape::MapOf { key: Key::Title, value: &Shape::Written, max: 50 },
-            "Its headers; the journal keeps them, so nothing secret.",
-        ),
-        Field::new("expect", Shape::Object(&EXPECT), "What the answer has to be."),
-        Field::new("timeout", WAIT, "How long the whole answer may take; a late one is a failure.").or("10s"),
-    ],
-    elsewhere: &[
-        ("timeoutSeconds", Use("timeout")),
-        ("jsonPath", NotYet("jsonPath is not supported yet: expect.bodyContains looks for a text")),
-        ("body", NotYet("a request body is not supported yet: use a `command`")),
-        ("status", Use("expect.status")),
-    ],
-};
-
-pub(crate) static EXPECT: Object = Object {
-    path: "rollout.analysis.metrics[].http.expect",
-    about: "What an answer has to be.",
-    fields: &[
-        Field::new(
-            "status",
-            Shape::Integer { min: 100, max: 599 },
-            "Its status. The default is any from 200 to 299; redirects are not followed.",
-        ),
-        Field::new("bodyContains", Shape::Text, "A text somewhere in the first mebibyte of its body."),
-    ],
-    elsewhere: &[("body", Use("bodyContains")), ("statusCode", Use("status"))],
-};
-
-pub(crate) static CHECK_COMMAND: Object = Object {
-    path: "rollout.analysis.metrics[].command",
-    about: "A program, run by control in the release's artifact directory with a clean environment and SHIPSHAPE_SERVICE, \
-            SHIPSHAPE_ENVIRONMENT, SHIPSHAPE_RELEASE, SHIPSHAPE_REPLICAS, SHIPSHAPE_GATEWAY, and of a preview \
-            SHIPSHAPE_PREVIEW_HOST and SHIPSHAPE_PREVIEW_URL.",
-    fields: &[
-        Field::new("run", Shape::Words, "The command line (no shell), or the list of its words.").required(),
-        Field::new("timeout", WAIT, "How long it may run; then it is killed with all it started, a failure.")
-            .or("60s"),
-    ],
-    elsewhere: &[("command", Use("run")), ("args", Use("run")), ("activeDeadlineSeconds", Use("timeout"))],
 };
