@@ -30,6 +30,11 @@ impl Checks {
         locked(&self.inner).finds.insert(name.to_owned(), (takes, verdict));
     }
 
+    /// What a check of this name will find, or has; nothing when nobody said.
+    pub fn finding(&self, name: &str) -> Option<(Duration, Verdict)> {
+        locked(&self.inner).finds.get(name).copied()
+    }
+
     /// What each check of this name was told when it began, in order.
     pub fn begun(&self, name: &str) -> Vec<Context> {
         let inner = locked(&self.inner);
@@ -49,7 +54,7 @@ impl Checks {
 }
 
 /// What a check is called here.
-fn name(check: &Check) -> String {
+pub fn name(check: &Check) -> String {
     match check {
         Check::Http(http) => match &http.target {
             Target::Path(text) | Target::Url(text) => text.clone(),

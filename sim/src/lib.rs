@@ -5,7 +5,7 @@
 //! control that is tested, and what a test expects.
 
 mod artifacts;
-mod checks;
+pub mod checks;
 mod clock;
 mod fleet;
 mod journal;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use model::Place;
+use model::check::Verdict;
 
 use sim::{Behaviour, Start};
 
@@ -34,6 +35,8 @@ pub(crate) struct Build {
     pub(crate) path: PathBuf,
     pub(crate) manifest: String,
     pub(crate) behaviour: Behaviour,
+    /// How long its smoke test takes, and what it then finds.
+    pub(crate) smoke: (Duration, Verdict),
 }
 
 impl Cast {
@@ -68,8 +71,13 @@ impl Service {
         let ordinary = [0.0, 0.0, 0.01, 0.03][chance.usize(..4)];
         let builds = (0..4).map(|build| {
             let path = Path::new("/builds").join(format!("{name}-{build}"));
-            let manifest = manifest(chance, &name, &environments);
-            Build { path, manifest, behaviour: behaviour(chance, build, ordinary) }
+            // What else is drawn stays what it was: a seed that once failed goes on to mean the same.
+            let mut apart = chance.clone();
+            let previewed = apart.u32(..4) == 0;
+            let preview = previewed.then(|| blue_green(&mut apart, &smoke_test(&name, build)));
+            let smoke = smoke(&mut apart, build);
+            let manifest = manifest(chance, &name, &environments, preview);
+            Build { path, manifest, behaviour: behaviour(chance, build, ordinary), smoke }
         });
         let builds = builds.collect();
         Self { name, environments, builds }
@@ -89,10 +97,45 @@ fn behaviour(chance: &mut Rng, build: u32, ordinary: f64) -> Behaviour {
     }
 }
 
-fn manifest(chance: &mut Rng, name: &str, environments: &[String]) -> String {
+/// What the smoke test of a build is called.
+pub(crate) fn smoke_test(service: &str, build: u32) -> String {
+    format!("smoke {service}-{build}")
+}
+
+fn smoke(chance: &mut Rng, build: u32) -> (Duration, Verdict) {
+    let takes = Duration::from_millis(chance.u64(100..15_000));
+    match chance.u32(..8) {
+        0 | 1 if build > 0 => (takes, Verdict::Failed),
+        2 if build > 0 => (takes, Verdict::Error),
+        3 if build > 0 => (Duration::from_secs(600), Verdict::Passed),
+        _ => (takes, Verdict::Passed),
+    }
+}
+
+/// A preview that has to pass its smoke test.
+fn blue_green(chance: &mut Rng, smoke: &str) -> String {
+    let errors = chance.u32(0..3);
+    format!(
+        "  strategy: blueGreen\n  scaleDownDelay: {}s\n  blueGreen:\n    autoPromotionDelay: {}s\n    \
+         previewReplicaCount: {}\n    prePromotionAnalysis:\n      metrics:\n        - name: smoke\n          \
+         command: {{ run: {smoke}, timeout: 20s }}\n          count: {}\n          interval: 3s\n          \
+         consecutiveErrorLimit: {errors}\n  analysis: {{ {} }}\n",
+        chance.u32(1..10),
+        chance.u32(0..8),
+        chance.u32(1..=3),
+        chance.u32(1..=2),
+        judge(chance)
+    )
+}
+
+fn manifest(chance: &mut Rng, name: &str, environments: &[String], preview: Option<String>) -> String {
     let hosts = environments.iter().map(|environment| {
         format!("  {environment}:\n    route: {{ hosts: [{environment}.{name}.test] }}\n")
     });
+    let declared = |chance: &mut Rng| {
+        let drawn = if chance.u32(..3) == 0 { rolling(chance) } else { canary(chance) };
+        preview.unwrap_or(drawn)
+    };
     format!(
         "service: {name}\nrun: ./{name}\nreplicas: {}\nsecrets:\n  TOKEN: {{ environment: TOKEN_OF_{} }}\n\
          environments:\n{}rollout:\n  progressDeadline: {}s\n{}",
@@ -100,7 +143,7 @@ fn manifest(chance: &mut Rng, name: &str, environments: &[String]) -> String {
         name.to_uppercase(),
         hosts.collect::<String>(),
         chance.u32(15..60),
-        if chance.u32(..3) == 0 { rolling(chance) } else { canary(chance) }
+        declared(chance)
     )
 }
 

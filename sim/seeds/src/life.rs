@@ -11,7 +11,7 @@ use sim::{Machine, Start};
 use tokio::task::JoinHandle;
 
 use crate::acts::{Act, Fault, Wish};
-use crate::cast::Cast;
+use crate::cast::{Cast, smoke_test};
 use crate::gate::{self, Gate};
 use crate::outside::{Fleet, Journal, Wall, World};
 use crate::referee::{Figures, Referee, SECRET};
@@ -53,17 +53,22 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    pub(crate) fn new(cast: Cast, seed: u64, referee: Referee, gate: Gate) -> Self {
+    pub(crate) fn new(cast: Cast, seed: u64, mut referee: Referee, gate: Gate) -> Self {
         let (wall, journal, artifacts) = (Wall::start(), sim::Journal::default(), sim::Artifacts::default());
         let mut machine = Machine::new(seed, cast.grain);
         machine.requests_per_second = cast.requests_per_second;
-        let secrets = sim::Secrets::default();
+        let (secrets, checks) = (sim::Secrets::default(), sim::Checks::default());
+        referee.checks = checks.clone();
         for service in &cast.services {
             secrets.set(&format!("TOKEN_OF_{}", service.name.to_uppercase()), SECRET);
             for build in &service.builds {
                 let directory =
                     std::path::PathBuf::from("/artifacts").join(sim::Artifacts::digest_of(&build.path).hex());
                 machine.builds.insert(directory, build.behaviour);
+            }
+            for (index, build) in (0..).zip(&service.builds) {
+                let (takes, verdict) = build.smoke;
+                checks.find(&smoke_test(&service.name, index), takes, verdict);
             }
         }
         let world = World::new(machine, referee, journal.clone(), wall.clone(), cast.grain);
@@ -72,7 +77,7 @@ impl Life {
             cast,
             journal,
             artifacts,
-            checks: sim::Checks::default(),
+            checks,
             secrets,
             wall,
             control: None,

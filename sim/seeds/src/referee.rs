@@ -80,6 +80,8 @@ pub(crate) struct Referee {
     pub(crate) serves: BTreeMap<Place, ReleaseNumber>,
     chain: Chain,
     policy: policy::Policy,
+    /// What the checks of this life find.
+    pub(crate) checks: sim::Checks,
     /// How many events each actor caused.
     actors: BTreeMap<String, u64>,
     /// What control was told, the last before the latest order and everything since.

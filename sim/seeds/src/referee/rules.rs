@@ -2,6 +2,7 @@
 
 use lifecycle::Event;
 use model::assignment::HeaderRoute;
+use model::check::Verdict;
 use model::strategy::{Kind, Promotion};
 use model::{Place, Weight};
 use ports::fleet::GroupId;
@@ -122,8 +123,21 @@ impl Referee {
         }
     }
 
-    /// No data is no success.
+    /// What the smoke test of a preview finds, when it has one, and whether it was ever run.
+    fn smoke(&self, rollout: &Rollout) -> Option<(Verdict, bool)> {
+        let Kind::BlueGreen { pre_promotion, .. } = &rollout.strategy.kind else { return None };
+        let check = pre_promotion.first()?.source.check()?;
+        let name = sim::checks::name(&check);
+        let (takes, verdict) = self.checks.finding(&name)?;
+        let verdict = if takes > check.timeout() { Verdict::Failed } else { verdict };
+        Some((verdict, !self.checks.begun(&name).is_empty()))
+    }
+
+    /// No data is no success, and what fails its smoke test is switched to by nobody but an operator.
     fn step(&mut self, place: &Place, rollout: &Rollout) {
+        if let Some(smoke) = self.smoke(rollout).filter(|smoke| *smoke != (Verdict::Passed, true)) {
+            self.breaks(format!("{place} switches to a release whose smoke test is {smoke:?}"));
+        }
         let Some(judge) = rollout.strategy.analysis.judge.as_ref() else { return };
         if !is_timed_pause(rollout.current_step()) || rollout.weight == Weight::NONE {
             return;
@@ -150,7 +164,8 @@ impl Referee {
         let fair = match reason {
             RollbackReason::Judge(_) | RollbackReason::Rule(_) => {
                 let slow = machine.behaviour(&id).slow_rate > 0.0;
-                errors > 0 || slow || restarted
+                let failed = self.smoke(rollout).is_some_and(|(verdict, _)| verdict == Verdict::Failed);
+                errors > 0 || slow || restarted || failed
             }
             RollbackReason::CrashLoop(_) => {
                 self.told_any(place, rollout, |it| it.sighting.crash_loops.contains(&id))
