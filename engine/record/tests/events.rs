@@ -238,10 +238,6 @@ fn later_forms_of_version_1_read_back() {
         candidate_replicas: 2,
     };
     let preview_hosts = vec!["preview.test".to_owned()];
-    let matches =
-        [Pattern::Exact("yes".to_owned()), Pattern::Prefix("b".to_owned()), Pattern::Regex("b+".to_owned())]
-            .map(|header_value| HeaderMatch { header_name: "x-beta".to_owned(), header_value });
-    let route = HeaderRoute { name: "beta".to_owned(), matches: matches.to_vec() };
     let later = [
         ship::Event::Paused { reason: PauseReason::Frozen(RollbackReason::Judge("7 errors".to_owned())) },
         ship::Event::BaselineFrozen(Baseline { counts, thresholds: vec![threshold] }),
@@ -261,31 +257,9 @@ fn later_forms_of_version_1_read_back() {
             pre_promotion: vec![],
             post_promotion: vec![],
         }),
-        started(Kind::Canary {
-            steps: vec![
-                Step::Analysis { metrics },
-                Step::SetCanaryScale(CanaryScale::Replicas(3)),
-                Step::SetCanaryScale(CanaryScale::MatchTrafficWeight),
-                Step::SetHeaderRoute(route.clone()),
-            ],
-            session_affinity: Some(SessionAffinity::Cookie {
-                name: "u".to_owned(),
-                max_age: Duration::from_secs(60),
-            }),
-        }),
-        ship::Event::HeaderRouted { route, epoch: Epoch(5) },
-        ship::Event::Measured {
-            instance: "a1".to_owned(),
-            tallies: vec![EpochTally {
-                epoch: Epoch(5),
-                aimed: Counts { requests: 3, errors: 1 },
-                users: UserTally {
-                    candidate: Users { seen: 3, erred: 2, first_erred: 1 },
-                    ..UserTally::default()
-                },
-                ..EpochTally::default()
-            }],
-        },
+        started(led_canary(metrics)),
+        ship::Event::HeaderRouted { route: beta(), epoch: Epoch(5) },
+        ship::Event::Measured { instance: "a1".to_owned(), tallies: vec![of_users()] },
         rule(ship::rules::Run::Step(3), Outcome::Begun),
         rule(ship::rules::Run::Step(3), Outcome::Error),
         rule(ship::rules::Run::PostPromotion, Outcome::Failed),
@@ -298,6 +272,38 @@ fn later_forms_of_version_1_read_back() {
         let record = chain.next(draft(&happened, Timestamp::from_micros(7), "ada", None)).unwrap();
         let read = Record::from_bytes(&record.to_bytes()).unwrap();
         assert_eq!(event(&read).unwrap(), happened);
+    }
+}
+
+/// A route with each kind of pattern.
+fn beta() -> HeaderRoute {
+    let matches =
+        [Pattern::Exact("yes".to_owned()), Pattern::Prefix("b".to_owned()), Pattern::Regex("b+".to_owned())]
+            .map(|header_value| HeaderMatch { header_name: "x-beta".to_owned(), header_value });
+    HeaderRoute { name: "beta".to_owned(), matches: matches.to_vec() }
+}
+
+/// A canary with each step that version 1 learned later.
+fn led_canary(metrics: Vec<Metric>) -> Kind {
+    let affinity = SessionAffinity::Cookie { name: "u".to_owned(), max_age: Duration::from_secs(60) };
+    Kind::Canary {
+        steps: vec![
+            Step::Analysis { metrics },
+            Step::SetCanaryScale(CanaryScale::Replicas(3)),
+            Step::SetCanaryScale(CanaryScale::MatchTrafficWeight),
+            Step::SetHeaderRoute(beta()),
+        ],
+        session_affinity: Some(affinity),
+    }
+}
+
+fn of_users() -> EpochTally {
+    let candidate = Users { seen: 3, erred: 2, first_erred: 1 };
+    EpochTally {
+        epoch: Epoch(5),
+        aimed: Counts { requests: 3, errors: 1 },
+        users: UserTally { candidate, ..UserTally::default() },
+        ..EpochTally::default()
     }
 }
 
