@@ -1,11 +1,15 @@
 //! The manifest's vocabulary: every field with its form, bounds, default and meaning, in one table. What a section's
 //! values mean together is not decided here, but by the section's own reader.
 
+mod assignment;
 mod rules;
 
 use crate::shape::Elsewhere::{NotYet, Use};
 use crate::shape::{Field, Key, Object, Shape};
 
+pub(crate) use assignment::{
+    AFFINITY_COOKIE, AFFINITY_HEADER, HEADER_MATCH, HEADER_ROUTE, HEADER_VALUE, SCALE, SESSION_AFFINITY,
+};
 pub(crate) use rules::{CHECK_COMMAND, CHECK_HTTP, EXPECT, METRIC};
 
 const DURATION: Shape = Shape::Duration { positive: false };
@@ -331,6 +335,7 @@ pub(crate) static ROLLOUT: Object = Object {
         ("minReadySeconds", Use("minReady")),
         ("judge", Use("rollout.analysis.judge")),
         ("metrics", Use("rollout.analysis.metrics")),
+        ("sessionAffinity", Use("rollout.canary.sessionAffinity")),
         ("progressDeadlineAbort", NotYet("it is always on: a rollout past its deadline rolls back")),
         (
             "rollbackWindow",
@@ -352,18 +357,30 @@ pub(crate) static ROLLING: Object = Object {
         Field::new("maxUnavailable", Shape::Amount, "How many fewer than wanted may be ready; rounded down.")
             .or("0"),
     ],
-    elsewhere: &[],
+    elsewhere: &[(
+        "sessionAffinity",
+        NotYet(
+            "a rolling update has no weights: use `strategy: canary` with `rollout.canary.sessionAffinity`",
+        ),
+    )],
 };
 
 pub(crate) static CANARY: Object = Object {
     path: "rollout.canary",
     about: "By steps of traffic.",
-    fields: &[Field::new(
-        "steps",
-        Shape::List { item: &Shape::Object(&STEP), max: 100 },
-        "The steps; after the last one the new release takes all traffic. The default is 5, 25 and 50 percent, \
-         with a pause of 1m after each.",
-    )],
+    fields: &[
+        Field::new(
+            "steps",
+            Shape::List { item: &Shape::Object(&STEP), max: 100 },
+            "The steps; after the last one the new release takes all traffic. The default is 5, 25 and 50 percent, \
+             with a pause of 1m after each.",
+        ),
+        Field::new(
+            "sessionAffinity",
+            Shape::Object(&SESSION_AFFINITY),
+            "Users keep the release they were given. Without it each request is on its own.",
+        ),
+    ],
     elsewhere: &[
         ("maxSurge", NotYet("a canary is scaled by the weight of its step")),
         ("maxUnavailable", NotYet("a canary leaves the stable release at its full size")),
@@ -418,6 +435,12 @@ pub(crate) static BLUE_GREEN: Object = Object {
         ("autoPromotion", Use("autoPromotionEnabled")),
         ("scaleDownDelay", Use("rollout.scaleDownDelay")),
         ("scaleDownDelaySeconds", Use("rollout.scaleDownDelay")),
+        (
+            "sessionAffinity",
+            NotYet(
+                "all users switch at once: use `strategy: canary` with `rollout.canary.sessionAffinity`",
+            ),
+        ),
         ("previewService", Use("previewHosts")),
         ("activeService", NotYet("the built-in gateway routes the traffic: leave it out")),
         ("abortScaleDownDelaySeconds", NotYet("it is not supported yet")),
@@ -441,7 +464,7 @@ pub(crate) static POST_PROMOTION: Object = Object {
 
 pub(crate) static STEP: Object = Object {
     path: "rollout.canary.steps[]",
-    about: "One step: exactly one of the three.",
+    about: "One step: exactly one of these.",
     fields: &[
         Field::new("setWeight", Shape::Percent, "Give the new release this share of the traffic."),
         Field::new(
@@ -454,11 +477,19 @@ pub(crate) static STEP: Object = Object {
             Shape::Object(&STEP_ANALYSIS),
             "Wait until these rules are done: a failure rolls back, an inconclusive one pauses.",
         ),
+        Field::new(
+            "setCanaryScale",
+            Shape::Object(&SCALE),
+            "From here on, keep so many replicas of the new release, or as many as its traffic needs if that is more.",
+        ),
+        Field::new(
+            "setHeaderRoute",
+            Shape::Object(&HEADER_ROUTE),
+            "From here on, send the requests that match to the new release whatever its weight.",
+        ),
     ],
     elsewhere: &[
         ("weight", Use("setWeight")),
-        ("setCanaryScale", NotYet("setCanaryScale is not supported yet: a canary is scaled by its weight")),
-        ("setHeaderRoute", NotYet("setHeaderRoute is not supported yet")),
         ("setMirrorRoute", NotYet("setMirrorRoute is not supported yet")),
         ("replicaProgressThreshold", NotYet("replicaProgressThreshold is not supported yet")),
         ("experiment", NotYet("experiment is not supported yet")),

@@ -16,12 +16,14 @@ mod read;
 mod values;
 
 mod analysis;
+mod assignment;
 mod check;
 mod environments;
 mod health;
 mod rollout;
 mod route;
 mod service;
+mod steps;
 
 mod diagnostic;
 pub mod diff;

@@ -17,6 +17,9 @@ enum Place {
     Health,
     Probe,
     Secrets,
+    Rollout,
+    Canary,
+    Affinity,
     Else,
 }
 
@@ -25,8 +28,20 @@ impl Place {
         match (self, key) {
             (Self::Root, "health") => Self::Health,
             (Self::Root, "secrets") => Self::Secrets,
+            (Self::Root, "rollout") => Self::Rollout,
             (Self::Health, _) => Self::Probe,
-            (Self::Root | Self::Probe | Self::Secrets | Self::Else, _) => Self::Else,
+            (Self::Rollout, "canary") => Self::Canary,
+            (Self::Canary, "sessionAffinity") => Self::Affinity,
+            (
+                Self::Root
+                | Self::Probe
+                | Self::Secrets
+                | Self::Rollout
+                | Self::Canary
+                | Self::Affinity
+                | Self::Else,
+                _,
+            ) => Self::Else,
         }
     }
 }
@@ -36,12 +51,15 @@ fn merge(base: &Node, overlay: &Node, place: Place) -> Node {
         return without_nulls(overlay);
     };
     let mut merged = below.clone();
-    if place == Place::Probe {
-        // A probe asks in one way: naming another one replaces it.
-        for (given, replaced) in [("http", "tcp"), ("tcp", "http")] {
-            if above.get(given).is_some_and(|entry| !entry.value.is_null()) && above.get(replaced).is_none() {
-                merged.remove(replaced);
-            }
+    // A probe asks in one way, and users are known by one thing: naming another one replaces it.
+    let alternatives = match place {
+        Place::Probe => Some(["http", "tcp"]),
+        Place::Affinity => Some(["cookie", "header"]),
+        Place::Root | Place::Health | Place::Secrets | Place::Rollout | Place::Canary | Place::Else => None,
+    };
+    for [given, replaced] in alternatives.into_iter().flat_map(|[a, b]| [[a, b], [b, a]]) {
+        if above.get(given).is_some_and(|entry| !entry.value.is_null()) && above.get(replaced).is_none() {
+            merged.remove(replaced);
         }
     }
     for entry in &above.entries {

@@ -1,22 +1,18 @@
-//! Rolling updates, canaries and blue-green switches, with the words of Kubernetes and Argo Rollouts.
-
-use std::time::Duration;
+//! Rolling updates, canaries and blue-green switches, with the words of Kubernetes and Argo Rollouts. Does not live
+//! here: the steps of a canary (`steps`).
 
 use model::route::Route;
-use model::strategy::{Amount, Kind, Metric, OnFailure, Step, Strategy};
+use model::strategy::{Amount, Kind, Metric, OnFailure, Strategy};
 use model::{EnvironmentName, ServiceName, Weight};
 
 use crate::analysis;
+use crate::assignment;
 use crate::diagnostic::Problem;
 use crate::fields;
 use crate::node::Span;
 use crate::read::Mapping;
 use crate::route;
-use crate::service::mappings;
-
-/// A canary without steps of its own.
-const DEFAULT_STEPS: [u16; 3] = [500, 2500, 5000];
-const DEFAULT_PAUSE: Duration = Duration::from_secs(60);
+use crate::steps;
 
 /// A strategy, and what becomes of the sections that belong to one strategy alone.
 pub(crate) struct Rollout {
@@ -133,89 +129,8 @@ fn rolling(rollout: &Mapping<'_>) -> Kind {
 
 fn canary(rollout: &Mapping<'_>) -> Kind {
     let canary = rollout.child("canary", &fields::CANARY);
-    let steps = match canary.list("steps") {
-        Some([]) => {
-            let problem = Problem::new("a canary needs at least one step");
-            canary.error(&canary.place("steps"), problem.help("remove `steps` to get the default"));
-            Vec::new()
-        }
-        Some(items) => {
-            let mut heaviest = Weight::NONE;
-            let mut steps = Vec::new();
-            for item in mappings(&canary, items) {
-                let step = Mapping::open(canary.context, &fields::STEP, item, &item.span);
-                steps.extend(one_step(&step, &mut heaviest));
-                step.finish();
-            }
-            steps
-        }
-        None => default_steps(),
-    };
+    let steps = steps::steps(&canary);
+    let session_affinity = assignment::affinity(&canary);
     canary.finish();
-    Kind::Canary { steps, session_affinity: None }
-}
-
-fn default_steps() -> Vec<Step> {
-    let weights = DEFAULT_STEPS.into_iter().filter_map(Weight::from_basis_points);
-    weights
-        .flat_map(|weight| [Step::SetWeight(weight), Step::Pause { duration: Some(DEFAULT_PAUSE) }])
-        .collect()
-}
-
-fn one_step(step: &Mapping<'_>, heaviest: &mut Weight) -> Option<Step> {
-    let (weight, pause, analysis) = (step.entry("setWeight"), step.entry("pause"), step.entry("analysis"));
-    if let Some(entry) = analysis {
-        if weight.or(pause).is_some() {
-            let problem = Problem::new("one step analyses and does something else");
-            step.error(
-                &entry.key_span,
-                problem.help("make it two steps: start a new item with `- analysis:`"),
-            );
-        }
-        let analysis = step.child("analysis", &fields::STEP_ANALYSIS);
-        let metrics = analysis::waited_for(&analysis);
-        analysis.finish();
-        return Some(Step::Analysis { metrics });
-    }
-    match (weight, pause) {
-        (Some(entry), None) => {
-            let weight = step.percent("setWeight")?;
-            if weight < *heaviest {
-                let problem = Problem::new(format!("the weight goes down, from {heaviest} to {weight}"));
-                let help = "a canary usually goes up step by step";
-                step.context.sink.warning(&entry.value.span, problem.help(help));
-            }
-            *heaviest = weight;
-            Some(Step::SetWeight(weight))
-        }
-        (None, Some(entry)) if let Some(scalar) = entry.value.scalar() => {
-            let problem = Problem::new("a pause is a mapping");
-            let help = format!(
-                "write `pause: {{duration: {}}}`, or `pause: {{}}` to wait for a promotion",
-                scalar.text
-            );
-            step.error(&entry.value.span, problem.help(help));
-            None
-        }
-        (None, Some(_)) => {
-            let pause = step.child("pause", &fields::PAUSE);
-            let duration = pause.optional_duration("duration");
-            pause.finish();
-            Some(Step::Pause { duration })
-        }
-        (Some(_), Some(entry)) => {
-            let problem = Problem::new("one step sets a weight and pauses");
-            step.error(&entry.key_span, problem.help("make it two steps: start a new item with `- pause:`"));
-            None
-        }
-        (None, None) if step.has_unknown() => None,
-        (None, None) => {
-            let problem = Problem::new("a step needs `setWeight`, `pause` or `analysis`");
-            step.error(
-                &step.at,
-                problem.help("write `setWeight: 5`, `pause: {duration: 1m}` or `pause: {}`"),
-            );
-            None
-        }
-    }
+    Kind::Canary { steps, session_affinity }
 }

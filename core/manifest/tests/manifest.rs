@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use manifest::{Manifest, Severity, diff, render, schema};
+use model::assignment::SessionAffinity;
 use model::spec::{Check, SecretSource};
 use model::strategy::{Kind, Source, Step};
 use model::{EnvironmentName, Spec};
@@ -474,4 +475,62 @@ fn a_preview_is_not_measured_by_requests_that_nobody_sends() {
     assert_eq!(wrong(&endless), ["8:9 `a` has no `count`, so it would never end"]);
     parse(&before("source: restarts, count: 2, failureCondition: result > 0"));
     parse(&before("command: {run: ./smoke}"));
+}
+
+fn affinity(text: &str) -> String {
+    with(&format!("rollout: {{strategy: canary, canary: {{sessionAffinity: {text}}}}}\n"))
+}
+
+#[test]
+fn users_are_known_by_a_cookie_or_by_a_header() {
+    let read = |text: &str, environment| {
+        let Kind::Canary { session_affinity, .. } = spec(text, environment).rollout.kind else {
+            panic!("it is a canary")
+        };
+        session_affinity.unwrap()
+    };
+    let week = Duration::from_secs(7 * 24 * 3600);
+    let cookie = SessionAffinity::Cookie { name: "shipshape-user".to_owned(), max_age: week };
+    assert_eq!(read(&affinity("{cookie: {}}"), "production"), cookie);
+    let header = SessionAffinity::Header { name: "x-user".to_owned() };
+    assert_eq!(read(&affinity("{header: {name: X-User}}"), "production"), header);
+    let overlay = "environments: {a: {rollout: {canary: {sessionAffinity: {cookie: {}}}}}, b: {}}\n";
+    let both = affinity("{header: {name: X-User}}") + overlay;
+    assert_eq!((read(&both, "a"), read(&both, "b")), (cookie, header), "the one replaces the other");
+}
+
+#[test]
+fn an_affinity_that_would_forget_its_users_is_refused() {
+    for (text, what) in [
+        ("cookie", "`sessionAffinity` is a mapping"),
+        ("{}", "session affinity needs one of `cookie`, `header`"),
+        ("{cookie: {name: __Host-user}}", "browsers take `__Host-user` with the attribute Secure alone"),
+        ("{cookie: {name: 'a=b'}}", "`a=b` is not the name of a cookie"),
+        ("{cookie: {maxAge: 999ms}}", "a cookie's age is told in seconds, and zero would remove it"),
+        ("{header: {}}", "`name` is missing"),
+        ("{header: {name: Cookie}}", "`cookie` cannot be used here"),
+    ] {
+        let found = Manifest::parse(&affinity(text)).expect_err(text);
+        let all: Vec<&str> = found.iter().map(|found| found.message.as_str()).collect();
+        assert_eq!(all, [what], "{text}");
+    }
+}
+
+#[test]
+fn only_so_many_header_routes_are_in_force_at_once() {
+    let steps = |count: usize, removed: bool| {
+        let set = |n| {
+            format!(
+                "{{setHeaderRoute: {{name: r{n}, match: [{{headerName: a, headerValue: {{exact: b}}}}]}}}}"
+            )
+        };
+        let mut steps: Vec<String> = (0..count).map(set).collect();
+        if removed {
+            steps.insert(count - 1, "{setHeaderRoute: {name: r0}}".to_owned());
+        }
+        with(&format!("rollout: {{strategy: canary, canary: {{steps: [{}]}}}}", steps.join(", ")))
+    };
+    parse(&steps(16, false));
+    parse(&steps(17, true));
+    assert!(wrong(&steps(17, false))[0].ends_with("more than 16 header routes would be in force at once"));
 }
