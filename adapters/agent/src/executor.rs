@@ -30,7 +30,7 @@ pub(crate) struct Executor<G> {
     pub(crate) supervisor: Arc<Supervisor>,
     gateway: Arc<G>,
     pub(crate) state: Mutex<State>,
-    board: Board,
+    board: Arc<Board>,
     poke: Notify,
     drains: SyncMutex<JoinSet<()>>,
     stopping: watch::Sender<bool>,
@@ -59,15 +59,13 @@ impl State {
 }
 
 impl<G: Gateway> Executor<G> {
-    pub(crate) fn new(home: Arc<Home>, supervisor: Supervisor, gateway: Arc<G>) -> Self {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let instance = format!("{:x}-{:x}", since.as_micros(), std::process::id());
+    pub(crate) fn new(home: Arc<Home>, supervisor: Supervisor, gateway: Arc<G>, board: Arc<Board>) -> Self {
         Self {
             home,
             supervisor: Arc::new(supervisor),
             gateway,
             state: Mutex::default(),
-            board: Board::new(instance),
+            board,
             poke: Notify::new(),
             drains: SyncMutex::default(),
             stopping: watch::Sender::new(false),

@@ -14,6 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::executor::Executor;
 use crate::gateway::Gateway;
 use crate::home::{self, Home, Sockets};
+use crate::seen::Board;
 use crate::succession::{self, Estate, Heir, Predecessor, Released, Wish};
 use crate::{Error, server};
 
@@ -86,8 +87,14 @@ impl Prepared {
         let (home, gateway) = (Arc::new(home), Arc::new(gateway));
         let sockets = sockets.map_or_else(|| home.listen(), Ok)?;
         let mut leave = std::pin::pin!(leave);
+        let board = Arc::new(Board::of_this_process());
         loop {
-            let executor = Arc::new(Executor::new(Arc::clone(&home), supervisor, Arc::clone(&gateway)));
+            let executor = Arc::new(Executor::new(
+                Arc::clone(&home),
+                supervisor,
+                Arc::clone(&gateway),
+                Arc::clone(&board),
+            ));
             executor.resume(wanted, released).await.map_err(Error::Gateway)?;
             if let Some(stream) = predecessor.take() {
                 gateway.follow(Predecessor::serving(stream).await?);

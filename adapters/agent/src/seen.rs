@@ -11,7 +11,14 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    pub(crate) fn new(instance: String) -> Self {
+    /// A board of this process. Whoever counts up on it goes on counting when another executor takes over in the same
+    /// process, so the instance is the process' and not the executor's: counts of different instances are added up.
+    pub(crate) fn of_this_process() -> Self {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self::new(format!("{:x}-{:x}", since.as_micros(), std::process::id()))
+    }
+
+    fn new(instance: String) -> Self {
         Self { latest: watch::Sender::new(Arc::new(Seen { instance, ..Seen::default() })) }
     }
 

@@ -364,11 +364,15 @@ async fn an_heir_that_dies_on_its_way_changes_nothing() {
     let client = load(&world.address, "/slow/1", &over);
     // One that goes at once, one that takes what it is offered and then says nothing more.
     drop(UnixStream::connect(world.home.path().join("hand.sock")).unwrap());
-    let before = world.client.health().await.unwrap().instance;
+    let requests = |seen: &Seen| seen.tallies.iter().map(|tally| tally.requests).sum::<u64>();
+    let before = world.until("requests are counted", |seen| requests(seen) > 10).await;
     let child =
         Command::new(DOUBLE).arg("false-heir").arg(world.home.path()).spawn().unwrap().wait().unwrap();
     assert!(child.success());
-    world.until("another instance of the same agent", |seen| seen.instance != before).await;
+    // Its counts go on under the same name: under another one they would be added to themselves.
+    let after = world.until("requests are counted on", |seen| requests(seen) > requests(&before) + 10).await;
+    assert_eq!(after.instance, before.instance);
+    assert!(after.version > before.version);
     assert_eq!(world.client.health().await.unwrap().pid, world.agent.id());
     assert_eq!(world.ready(1, 1).await[0].pid, pid);
     let lock = std::fs::read_to_string(world.home.path().join("agent.lock")).unwrap();

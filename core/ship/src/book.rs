@@ -11,8 +11,9 @@ use crate::latency::Slow;
 use crate::observation::{Counts, EpochTally};
 use crate::users::UserTally;
 
-/// Counts by epoch. It has at most two pages for each epoch, however often the counter started again: one for the life
-/// that counted last, one for all before it. A life that is over does not come back.
+/// Counts by epoch. It has at most three pages for each epoch, however often the counter started again: one for the life
+/// that counted last, one for the life before it, one for all. The life before may come back: an agent that gave
+/// everything to a successor takes it back when that one fails, and counts on. One before that does not.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Book {
     weights: BTreeMap<Epoch, Weight>,
@@ -31,6 +32,8 @@ struct Chapter {
     current: Page,
     /// The last counts of all instances before it, added up.
     earlier: Option<Page>,
+    /// The last of those.
+    former: Option<(String, Page)>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -53,13 +56,14 @@ impl Page {
         }
     }
 
-    /// What came on top of an earlier reading of requests; users do not come on top.
+    /// What came on top of an earlier reading of requests. Users do not come on top: nobody asks for those of all lives.
     fn since(self, earlier: Self) -> Self {
         Self {
             candidate: self.candidate.since(earlier.candidate),
             stable: self.stable.since(earlier.stable),
             slow: self.slow.since(earlier.slow),
-            ..self
+            aimed: self.aimed.since(earlier.aimed),
+            users: self.users,
         }
     }
 }
@@ -74,10 +78,23 @@ impl From<&EpochTally> for Page {
 impl Chapter {
     fn enter(&mut self, instance: &str, page: Page) {
         if self.instance != instance {
-            self.earlier = Some(self.total());
-            instance.clone_into(&mut self.instance);
+            self.earlier = Some(self.total().since(self.read(instance)));
+            let left = std::mem::replace(&mut self.instance, instance.to_owned());
+            self.former = Some((left, self.current));
         }
         self.current = page;
+    }
+
+    /// What an instance had counted when it was last heard of.
+    fn find(&self, instance: &str) -> Option<Page> {
+        if self.instance == instance {
+            return Some(self.current);
+        }
+        self.former.as_ref().filter(|(former, _)| former == instance).map(|(_, page)| *page)
+    }
+
+    fn read(&self, instance: &str) -> Page {
+        self.find(instance).unwrap_or_default()
     }
 
     fn total(&self) -> Page {
@@ -96,7 +113,7 @@ impl Book {
         let Self { weights, chapters, .. } = self;
         let mut counted = false;
         for tally in tallies.iter().filter(|tally| weights.contains_key(&tally.epoch)) {
-            let first = || Chapter { instance: instance.to_owned(), current: Page::default(), earlier: None };
+            let first = || Chapter { instance: instance.to_owned(), ..Chapter::default() };
             chapters.entry(tally.epoch).or_insert_with(first).enter(instance, tally.into());
             counted = true;
         }
@@ -109,9 +126,8 @@ impl Book {
     /// Those of `tallies` that would change the book.
     pub fn news(&self, instance: &str, tallies: &[EpochTally]) -> Vec<EpochTally> {
         let is_news = |tally: &&EpochTally| {
-            let chapter = self.chapters.get(&tally.epoch).filter(|chapter| chapter.instance == instance);
             // A life that has counted nothing is not worth a page.
-            chapter.map(|chapter| chapter.current).unwrap_or_default() != Page::from(*tally)
+            self.read(instance, tally.epoch) != Page::from(*tally)
         };
         tallies.iter().filter(|tally| self.covers(tally.epoch)).filter(is_news).copied().collect()
     }
@@ -120,8 +136,7 @@ impl Book {
     pub(crate) fn slow_growth(&self, instance: &str, tallies: &[EpochTally], index: usize) -> Vec<Stretch> {
         let known = tallies.iter().filter_map(|tally| Some((tally, self.weights.get(&tally.epoch)?)));
         let grown = known.map(|(tally, weight)| {
-            let chapter = self.chapters.get(&tally.epoch).filter(|chapter| chapter.instance == instance);
-            let before = chapter.map(|chapter| chapter.current).unwrap_or_default();
+            let before = self.read(instance, tally.epoch);
             let Page { candidate, stable, slow, .. } = Page::from(tally).since(before);
             let side = |counts: Counts, slow: &[u64]| Counts {
                 requests: counts.requests,
@@ -144,15 +159,21 @@ impl Book {
     ) -> (Counts, [u64; MAX_QUANTILES]) {
         let known = tallies.iter().filter(|tally| self.covers(tally.epoch));
         let grown = known.fold(Page::default(), |sum, tally| {
-            let chapter = self.chapters.get(&tally.epoch).filter(|chapter| chapter.instance == instance);
-            sum.plus(Page::from(tally).since(chapter.map(|chapter| chapter.current).unwrap_or_default()))
+            sum.plus(Page::from(tally).since(self.read(instance, tally.epoch)))
         });
         (grown.candidate, grown.slow.candidate)
     }
 
+    fn read(&self, instance: &str, epoch: Epoch) -> Page {
+        self.chapters.get(&epoch).map(|chapter| chapter.read(instance)).unwrap_or_default()
+    }
+
     /// How many pages it has.
     pub fn pages(&self) -> usize {
-        self.chapters.values().map(|chapter| 1 + usize::from(chapter.earlier.is_some())).sum()
+        let pages = |chapter: &Chapter| {
+            1 + usize::from(chapter.earlier.is_some()) + usize::from(chapter.former.is_some())
+        };
+        self.chapters.values().map(pages).sum()
     }
 
     /// Whether an epoch is one of this rollout's.
@@ -172,9 +193,10 @@ impl Book {
 
     /// Users in the present life of the counter by weight: earlier lives may have counted the same ones.
     pub(crate) fn users_by_weight(&self) -> BTreeMap<Weight, UserTally> {
-        let users =
-            |book: &Self, chapter: &Chapter| (chapter.instance == book.instance).then_some(chapter.current);
-        self.by_weight(users).into_iter().map(|(weight, page)| (weight, page.users)).collect()
+        self.by_weight(|book, chapter| chapter.find(&book.instance))
+            .into_iter()
+            .map(|(weight, page)| (weight, page.users))
+            .collect()
     }
 
     fn by_weight(&self, page: impl Fn(&Self, &Chapter) -> Option<Page>) -> BTreeMap<Weight, Page> {
@@ -205,9 +227,9 @@ impl Book {
 
     /// Of the new release in the present life of the counter, drawn and led there alike: never less than before.
     pub fn candidate_by(&self, instance: &str) -> Counts {
-        let chapters = self.chapters.values().filter(|chapter| chapter.instance == instance);
-        chapters.fold(Counts::default(), |sum, chapter| {
-            sum.plus(chapter.current.candidate).plus(chapter.current.aimed)
+        self.chapters.values().fold(Counts::default(), |sum, chapter| {
+            let page = chapter.read(instance);
+            sum.plus(page.candidate).plus(page.aimed)
         })
     }
 
@@ -218,8 +240,7 @@ impl Book {
 
     /// Users in one epoch, in the present life of the counter.
     pub fn users_in(&self, epoch: Epoch) -> UserTally {
-        let chapter = self.chapters.get(&epoch).filter(|chapter| chapter.instance == self.instance);
-        chapter.map(|chapter| chapter.current.users).unwrap_or_default()
+        self.read(&self.instance, epoch).users
     }
 
     /// Of the new release in one epoch.

@@ -2,6 +2,7 @@
 
 use model::{Epoch, Weight};
 use ship::book::Book;
+use ship::users::{UserTally, Users};
 use ship::{Command, Counts, EpochTally, Event};
 
 use super::support::{Scene, canary, given, hold, hold_for, seen, to};
@@ -31,7 +32,7 @@ fn counts_of_two_lives_of_the_agent_add_up() {
 }
 
 #[test]
-fn many_lives_of_the_agent_take_no_more_room_than_two() {
+fn many_lives_of_the_agent_take_no_more_room_than_three() {
     let mut scene = at_ten_percent();
     for life in 1..=50 {
         scene = scene.when(seen().after(1).agent_restarted().candidate(10, 0).stable(90, 1));
@@ -39,7 +40,66 @@ fn many_lives_of_the_agent_take_no_more_room_than_two() {
         assert_eq!(scene.report.evidence.stable, Counts { requests: 90 * life, errors: life });
         assert_eq!(scene.rollout.book.candidate_by(&scene.seen.instance), Counts { requests: 10, errors: 0 });
     }
-    assert_eq!(scene.rollout.book.pages(), 2);
+    assert_eq!(scene.rollout.book.pages(), 3);
+}
+
+#[test]
+fn a_life_that_comes_back_after_a_successor_that_failed_is_not_counted_twice() {
+    let scene = at_ten_percent();
+    let mut book = scene.rollout.book.clone();
+    let tally = |requests| {
+        let counts = Counts { requests, errors: requests / 10 };
+        [EpochTally { epoch: scene.rollout.epoch, candidate: counts, ..EpochTally::default() }]
+    };
+    for (instance, requests, total) in
+        [("a", 100, 100), ("b", 30, 130), ("a", 100, 130), ("a", 150, 180), ("b", 50, 200), ("c", 10, 210)]
+    {
+        book.enter(instance, &tally(requests));
+        assert_eq!(book.totals().0, Counts { requests: total, errors: total / 10 }, "{instance} {requests}");
+        assert!(book.news(instance, &tally(requests)).is_empty());
+    }
+    assert_eq!(book.news("b", &tally(50)), [], "what the life before had counted is no news");
+    assert_eq!(book.pages(), 3);
+}
+
+#[test]
+fn users_of_a_life_that_comes_back_are_those_it_saw_and_what_was_aimed_is_added_once() {
+    let scene = at_ten_percent().when(seen().after(1).candidate(1, 0));
+    let (mut book, epoch) = (scene.rollout.book.clone(), scene.rollout.epoch);
+    let tally = |seen, aimed| {
+        let candidate = Users { seen, erred: 1, first_erred: 1 };
+        let users = UserTally { candidate, ..UserTally::default() };
+        [EpochTally { epoch, users, aimed: Counts { requests: aimed, errors: 0 }, ..EpochTally::default() }]
+    };
+    for (instance, seen, aimed, lives) in [("a", 40, 100, 2), ("b", 10, 30, 3), ("a", 45, 110, 4)] {
+        book.enter(instance, &tally(seen, aimed));
+        assert_eq!((book.users().candidate.seen, book.lives()), (seen, lives), "{instance}");
+        assert_eq!(book.users_in(epoch).candidate.seen, seen);
+        assert_eq!(book.candidate_by(instance).requests, aimed);
+    }
+    assert_eq!(book.aimed().requests, 140, "110 by one, 30 by the other");
+}
+
+#[test]
+fn what_a_life_counted_in_an_epoch_that_is_over_is_known_when_it_comes_back_in_another() {
+    let scene = given(canary([to(10), to(50), hold()]).promptly()).when(seen());
+    let (first, second) = (Epoch(8), scene.rollout.epoch);
+    assert_eq!(second, Epoch(9));
+    let mut book = scene.rollout.book.clone();
+    let tally = |epoch, seen| {
+        let users = UserTally { candidate: Users { seen, ..Users::default() }, ..UserTally::default() };
+        let candidate = Counts { requests: seen, errors: 0 };
+        EpochTally { epoch, candidate, users, ..EpochTally::default() }
+    };
+    book.enter("a", &[tally(first, 40)]);
+    book.enter("b", &[tally(first, 7)]);
+    let back = [tally(first, 40), tally(second, 5)];
+    let news = book.news("a", &back);
+    assert_eq!(news, [back[1]], "the epoch that is over has nothing new");
+    book.enter("a", &news);
+    assert_eq!(book.users().candidate.seen, 45);
+    assert_eq!(book.candidate_by("a").requests, 45);
+    assert_eq!(book.totals().0.requests, 52);
 }
 
 #[test]
