@@ -47,6 +47,11 @@ pub enum Command {
         /// To which; the one before when absent.
         to: Option<ReleaseNumber>,
     },
+    /// Try the rollout that was rolled back last again: the same release, by its declared strategy.
+    Retry {
+        /// Where.
+        place: Place,
+    },
     /// Move the rollout under way.
     Operate {
         /// Where.
@@ -99,6 +104,7 @@ pub fn decide(world: &World, command: Command, at: Timestamp) -> Result<Vec<Even
         }
         Command::Ship { service, from, to } => ship_on(world, service, from, to, at),
         Command::Rollback { place, to } => rollback(world, place, to, at),
+        Command::Retry { place } => retry(world, place, at),
         Command::Operate { place, command } => operate(world, place, command, at),
         Command::Lock { scope, by, reason, holds_for } => {
             lock::lock(world, lock::Asked { scope, by, reason, holds_for }, at)
@@ -250,6 +256,33 @@ fn never_stood_alone(place: &Place, lane: &Lane, number: ReleaseNumber) -> Refus
     };
     let served = if served.is_empty() { "none".to_owned() } else { served.join(", ") };
     Refusal::new(what, format!("choose one that has served alone: {served}"))
+}
+
+/// Never by itself: what took the release back is evidence, and only somebody who knows more can set it aside.
+fn retry(world: &World, place: Place, at: Timestamp) -> Result<Vec<Event>, Refusal> {
+    let lane = lane(world, &place)?;
+    if lane.active().is_some() {
+        return Err(busy(world, &place, lane));
+    }
+    let gone_back = lane.rollout.as_ref().filter(|rollout| matches!(rollout.phase, Phase::RolledBack(_)));
+    let Some(rollout) = gone_back else {
+        let serves = lane.stable.map_or_else(String::new, |stable| format!(": release {stable} serves"));
+        return Err(Refusal::new(
+            format!("the last rollout at {place} was not rolled back{serves}"),
+            format!(
+                "there is nothing to try again; `shipshape deploy ARTIFACT -e {}` starts",
+                place.environment
+            ),
+        ));
+    };
+    if let Some(group) = &lane.went_with {
+        return Err(Refusal::new(
+            format!("rollout {} at {place} went with the group {group}: all or none", rollout.number),
+            format!("deploy all its members again: `shipshape deploy --group {group} MANIFEST...`"),
+        ));
+    }
+    let release = known_release(world, &place.service, rollout.to)?;
+    roll_out(world, place.clone(), &release, rollout.cause, at)
 }
 
 fn operate(

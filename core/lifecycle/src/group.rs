@@ -202,6 +202,11 @@ fn complete_together(
 
 impl World {
     pub(crate) fn begin_group(&mut self, number: u64, name: &str, members: &[(Place, RolloutNumber)]) {
+        for (place, _) in members {
+            if let Some(lane) = self.lanes.get_mut(place) {
+                lane.went_with = Some(name.to_owned());
+            }
+        }
         let member = |(place, rollout): &(Place, RolloutNumber)| {
             (place.clone(), Member { rollout: *rollout, stage: Stage::Underway })
         };

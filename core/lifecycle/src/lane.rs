@@ -25,6 +25,8 @@ pub struct Lane {
     pub rejected: BTreeMap<ReleaseNumber, Rejected>,
     /// The latest rollout, ended or not.
     pub rollout: Option<Rollout>,
+    /// The group that the latest rollout belongs to.
+    pub went_with: Option<String>,
     /// The number of the latest rollout.
     pub last_rollout: RolloutNumber,
     /// The epoch of the traffic's weights.
@@ -136,6 +138,7 @@ impl Lane {
                 )));
             }
             self.rollout = Rollout::begin(event, self.epoch, at);
+            self.went_with = None;
             self.last_rollout = self.rollout.as_ref().map_or(self.last_rollout, |rollout| rollout.number);
             return Ok(());
         }

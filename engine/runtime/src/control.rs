@@ -546,7 +546,9 @@ fn places_of(command: &Command) -> Vec<Place> {
         Command::Ship { service, to, .. } => {
             vec![Place { service: service.clone(), environment: to.clone() }]
         }
-        Command::Rollback { place, .. } | Command::Operate { place, .. } => vec![place.clone()],
+        Command::Rollback { place, .. } | Command::Retry { place } | Command::Operate { place, .. } => {
+            vec![place.clone()]
+        }
         Command::DespiteLock(command) => places_of(command),
         Command::Group { members, .. } => members.iter().flat_map(places_of).collect(),
         Command::Lock { .. } | Command::Unlock { .. } | Command::Notice { .. } => vec![],

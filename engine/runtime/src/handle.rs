@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
 use crate::history::{self, History, Recorded};
 use crate::once::{Answers, Once};
 use crate::request::{
-    Deploy, DeployGroup, GroupMember, LiftLock, Operate, Operation, Rollback, SetLock, Ship,
+    Deploy, DeployGroup, GroupMember, LiftLock, Operate, Operation, Retry, Rollback, SetLock, Ship,
 };
 
 /// Why something that was asked for was not done. Nothing has changed then.
@@ -231,6 +231,23 @@ impl Handle {
         let command = Command::Rollback { place: request.place, to: request.to };
         let command = passing(command, request.override_lock, request.reason.as_deref())?;
         self.send(command, request.actor, request.reason).await
+    }
+
+    /// Tries the rollout that was rolled back last again. The answer is durable.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn retry(&self, request: Retry) -> Result<Answer, Error> {
+        if request.reason.trim().is_empty() {
+            return Err(Refusal::new(
+                "what was rolled back is not tried again without a reason",
+                "say with --reason TEXT why it shall go better; it is recorded beside the rollout",
+            )
+            .into());
+        }
+        let command = Command::Retry { place: request.place };
+        let command = passing(command, request.override_lock, Some(&request.reason))?;
+        self.send(command, request.actor, Some(request.reason)).await
     }
 
     /// Moves the rollout under way. The answer is durable.

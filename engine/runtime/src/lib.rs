@@ -23,4 +23,6 @@ pub use handle::{Error, Handle, Snapshot};
 pub use history::Recorded;
 pub use lifecycle::{Answer, Scope};
 pub use once::Once;
-pub use request::{Deploy, DeployGroup, GroupMember, LiftLock, Operate, Operation, Rollback, SetLock, Ship};
+pub use request::{
+    Deploy, DeployGroup, GroupMember, LiftLock, Operate, Operation, Retry, Rollback, SetLock, Ship,
+};

@@ -63,6 +63,21 @@ pub struct Rollback {
     pub override_lock: bool,
 }
 
+/// Try the rollout that was rolled back last again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retry {
+    /// Where.
+    pub place: Place,
+    /// Who asks.
+    pub actor: String,
+    /// Why it shall go better, in their words.
+    pub reason: String,
+    /// Whether a lock there is passed.
+    #[serde(default)]
+    pub override_lock: bool,
+}
+
 /// Move the rollout under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

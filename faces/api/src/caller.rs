@@ -13,7 +13,7 @@ use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use model::Digest;
-use runtime::{Deploy, DeployGroup, Handle, LiftLock, Once, Operate, Rollback, SetLock, Ship};
+use runtime::{Deploy, DeployGroup, Handle, LiftLock, Once, Operate, Retry, Rollback, SetLock, Ship};
 use serde::de::DeserializeOwned;
 
 use crate::Stop;
@@ -74,6 +74,16 @@ macro_rules! change {
     )+};
 }
 change!(Deploy, DeployGroup, Ship, Rollback, Operate, SetLock, LiftLock, Stop);
+
+impl Change for Retry {
+    fn actor(&mut self) -> &mut String {
+        &mut self.actor
+    }
+
+    fn reason(&self) -> Option<&str> {
+        Some(&self.reason)
+    }
+}
 
 /// A change that is asked for, and the handle that makes it once.
 pub(crate) struct Asked<T> {

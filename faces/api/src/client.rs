@@ -13,7 +13,7 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use runtime::{Answer, Deploy, DeployGroup, LiftLock, Operate, Rollback, SetLock, Ship};
+use runtime::{Answer, Deploy, DeployGroup, LiftLock, Operate, Retry, Rollback, SetLock, Ship};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -194,6 +194,14 @@ impl Client {
     /// See [`Error`].
     pub async fn rollback(&self, request: &Rollback) -> Result<Answer, Error> {
         self.post("/v1/rollback", request).await
+    }
+
+    /// Tries the rollout that was rolled back last again.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn retry(&self, request: &Retry) -> Result<Answer, Error> {
+        self.post("/v1/retry", request).await
     }
 
     /// Moves the rollout under way.

@@ -19,6 +19,7 @@
 //! | `POST /v1/deploy-group` | [`runtime::DeployGroup`] | [`runtime::Answer`] |
 //! | `POST /v1/ship` | [`runtime::Ship`] | [`runtime::Answer`] |
 //! | `POST /v1/rollback` | [`runtime::Rollback`] | [`runtime::Answer`] |
+//! | `POST /v1/retry` | [`runtime::Retry`] | [`runtime::Answer`] |
 //! | `POST /v1/operate` | [`runtime::Operate`] | [`runtime::Answer`] |
 //! | `POST /v1/lock` | [`runtime::SetLock`] | nothing |
 //! | `POST /v1/unlock` | [`runtime::LiftLock`] | nothing |

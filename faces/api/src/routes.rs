@@ -11,7 +11,7 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use http::{HeaderMap, Method, StatusCode, header};
 use model::{EnvironmentName, ServiceName};
-use runtime::{Answer, Deploy, DeployGroup, Handle, LiftLock, Operate, Rollback, SetLock, Ship};
+use runtime::{Answer, Deploy, DeployGroup, Handle, LiftLock, Operate, Retry, Rollback, SetLock, Ship};
 use serde::Deserialize;
 use tokio::sync::watch;
 
@@ -37,7 +37,7 @@ pub(crate) struct Faces {
 type Reached<T> = Result<Json<T>, Problem>;
 
 /// Every route. The OpenAPI document has the same, by a test.
-fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 13] {
+fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 14] {
     [
         (Method::GET, "/v1/health", get(health)),
         (Method::GET, "/v1/status", get(status)),
@@ -48,6 +48,7 @@ fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 13] {
         (Method::POST, "/v1/deploy-group", post(deploy_group)),
         (Method::POST, "/v1/ship", post(ship)),
         (Method::POST, "/v1/rollback", post(rollback)),
+        (Method::POST, "/v1/retry", post(retry)),
         (Method::POST, "/v1/operate", post(operate)),
         (Method::POST, "/v1/lock", post(lock)),
         (Method::POST, "/v1/unlock", post(unlock)),
@@ -189,6 +190,10 @@ async fn ship(asked: Asked<Ship>) -> Reached<Answer> {
 
 async fn rollback(asked: Asked<Rollback>) -> Reached<Answer> {
     Ok(Json(asked.control.rollback(asked.request).await?))
+}
+
+async fn retry(asked: Asked<Retry>) -> Reached<Answer> {
+    Ok(Json(asked.control.retry(asked.request).await?))
 }
 
 async fn operate(asked: Asked<Operate>) -> Reached<Answer> {

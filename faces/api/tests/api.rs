@@ -10,7 +10,7 @@ use api::client::Error;
 use api::logs::{Ask, Format};
 use api::{Client, Problem, Socket, Stop};
 use model::{Place, ReleaseNumber};
-use runtime::{Deploy, Operate, Operation, Rollback, Ship};
+use runtime::{Deploy, Operate, Operation, Retry, Rollback, Ship};
 use support::Stage;
 
 const MANIFEST: &str =
@@ -120,6 +120,32 @@ async fn a_rollout_is_moved_by_operators() {
         let _ = stage.client.operate(&operate("staging", operation)).await.unwrap();
         settled(&stage, "staging", serving).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_rolled_back_is_tried_again_and_only_that() {
+    let stage = Stage::set().await;
+    deployed(&stage, "one", "staging", 1).await;
+    let retry = |reason: &str| Retry {
+        place: place("staging"),
+        actor: "ada".to_owned(),
+        reason: reason.to_owned(),
+        override_lock: false,
+    };
+    let problem = said(stage.client.retry(&retry("it is better now")).await);
+    assert_eq!((problem.status, problem.code.as_str()), (409, "SHP-API-REFUSED"));
+    assert!(problem.error.contains("was not rolled back: release 1 serves"), "{problem:?}");
+    let _ = stage.client.deploy(&deploy(&stage, PATIENT, "two", "staging")).await.unwrap();
+    stage.until("it pauses", |status| status.places[0].rollout.as_ref().unwrap().phase == "paused").await;
+    let _ = stage.client.operate(&operate("staging", Operation::Abort)).await.unwrap();
+    settled(&stage, "staging", 1).await;
+    let problem = said(stage.client.retry(&retry(" ")).await);
+    assert!(problem.error.contains("not tried again without a reason"), "{problem:?}");
+    let answer = stage.client.retry(&retry("it was the disk")).await.unwrap();
+    assert_eq!(answer.release, ReleaseNumber(2));
+    stage.until("it pauses", |status| status.places[0].rollout.as_ref().unwrap().phase == "paused").await;
+    let _ = stage.client.operate(&operate("staging", Operation::PromoteFull)).await.unwrap();
+    settled(&stage, "staging", 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ mod support;
 
 use api::{Client, Token};
 use model::Place;
-use runtime::{Deploy, LiftLock, Operate, Operation, Rollback, SetLock, Ship};
+use runtime::{Deploy, LiftLock, Operate, Operation, Retry, Rollback, SetLock, Ship};
 use serde_json::{Value, json};
 use support::Stage;
 use support::schema::unfit;
@@ -239,6 +239,28 @@ async fn the_client_asks_over_tcp_and_the_journal_says_so() {
     }
 }
 
+/// Requests that name a place alone, as the client sends them.
+fn orders() -> [(&'static str, Value); 4] {
+    let (actor, reason) = (|| "ada".to_owned(), || "the disk was full".to_owned());
+    let operate = Operate { place: place(), operation: Operation::PromoteFull, actor: actor(), reason: None };
+    let back = Rollback { place: place(), to: None, actor: actor(), reason: None, override_lock: true };
+    let retry = Retry { place: place(), actor: actor(), reason: reason(), override_lock: false };
+    let ship = Ship {
+        service: place().service,
+        from: place().environment,
+        to: "production".parse().unwrap(),
+        actor: actor(),
+        reason: Some(reason()),
+        override_lock: false,
+    };
+    [
+        ("Operate", serde_json::to_value(operate).unwrap()),
+        ("Rollback", serde_json::to_value(back).unwrap()),
+        ("Retry", serde_json::to_value(retry).unwrap()),
+        ("Ship", serde_json::to_value(ship).unwrap()),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_and_requests_are_as_the_document_says() {
     let stage = Stage::set().await;
@@ -265,24 +287,9 @@ async fn answers_and_requests_are_as_the_document_says() {
     let status = stage.raw("GET", "/v1/status", "").await.1;
     fits("Status", &status);
     assert!(status.contains("\"evidence\":{") && status.contains("\"replicas\":[{"), "{status}");
-    let (actor, reason) = ("ada".to_owned(), None);
-    let operate = Operate { place: place(), operation: Operation::PromoteFull, actor, reason };
-    fits("Operate", &serde_json::to_string(&operate).unwrap());
-    let (actor, to) = ("ada".to_owned(), None);
-    fits(
-        "Rollback",
-        &serde_json::to_string(&Rollback { place: place(), to, actor, reason: None, override_lock: true })
-            .unwrap(),
-    );
-    let ship = Ship {
-        service: place().service,
-        from: place().environment,
-        to: "production".parse().unwrap(),
-        actor: "ada".to_owned(),
-        reason: Some("because".to_owned()),
-        override_lock: false,
-    };
-    fits("Ship", &serde_json::to_string(&ship).unwrap());
+    for (name, body) in orders() {
+        fits(name, &body.to_string());
+    }
     let scope = runtime::Scope { service: Some(place().service), environment: place().environment };
     let reason = Some("freeze".to_owned());
     let lock = SetLock { scope: scope.clone(), for_seconds: Some(60), actor: "ada".to_owned(), reason };

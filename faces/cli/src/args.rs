@@ -96,6 +96,8 @@ pub(crate) enum Verb {
     Abort(verbs::abort::Args),
     /// Go back to an earlier release, its configuration included
     Rollback(verbs::rollback::Args),
+    /// Try the rollout that was rolled back last again
+    Retry(verbs::retry::Args),
     /// Let no rollout begin, for a while or until it is unlocked
     Lock(verbs::lock::Lock),
     /// Let rollouts begin again
@@ -137,6 +139,7 @@ impl Verb {
             | Self::Pause(_)
             | Self::Abort(_)
             | Self::Rollback(_)
+            | Self::Retry(_)
             | Self::Lock(_)
             | Self::Unlock(_)
             | Self::Status(_)

@@ -14,6 +14,7 @@ pub(crate) mod lock;
 pub(crate) mod logs;
 pub(crate) mod pause;
 pub(crate) mod promote;
+pub(crate) mod retry;
 pub(crate) mod rollback;
 pub(crate) mod schema;
 pub(crate) mod status;
@@ -40,6 +41,7 @@ pub(crate) async fn run(verb: Verb, context: &Context<'_>) -> Result<Done, Failu
         Verb::Pause(args) => pause::run(args, context).await,
         Verb::Abort(args) => abort::run(args, context).await,
         Verb::Rollback(args) => rollback::run(args, context).await,
+        Verb::Retry(args) => retry::run(args, context).await,
         Verb::Lock(args) => lock::lock(args, context).await,
         Verb::Unlock(args) => lock::unlock(args, context).await,
         Verb::Status(args) => status::run(args, context).await,

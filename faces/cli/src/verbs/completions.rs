@@ -50,7 +50,7 @@ mod tests {
     fn each_shell_completes_verbs_and_options() {
         for (shell, name) in [(Which::Bash, "bash"), (Which::Zsh, "zsh"), (Which::Fish, "fish")] {
             let script = String::from_utf8(script(shell)).unwrap();
-            for word in ["deploy", "rollback", "follow", "environment"] {
+            for word in ["deploy", "rollback", "retry", "follow", "environment"] {
                 assert!(script.contains(word), "{name} does not know {word}");
             }
         }

@@ -1,0 +1,34 @@
+//! `shipshape retry`: the rollout that was rolled back last, once more. Does not live here: when that is refused (control).
+
+use std::time::Instant;
+
+use runtime::Retry;
+
+use super::lock::Override;
+use super::outcome::{self, Wish};
+use crate::Done;
+use crate::context::{self, Context};
+use crate::failure::Failure;
+
+/// Try the rollout that was rolled back last again: the same release, by its declared strategy.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  shipshape retry -e production --reason 'the database is back'")]
+pub(crate) struct Args {
+    /// Why it shall go better, for the journal
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Return when the order is given
+    #[arg(long)]
+    detach: bool,
+    #[command(flatten)]
+    lock: Override,
+}
+
+pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failure> {
+    let since = Instant::now();
+    let place = context.place()?;
+    let (actor, override_lock) = (context::actor(), args.lock.override_lock);
+    let answer = context.client.retry(&Retry { place, actor, reason: args.reason, override_lock }).await?;
+    outcome::see(context, &answer, Wish::Forward, since, args.detach).await
+}
