@@ -10,6 +10,7 @@ mod canary;
 mod checks;
 mod clock;
 mod counts;
+mod everywhere;
 mod judge;
 mod latency;
 mod operators;
