@@ -62,6 +62,14 @@ pub fn allowed_errors(baseline: &Baseline, judge: &Judge) -> Option<f64> {
     Some(rate.max(LEAST_ALLOWED)).filter(|rate| *rate <= MOST_ALLOWED)
 }
 
+/// Whether requests fail more often than is allowed, as surely as the old release's rate was known (the lower bound of the same
+/// interval), so that a few errors of few requests say nothing.
+pub fn surely_above(counts: Counts, allowed: f64) -> bool {
+    let (k, half) = (counts.errors as f64, SURE * SURE / 2.0);
+    let lower = k + half - SURE * (k + half / 2.0).sqrt();
+    counts.requests > 0 && lower > allowed * counts.requests as f64
+}
+
 fn upper(events: u64, requests: u64) -> Option<f64> {
     let (k, half) = (events as f64, SURE * SURE / 2.0);
     (requests >= NEEDED).then(|| (k + half + SURE * (k + half / 2.0).sqrt()) / requests as f64)

@@ -6,6 +6,7 @@ use model::{Timestamp, Weight};
 
 use super::watch::Watched;
 use super::{Next, wait_for_force, wait_for_ready};
+use crate::bake;
 use crate::decide::Command;
 use crate::event::PauseReason;
 use crate::observation::Observation;
@@ -25,7 +26,7 @@ pub(super) fn next(rollout: &Rollout, seen: &Observation, watched: &Watched, at:
         Some(Step::Analysis { .. }) => {
             let doing = format!("analysing release {} at {}", rollout.to, rollout.weight);
             match &watched.run_waits_for {
-                None => Next::act(doing, Command::EnterStep(rollout.step + 1)),
+                None => go_on_unless_both_fail(rollout, watched, doing),
                 Some(what) => Next::wait(doing, what, None),
             }
         }
@@ -168,7 +169,34 @@ fn timed_pause(rollout: &Rollout, watched: &Watched, until: Timestamp, at: Times
                 rollout.to, rollout.weight
             ))),
         ),
-        Promotion::Time if at >= until => Next::act(doing, go_on),
+        Promotion::Time if at >= until => go_on_unless_both_fail(rollout, watched, doing),
         Promotion::Time => Next::wait(doing, "the step's time", Some(until)),
+    }
+}
+
+/// To fail no more often than the old release fails at the same time blames nobody, and proves nothing: whether the new one can
+/// take all requests is not known before the incident is over.
+fn go_on_unless_both_fail(rollout: &Rollout, watched: &Watched, doing: String) -> Next {
+    let go_on = Command::EnterStep(rollout.step + 1);
+    let judge = rollout.strategy.analysis.judge.as_ref();
+    // Errors of one user come together: no count of requests is sure where users keep their release.
+    let judge = judge.filter(|_| !rollout.overruled && rollout.session_affinity().is_none());
+    let baseline = rollout.baseline.as_ref();
+    let allowed = judge.zip(baseline).and_then(|(judge, baseline)| bake::allowed_errors(baseline, judge));
+    let counts = watched.at_this_weight;
+    match allowed.filter(|allowed| bake::surely_above(counts, *allowed)) {
+        None => Next::act(doing, go_on),
+        Some(allowed) => Next::act(
+            doing,
+            Command::Hold(PauseReason::Inconclusive(format!(
+                "{} of {} requests to release {} failed at {}, far more than before ({:.1}% is allowed), but no more often than \
+                 those to the old release: an incident of both proves nothing",
+                counts.errors,
+                counts.requests,
+                rollout.to,
+                rollout.weight,
+                allowed * 100.0
+            ))),
+        ),
     }
 }

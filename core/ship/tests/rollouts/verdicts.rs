@@ -1,9 +1,10 @@
 //! What is watched while both releases serve, and what it makes of a rollout. Not here: the rules' own arithmetic, the
 //! judge's error rates.
 
+use model::strategy::{Metric, Source, Step};
 use ship::{Event, RollbackReason};
 
-use super::support::{Scene, canary, given, hold, hold_for, rolling, seen, to};
+use super::support::{Scene, canary, evidence, given, hold, hold_for, rolling, rule, seen, to};
 
 fn at_ten_percent() -> Scene {
     given(canary([to(10), hold_for(600)]).promptly()).when(seen()).then(["4 old, 1 new", "10%", "step 1"])
@@ -53,6 +54,39 @@ fn an_incident_that_both_share_does_not_roll_back() {
         .when(seen().after(1).candidate(1_000, 1_000).stable(9_000, 9_000))
         .then([])
         .is("progressing");
+}
+
+#[test]
+fn an_incident_that_both_share_does_not_promote_either() {
+    let both_fail = || seen().after(600).candidate(1_000, 300).stable(9_000, 2_700);
+    // By time, by evidence, and by an analysis whose rules see nothing.
+    let restarts =
+        || Metric { name: "restarts".to_owned(), source: Source::Restarts, count: Some(1), ..rule() };
+    let analysed = Step::Analysis { metrics: vec![restarts()] };
+    for steps in [
+        canary([to(10), hold_for(600)]),
+        canary([to(10), hold_for(600)]).promoted_by(evidence()),
+        canary([to(10), analysed]),
+    ] {
+        given(steps.judged_on_latency().promptly())
+            .when(seen())
+            .when(both_fail())
+            .then(["paused: inconclusive"])
+            .when(both_fail())
+            .then([])
+            .operator(ship::Command::Promote { full: false })
+            .is("promoted");
+    }
+}
+
+#[test]
+fn a_few_errors_of_few_requests_are_no_incident_and_a_short_one_is_diluted() {
+    for window in [seen().candidate(40, 1).stable(360, 9), seen().candidate(9_000, 60).stable(81_000, 540)] {
+        given(canary([to(10), hold_for(600)]).judged_on_latency().promptly())
+            .when(seen())
+            .when(window.after(600))
+            .is("promoted");
+    }
 }
 
 #[test]
