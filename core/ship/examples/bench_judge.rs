@@ -9,7 +9,8 @@
 use std::time::Duration;
 
 use model::strategy::{Comparison, Condition, Metric, Source};
-use ship::judge::{Stretch, ln_evidence_against};
+use ship::judge::{Stretch, ln_evidence_against, ln_together};
+use ship::latency::Trial;
 use ship::rules::{Reading, Run, State, Verdict, measure};
 use ship::{Counts, bound};
 
@@ -23,6 +24,10 @@ const CASES: [(f64, f64, f64); 6] = [
     (0.5, 0.001, 0.01),
     (0.1, 0.05, 0.10),
 ];
+/// What is judged of the latency where the manifest does not say.
+const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
+const TOLERANCE: f64 = 1.5;
+const REQUESTS_PER_SECOND: u64 = 1_000;
 const DETECTION_RUNS: u64 = 4_000;
 const HEALTHY_RUNS: u64 = 20_000;
 /// Nobody waits longer for a verdict; no case comes near it.
@@ -42,6 +47,7 @@ fn main() {
     report("false_rollback_rate_1e6_requests", long, "share");
     table.push_str(&format!("  this judge, a look at each of 1,000,000 requests       {long:.4}\n"));
     table.push_str(&side_by_side(101));
+    table.push_str(&with_latency());
     println!("\n{table}");
 }
 
@@ -98,6 +104,69 @@ fn verdict_at(random: &mut Random, w: f64, old: f64, new: f64, most: u64) -> Opt
 
 fn convicts(stretch: &Stretch) -> bool {
     ln_evidence_against(std::slice::from_ref(stretch), 1.0) >= (1.0 / ALPHA).ln()
+}
+
+/// As a manifest without a word about the judge has it: errors and three quantiles of the latency, which the new release leaves
+/// as it is. The latency is heard once a second.
+fn with_latency() -> String {
+    let mut text = format!(
+        "\nthe same with latency judged, {REQUESTS_PER_SECOND} requests/s\n      w   old    new    bound      mean  ratio\n"
+    );
+    for (index, (w, old, new)) in CASES.into_iter().enumerate() {
+        let mut random = Random(index as u64 + 201);
+        let sum: u64 = (0..DETECTION_RUNS)
+            .map(|_| verdict_with_latency(&mut random, w, old, new, MOST_REQUESTS).unwrap_or(MOST_REQUESTS))
+            .sum();
+        let mean = sum as f64 / DETECTION_RUNS as f64;
+        let least = bound::requests_to_verdict(w, old, new, ALPHA);
+        report(&format!("mean_requests_with_latency_w{w}_{old}_to_{new}"), mean.round(), "requests");
+        let (old, new, ratio) = (percent(old), percent(new), mean / least);
+        text.push_str(&format!("{w:>7} {old:>5} {new:>6} {least:>8.0} {mean:>9.0} {ratio:>6.2}\n"));
+    }
+    let mut random = Random(301);
+    let back = (0..DETECTION_RUNS)
+        .filter(|_| verdict_with_latency(&mut random, 0.1, 0.01, 0.01, 100_000).is_some())
+        .count();
+    let share = back as f64 / DETECTION_RUNS as f64;
+    report("false_rollback_rate_with_latency_1e5_requests", share, "share");
+    text.push_str(&format!("  false rollbacks, 100,000 requests, {DETECTION_RUNS} runs {share:>26.4}\n"));
+    text
+}
+
+fn verdict_with_latency(random: &mut Random, w: f64, old: f64, new: f64, most: u64) -> Option<u64> {
+    let none = || Stretch { weight: w, candidate: Counts::default(), stable: Counts::default() };
+    let (mut stretch, mut windows) = (none(), QUANTILES.map(|_| none()));
+    let (mut trials, mut ln_errors, mut ln_latency) = (QUANTILES.map(|_| Trial::default()), 0.0, [0.0; 3]);
+    for at in 1..=most {
+        let is_new = random.unit() < w;
+        let error = random.unit() < if is_new { new } else { old };
+        count(&mut stretch, is_new, error);
+        let slowness = random.unit();
+        for (window, quantile) in windows.iter_mut().zip(QUANTILES) {
+            count(window, is_new, slowness > quantile);
+        }
+        let second_is_over = at % REQUESTS_PER_SECOND == 0;
+        if second_is_over {
+            for (index, (trial, window)) in trials.iter_mut().zip(&mut windows).enumerate() {
+                trial.hear(std::slice::from_ref(window), Duration::from_secs(1), TOLERANCE);
+                *window = none();
+                ln_latency[index] = trial.ln_evidence(QUANTILES[index], TOLERANCE);
+            }
+        }
+        if error {
+            ln_errors = ln_evidence_against(std::slice::from_ref(&stretch), 1.0);
+        }
+        if (error || second_is_over) && ln_together(ln_errors, &ln_latency) >= (1.0 / ALPHA).ln() {
+            return Some(at);
+        }
+    }
+    None
+}
+
+fn count(stretch: &mut Stretch, is_new: bool, error: bool) {
+    let side = if is_new { &mut stretch.candidate } else { &mut stretch.stable };
+    side.requests += 1;
+    side.errors += u64::from(error);
 }
 
 fn always_valid(seed: u64, requests: u64) -> f64 {
