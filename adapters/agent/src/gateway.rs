@@ -64,7 +64,15 @@ impl Real {
     /// A gateway that will serve on these sockets, or on its own.
     pub(crate) fn new(config: proxy::Config, listeners: Option<Listeners>) -> Result<Self, String> {
         let bound = listeners.map_or_else(|| Listeners::bind(&config), Ok);
-        let listeners = bound.map_err(|error| error.to_string())?;
+        let listeners = bound.map_err(|error| match error {
+            proxy::Error::Listen { .. } => {
+                format!("{error}: `shipshape up --listen HOST:PORT`, or `--admin HOST:PORT` for the metrics")
+            }
+            proxy::Error::Config(_)
+            | proxy::Error::Worker(_)
+            | proxy::Error::Table(_)
+            | proxy::Error::Backend { .. } => error.to_string(),
+        })?;
         let listen = listeners.traffic.first().and_then(|listener| listener.local_addr().ok());
         Ok(Self {
             config,

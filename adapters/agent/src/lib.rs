@@ -110,6 +110,11 @@ pub enum Error {
     Gateway(String),
 }
 
+/// How many replicas run in a home directory, though no agent may.
+pub fn left(home: &std::path::Path) -> u64 {
+    process::left(home)
+}
+
 /// The path of the agent's socket in its home directory.
 pub fn socket(home: &std::path::Path) -> PathBuf {
     home.join(home::SOCKET)

@@ -18,7 +18,7 @@ use crate::health::{self, Event};
 use crate::port::Reservation;
 use crate::running::{self, Launched, Process};
 use crate::supervisor::{Shared, Standing, missing};
-use crate::{Error, Exit, ReplicaId, cgroup, launch, logs};
+use crate::{Error, Exit, ReplicaId, cgroup, launch, listening, logs, probe};
 
 /// Where a replica's life begins for this supervisor.
 pub(crate) enum Begin {
@@ -399,7 +399,10 @@ impl Tending<'_> {
 
     fn follow_health(&mut self, event: Event) {
         match event {
-            Event::Waiting(why) => self.actor.shared.show(&self.actor.id, |view| view.reason = Some(why)),
+            Event::Waiting(why) => {
+                let why = self.explained(why);
+                self.actor.shared.show(&self.actor.id, |view| view.reason = Some(why));
+            }
             Event::Ready => {
                 self.ready = Some(Instant::now());
                 self.was_ready = true;
@@ -410,15 +413,31 @@ impl Tending<'_> {
             Event::StillReady => self.actor.shared.answered(&self.actor.id),
             Event::Unready(why) => {
                 self.ready = None;
+                let why = self.explained(why);
                 self.show(ReplicaPhase::Unready, Some(why));
             }
             Event::Restart(why) => {
+                let why = self.explained(why);
                 self.events = None;
                 self.show(ReplicaPhase::Unready, Some(format!("is started again: {why}")));
                 self.why = Some(why);
                 self.terminate();
             }
         }
+    }
+
+    /// A service with a port of its own in its code is refused at the one it was given, and nothing else says so.
+    fn explained(&self, why: String) -> String {
+        if !why.contains(probe::REFUSED) {
+            return why;
+        }
+        let (port, variable) = (self.actor.record.port, &self.actor.record.group.run.port_variable);
+        let mut ports = listening::ports(self.process.pid());
+        if ports.remove(&port) || ports.is_empty() {
+            return format!("{why}; does the service listen on ${variable}?");
+        }
+        let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+        format!("{why}; the service listens on port {ports}, and should on ${variable}, which is {port}")
     }
 
     fn terminate(&mut self) {

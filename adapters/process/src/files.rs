@@ -123,6 +123,13 @@ pub(crate) fn try_lock(directory: &Path) -> io::Result<Option<File>> {
     }
 }
 
+/// How many replicas run in a home directory, whoever supervises them, if anybody does.
+pub fn left(home: &Path) -> u64 {
+    let entries = fs::read_dir(run_root(home)).into_iter().flatten().flatten();
+    let alive = entries.filter(|entry| entry.path().join(LOCK).exists() && has_shim(&entry.path()));
+    u64::try_from(alive.count()).unwrap_or(u64::MAX)
+}
+
 /// Whether a shim is at work in this directory.
 pub(crate) fn has_shim(directory: &Path) -> bool {
     matches!(try_lock(directory), Ok(None))

@@ -19,6 +19,7 @@ mod health;
 mod identity;
 mod inspect;
 pub mod launch;
+mod listening;
 pub mod logs;
 mod port;
 mod probe;
@@ -28,6 +29,7 @@ mod supervisor;
 use std::path::{Path, PathBuf};
 
 pub use exit::Exit;
+pub use files::left;
 pub use supervisor::{Pace, ReplicaId, Settings, ShimCommand, Supervisor};
 
 /// Why something could not be done to replicas or their files.

@@ -12,6 +12,9 @@ const STATUS_LINE_BYTES: usize = 1024;
 /// Before a question that could not be asked is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How a probe says that nobody listens.
+pub(crate) const REFUSED: &str = "connection refused";
+
 /// Why there is no good answer.
 enum Failure {
     /// The question could not be asked, which says nothing about the replica.

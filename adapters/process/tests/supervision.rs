@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use model::spec::{Check, Resources};
 use ports::Secret;
-use ports::fleet::ReplicaPhase;
-use world::{World, alive, eventually, get, group, probe, server, shell};
+use ports::fleet::{ReplicaPhase, ReplicaSeen};
+use world::{DOUBLE, World, alive, eventually, get, group, probe, server, shell};
 
 #[tokio::test]
 async fn a_replica_starts_becomes_ready_and_stops() {
@@ -123,13 +123,28 @@ async fn an_executable_that_the_kernel_refuses_is_a_verdict_at_once() {
 }
 
 #[tokio::test]
+async fn a_service_that_listens_elsewhere_than_it_was_told_hears_where() {
+    let world = World::new().await;
+    let id = world.start(&shell(&format!("PORT=0 exec {DOUBLE} serve")));
+    let tells = |replica: &ReplicaSeen| {
+        replica.reason.as_ref().is_some_and(|why| why.contains("; the service listens on port "))
+    };
+    let seen = world.until_replica(&id, "where it listens", tells).await;
+    let should = format!(", and should on $PORT, which is {}", seen.port);
+    assert!(seen.reason.as_ref().unwrap().ends_with(&should), "{seen:?}");
+    world.end(&id).await;
+}
+
+#[tokio::test]
 async fn a_start_that_exceeds_its_budget_is_started_again() {
     let world = World::new().await;
     let mut group = shell("sleep 300");
     group.health.startup = Some(probe(Check::Tcp, 100, 2));
     let id = world.start(&group);
     let waiting = world.until_replica(&id, "a reason", |r| r.pid.is_some() && r.reason.is_some()).await;
-    assert!(waiting.reason.unwrap().starts_with("has not started yet: cannot connect to port"));
+    let reason = waiting.reason.unwrap();
+    assert!(reason.starts_with("has not started yet: cannot connect to port"), "{reason}");
+    assert!(reason.ends_with("connection refused; does the service listen on $PORT?"), "{reason}");
     let seen =
         world.until_replica(&id, "a restart", |r| r.restarts == 1 && r.phase == ReplicaPhase::Backoff).await;
     assert!(seen.reason.clone().unwrap().contains("the startup probe failed: cannot connect"), "{seen:?}");

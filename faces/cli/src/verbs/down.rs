@@ -43,6 +43,11 @@ pub(crate) async fn stop(context: &Context<'_>, reason: Option<String>) -> Resul
     let control_process = control.as_ref().ok().and_then(|control| Watched::new(control.pid));
     let agent_process = agent_health.as_ref().ok().and_then(|agent| Watched::new(agent.pid));
     if control_process.is_none() && agent_process.is_none() {
+        let left = agent::left(&context.home);
+        if left > 0 {
+            let failure = Failure::new(format!("no agent runs, but {} still", words::count(left, "replica")));
+            return Err(failure.instead("`shipshape up`, then `shipshape down`, drains and stops them"));
+        }
         return Ok(told(context, "nothing is running", since));
     }
     if agent_process.is_some() {

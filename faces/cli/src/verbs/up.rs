@@ -72,7 +72,7 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failu
     let agent = agent::Client::new(home);
     let mut started = Vec::new();
     match agent.health().await {
-        Ok(_) => say_if_moved(context, &args, before),
+        Ok(_) => refuse_to_move(&args, before)?,
         Err(_) => started.push(processes::start(&addresses.agent(home, false))?),
     }
     let upgraded = args.upgrade && started.is_empty();
@@ -191,17 +191,19 @@ fn say_if_api_moved(context: &Context<'_>, asked: Option<Option<SocketAddr>>, co
     }
 }
 
-fn say_if_moved(context: &Context<'_>, args: &Args, before: Option<Addresses>) {
-    let Some(before) = before else { return };
+/// What was asked for is not what would be.
+fn refuse_to_move(args: &Args, before: Option<Addresses>) -> Result<(), Failure> {
+    let Some(before) = before else { return Ok(()) };
     // Port 0 means any.
     let moved = |asked: Option<SocketAddr>, is: SocketAddr| {
         asked.is_some_and(|asked| asked.port() != 0 && asked != is)
     };
     if moved(args.listen, before.listen) || moved(args.admin, before.admin) {
-        context.printer.warning(
-            "the agent runs already and keeps its addresses; `shipshape down` first, then `up` with the new ones",
-        );
+        let is =
+            format!("the agent runs already: requests at {}, metrics at {}", before.listen, before.admin);
+        return Err(Failure::new(is).instead("`shipshape down` first, then `up` with the new addresses"));
     }
+    Ok(())
 }
 
 /// Waits until both answer. One that dies meanwhile is told with the end of its log.
