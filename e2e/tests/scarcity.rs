@@ -106,6 +106,68 @@ fn an_agent_without_file_descriptors_says_so_harms_no_replica_and_recovers() {
 }
 
 #[test]
+fn control_without_file_descriptors_says_so_loses_nothing_and_recovers() {
+    let stage = deployed("");
+    let (control, replicas) = (stage.pid_of("control"), stage.replica_pids());
+    let load = stage.load(100.0);
+    limit(control, 3);
+    let refused = stage.run(&["status"]).exits(1);
+    assert!(refused.stderr.contains("control"), "{refused:?}");
+    eventually("it is in the log", PATIENCE, || {
+        let log = std::fs::read_to_string(stage.home().join("control.log")).unwrap_or_default();
+        log.contains("Too many open files").then_some(())
+    });
+    limit(control, 1024);
+    eventually("control answers again", PATIENCE, || {
+        (stage.run(&["status", "--output", "json"]).status == Some(0)).then_some(())
+    });
+    assert_eq!(stage.pid_of("control"), control, "it never ended");
+    assert_eq!(stage.replica_pids(), replicas);
+    let second = stage.build("two", &json!({"version": "2"}));
+    let _ = stage.run(&["deploy", &second]).ok();
+    let _ = stage.nothing_lost(load);
+    let _ = stage.run(&["journal", "verify"]).ok();
+}
+
+#[test]
+fn a_command_that_the_journal_has_no_room_for_is_refused_and_goes_through_when_there_is() {
+    let stage = Stage::with("");
+    // A limit on the size of files stands for a full disk; its signal must not end the process, as a full disk would not.
+    let up = stage.command(&["up", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let mut ignoring = Command::new("sh");
+    ignoring.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(up.get_program()).args(up.get_args());
+    ignoring.current_dir(up.get_current_dir().unwrap());
+    ignoring.envs(up.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    assert!(ignoring.status().unwrap().success());
+    let first = stage.build("one", &json!({"version": "1"}));
+    let _ = stage.run(&["deploy", &first]).ok();
+    let control = stage.pid_of("control");
+    let load = stage.load(100.0);
+    let full = |limit: &str| {
+        let range = format!("--fsize={limit}:");
+        let ran = Command::new("prlimit").args(["--pid", &control.to_string(), &range]).status();
+        assert!(ran.unwrap().success());
+    };
+    full("0");
+    let refused = stage.run(&["lock", "--reason", "no room"]).exits(1);
+    for part in ["not recorded, so not done", "cannot write the journal"] {
+        assert!(refused.stderr.contains(part), "{refused:?}");
+    }
+    assert!(!stage.run(&["status"]).ok().stdout.contains("no room"), "what was refused did not happen");
+    assert_eq!(stage.place("production")["serving"], 1, "what was acknowledged stays");
+    full("unlimited");
+    eventually("it is taken", PATIENCE, || {
+        (stage.run(&["lock", "--reason", "room again"]).status == Some(0)).then_some(())
+    });
+    let _ = stage.run(&["unlock"]).ok();
+    let second = stage.build("two", &json!({"version": "2"}));
+    let _ = stage.run(&["deploy", &second]).ok();
+    assert_eq!(stage.pid_of("control"), control, "it never ended");
+    let _ = stage.nothing_lost(load);
+    let _ = stage.run(&["journal", "verify"]).ok();
+}
+
+#[test]
 fn a_tunnel_to_a_replica_that_leaves_lasts_as_long_as_the_drain_timeout_and_no_longer() {
     let stage = deployed("shutdown: {drainTimeout: 3s, gracePeriod: 1s}\nrollout: {scaleDownDelay: 0s}\n");
     let upgrade = "GET /echo HTTP/1.1\r\nhost: shop\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
