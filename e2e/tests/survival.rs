@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use e2e::{Gap, Stage, eventually};
 use load::{Outcome, Running};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -128,27 +128,48 @@ fn a_replica_that_is_killed_costs_at_most_what_it_had_in_flight() {
     }
 }
 
+/// Waits until two others are ready and a replica has ended.
+fn replaced(stage: &Stage, replica: u32) -> Value {
+    eventually("another one is ready", PATIENCE, || {
+        let release = stage.place("production")["releases"][0].clone();
+        let pids = stage.replica_pids();
+        (release["ready"] == 2 && pids.len() == 2 && !pids.contains(&replica) && !alive(replica))
+            .then_some(release)
+    })
+}
+
 #[test]
-fn a_shim_that_is_killed_costs_nothing_but_the_exit_status() {
+fn a_replica_whose_shim_is_killed_is_replaced_and_no_request_is_lost() {
     let stage = deployed("");
     let replicas = stage.replica_pids();
     let load = stage.load(200.0);
     answered(&load, 100);
     let (shim, replica) = stage.shims()[0];
     let _ = stage.kill(shim);
-    answered(&load, 200);
-    assert_eq!(stage.replica_pids(), replicas, "the replica does not notice");
-    let _ = stage.nothing_lost(load);
-    // An agent that comes later finds the replica without its shim.
-    let _ = stage.kill(stage.pid_of("agent"));
-    let _ = up_again(&stage);
-    assert_eq!(stage.replica_pids(), replicas);
-    let _ = stage.kill(replica);
-    let release = eventually("another one is ready", PATIENCE, || {
-        let release = stage.place("production")["releases"][0].clone();
-        (release["ready"] == 2 && !alive(replica) && !stage.replica_pids().contains(&replica))
-            .then_some(release)
+    let _ = replaced(&stage, replica);
+    let after = stage.replica_pids();
+    assert!(
+        replicas.iter().all(|pid| *pid == replica || after.contains(pid)),
+        "{after:?} after {replicas:?}"
+    );
+    eventually("the drift is said", PATIENCE, || {
+        let journal = stage.run(&["journal", "list", "--limit", "1000", "--output", "json"]).ok().stdout;
+        let said = |line: &str| line.contains("drift.corrected") && line.contains("the shim of replica");
+        journal.lines().any(said).then_some(())
     });
-    let exits = release["replicas"].to_string();
+    answered(&load, 100);
+    let _ = stage.nothing_lost(load);
+}
+
+#[test]
+fn a_replica_that_ends_without_shim_and_agent_is_started_again_and_its_exit_status_unknown() {
+    let stage = deployed("");
+    let (shim, replica) = stage.shims()[0];
+    let _ = stage.kill(stage.pid_of("agent"));
+    let _ = stage.kill(shim);
+    let _ = stage.kill(replica);
+    eventually("the replica ended", PATIENCE, || (!alive(replica)).then_some(()));
+    let _ = up_again(&stage);
+    let exits = replaced(&stage, replica)["replicas"].to_string();
     assert!(exits.contains("unknown"), "{exits}");
 }
