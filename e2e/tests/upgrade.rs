@@ -147,6 +147,30 @@ fn an_upgrade_in_the_middle_of_a_rollout_is_no_end_of_it() {
     let _ = stage.nothing_lost(load);
 }
 
+/// What the agent that answers has in force.
+fn generation(stage: &Stage) -> u64 {
+    let text = std::fs::read_to_string(stage.home().join("wanted.json")).unwrap();
+    let wanted: serde_json::Value = serde_json::from_str(&text).unwrap();
+    wanted["generation"].as_u64().unwrap()
+}
+
+#[test]
+fn no_successor_goes_back_to_an_older_generation() {
+    let stage = deployed("rollout: {scaleDownDelay: 0s}\n");
+    let mut last = generation(&stage);
+    for version in 2..5 {
+        let next = stage.build(&version.to_string(), &json!({"version": version.to_string()}));
+        let _ = stage.run(&["deploy", &next, "--detach"]).ok();
+        upgrade(&stage);
+        eventually("it is rolled out", PATIENCE, || {
+            let has = generation(&stage);
+            assert!(has >= last, "generation {has} after {last}");
+            last = has;
+            (stage.place("production")["serving"] == version).then_some(())
+        });
+    }
+}
+
 #[test]
 fn a_replica_that_leaves_waits_for_what_the_agent_before_still_has_in_flight_to_it() {
     let stage = deployed("rollout: {scaleDownDelay: 0s}\n");
