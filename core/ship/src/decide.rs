@@ -142,7 +142,11 @@ fn moved(rollout: &Rollout, stable: u32, candidate: u32, weight: Weight) -> Vec<
     if (stable, candidate) != (rollout.wanted_stable, rollout.wanted_candidate) {
         events.push(Event::Scaled { stable, candidate });
     }
-    if weight != rollout.weight {
+    // The last shift of the way back takes the header routes with it, even where the weight was zero all along.
+    let lifts = weight == Weight::NONE
+        && matches!(rollout.phase, Phase::RollingBack(_))
+        && !rollout.header_routes().is_empty();
+    if weight != rollout.weight || lifts {
         events.push(Event::Shifted { weight, epoch: rollout.epoch.next() });
     }
     events

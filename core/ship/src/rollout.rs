@@ -212,6 +212,7 @@ impl Rollout {
             }
             Event::Promoted => {
                 self.phase = Phase::Promoted;
+                self.led.clear();
                 self.begin_run(at);
                 self.begin_bake();
             }
@@ -285,6 +286,9 @@ impl Rollout {
         }
         (self.weight, self.epoch, self.shifted_at) = (weight, epoch, at);
         self.book.open(epoch, weight);
+        if weight == Weight::NONE && matches!(self.phase, Phase::RollingBack(_)) {
+            self.led.clear();
+        }
         self.progressed_at = at;
     }
 
@@ -296,9 +300,11 @@ impl Rollout {
         }
     }
 
-    /// The header routes in force: none before the first is set, and none once it is promoted or goes back.
+    /// The header routes in force: none before the first is set, and none once it is promoted. On the way back they stay
+    /// until the old release can take everything: what they lead is traffic like any other.
     pub fn header_routes(&self) -> &[HeaderRoute] {
-        let on = matches!(self.phase, Phase::Progressing | Phase::Paused(_)) && self.from.is_some();
+        let moves = matches!(self.phase, Phase::Progressing | Phase::Paused(_) | Phase::RollingBack(_));
+        let on = moves && self.from.is_some();
         if on { &self.led } else { &[] }
     }
 

@@ -23,10 +23,11 @@ pub(super) fn next(rollout: &Rollout, seen: &Observation, reason: &RollbackReaso
         return Next::wait(doing, "the agent has not taken the replicas that are wanted", None);
     }
     let weight = bearable(rollout, seen);
-    if weight != rollout.weight {
+    let led = !rollout.header_routes().is_empty();
+    if weight != rollout.weight || (led && takes_all(rollout, seen)) {
         return Next::act(doing, Command::Move { stable: full, candidate, weight });
     }
-    if weight != Weight::NONE {
+    if weight != Weight::NONE || led {
         let trouble = trouble(&seen.stable);
         let what = format!(
             "{} of {full} replicas of release {} are ready to take the traffic back{trouble}",
@@ -41,12 +42,17 @@ pub(super) fn next(rollout: &Rollout, seen: &Observation, reason: &RollbackReaso
     Next::act(doing, Command::ConfirmRollback)
 }
 
+/// Whether the old release can take all there is, or there is nobody else to.
+fn takes_all(rollout: &Rollout, seen: &Observation) -> bool {
+    let ready = seen.stable.ready;
+    let nobody_else = seen.candidate.ready == 0 && ready > 0;
+    rollout.from.is_none() || ready >= rollout.stable_replicas || nobody_else
+}
+
 /// The least share that has to stay with the new release: what the old one's ready replicas cannot take yet.
 fn bearable(rollout: &Rollout, seen: &Observation) -> Weight {
-    let (ready, full) = (seen.stable.ready, rollout.stable_replicas);
-    let nobody_else = seen.candidate.ready == 0 && ready > 0;
-    if rollout.from.is_none() || ready >= full || nobody_else {
+    if takes_all(rollout, seen) {
         return Weight::NONE;
     }
-    Weight::share(ready, full).rest().min(rollout.weight)
+    Weight::share(seen.stable.ready, rollout.stable_replicas).rest().min(rollout.weight)
 }

@@ -35,11 +35,39 @@ fn header_routes_end_with_the_rollout_whichever_way() {
     let steps = || canary([led_by("beta"), hold()]);
     let back = given(steps().promptly()).when(seen());
     assert_eq!(back.rollout.header_routes().len(), 1);
-    let back = back.when(seen().unreachable()).operator(Command::Abort).is("rollingBack");
-    assert_eq!(back.rollout.header_routes(), [], "before anything else moves");
+    let back = back.operator(Command::Abort).is("rolledBack");
+    assert_eq!(back.rollout.header_routes(), []);
     let on = given(steps().promptly()).when(seen()).operator(Command::Promote { full: false }).is("promoted");
     assert_eq!(on.rollout.header_routes(), []);
     given(canary([led_by("beta"), hold()]).promptly().first()).when(seen()).is("completed");
+}
+
+#[test]
+fn what_a_header_leads_goes_back_when_the_old_release_can_take_it() {
+    for steps in [[led_by("beta"), hold(), hold()], [to(5), led_by("beta"), hold()]] {
+        let back = given(canary(steps).promptly()).when(seen()).when(seen().stable_ready(3));
+        let back =
+            back.operator(Command::Abort).waiting_for("3 of 4 replicas of release 1 are ready to take");
+        assert_eq!(back.is("rollingBack").rollout.header_routes().len(), 1);
+    }
+    let alone = |ready| {
+        let back =
+            given(canary([led_by("beta"), hold()]).promptly()).when(seen()).when(seen().stable_ready(1));
+        back.operator(Command::Abort).when(ready)
+    };
+    let all = alone(seen().stable_ready(4)).is("rolledBack");
+    assert_eq!((all.rollout.header_routes(), all.weight()), (&[][..], weight(0)));
+    let _ = alone(seen().candidate_ready(0)).is("rolledBack");
+}
+
+#[test]
+fn no_header_route_comes_back_after_the_promotion() {
+    let baking = given(canary([led_by("beta"), hold()]).promptly().baking(600)).when(seen());
+    let baking = baking.operator(Command::Promote { full: false }).is("promoted");
+    let mut back = baking.rollout.clone();
+    let reason = ship::RollbackReason::Operator;
+    back.apply(&ship::Event::RollbackBegun { reason }, baking.now).unwrap();
+    assert_eq!(back.header_routes(), []);
 }
 
 #[test]
