@@ -18,6 +18,8 @@ use ports::fleet::{
 use replica::Replica;
 pub use replica::{Behaviour, Start};
 
+/// One request in so many meets a header route, where there is one.
+const LED: u32 = 6;
 /// Where its gateway claims to listen; nobody does.
 const GATEWAY: &str = "127.0.0.1:8080";
 /// How long requests take that are served.
@@ -245,6 +247,8 @@ impl Machine {
         let requests = (f64::from(self.requests_per_second) * self.grain.as_secs_f64()).round() as u32;
         for _ in 0..requests {
             let drawn = self.draw(&split.shares);
+            let led = split.aim.as_ref().filter(|_| self.chance.u32(..LED) == 0).map(|aim| aim.release);
+            let drawn = led.unwrap_or(drawn);
             let server = Some(drawn).filter(|it| is_able(*it)).or(able.iter().find(|it| it.1).map(|it| it.0));
             let Some(server) = server else {
                 lost += 1;
@@ -257,7 +261,19 @@ impl Machine {
             let slow = slow_rate > 0.0 && self.chance.f64() < slow_rate;
             if server == drawn {
                 let latency = if slow { LONG } else { LATENCY };
-                self.count(&split.place, split.epoch, server, failed, latency);
+                let tally = self.tally(&split.place, split.epoch, server);
+                match led {
+                    Some(_) => {
+                        tally.aimed.requests += 1;
+                        tally.aimed.errors += u64::from(failed);
+                        tally.aimed.latency.observe(latency);
+                    }
+                    None => {
+                        tally.requests += 1;
+                        tally.errors += u64::from(failed);
+                        tally.latency.observe(latency);
+                    }
+                }
             }
         }
         self.version += u64::from(requests > 0);
@@ -277,14 +293,7 @@ impl Machine {
         shares.last().map(|share| share.release).unwrap_or_default()
     }
 
-    fn count(
-        &mut self,
-        place: &Place,
-        epoch: Epoch,
-        release: ReleaseNumber,
-        failed: bool,
-        latency: Duration,
-    ) {
+    fn tally(&mut self, place: &Place, epoch: Epoch, release: ReleaseNumber) -> &mut Tally {
         let empty = || Tally {
             place: place.clone(),
             epoch,
@@ -295,10 +304,7 @@ impl Machine {
             aimed: Aimed::default(),
             users: UserTally::default(),
         };
-        let tally = self.tallies.entry((place.clone(), epoch, release)).or_insert_with(empty);
-        tally.requests += 1;
-        tally.errors += u64::from(failed);
-        tally.latency.observe(latency);
+        self.tallies.entry((place.clone(), epoch, release)).or_insert_with(empty)
     }
 
     /// Which life of the agent this is.

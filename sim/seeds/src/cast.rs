@@ -162,8 +162,27 @@ fn rolling(chance: &mut Rng) -> String {
     )
 }
 
+/// Steps beside the weights, before and after them: a scale of its own, and a header route.
+fn beside(chance: &mut Rng) -> (String, &'static str) {
+    let scale = match chance.u32(..6) {
+        0 => format!("      - setCanaryScale: {{ replicas: {} }}\n", chance.u32(1..=3)),
+        1 => format!("      - setCanaryScale: {{ weight: {} }}\n", chance.u32(1..=100)),
+        _ => String::new(),
+    };
+    let led = "      - setHeaderRoute: { name: beta, match: [{ headerName: x-beta, headerValue: { exact: yes } }] }\n";
+    match chance.u32(..6) {
+        0 => (
+            scale + led,
+            "      - setHeaderRoute: { name: beta }\n      - setCanaryScale: { matchTrafficWeight: true }\n",
+        ),
+        1 => (format!("{scale}{led}      - pause: {{ duration: 4s }}\n"), ""),
+        _ => (scale, ""),
+    }
+}
+
 fn canary(chance: &mut Rng) -> String {
-    let mut steps = String::new();
+    // What else is drawn stays what it was.
+    let (mut steps, last) = beside(&mut chance.clone());
     let mut weight = chance.u32(5..30);
     for _ in 0..chance.u32(1..=3) {
         steps.push_str(&format!("      - setWeight: {weight}\n"));
@@ -174,6 +193,7 @@ fn canary(chance: &mut Rng) -> String {
         });
         weight = (weight + chance.u32(10..40)).min(100);
     }
+    steps.push_str(last);
     let rules = if chance.u32(..3) == 0 {
         "    metrics:\n      - name: errors\n        source: errorRate\n        interval: 4s\n        \
          successCondition: result < 0.2\n        failureLimit: 1\n        consecutiveErrorLimit: 2\n"

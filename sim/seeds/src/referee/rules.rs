@@ -101,7 +101,7 @@ impl Referee {
             if !self.told_any(place, rollout, |it| it.candidate() >= needed) {
                 self.breaks(format!("{place} shifts to {weight} without {needed} ready replicas"));
             }
-        } else if weight < rollout.weight && rollout.from.is_some() {
+        } else if rollout.from.is_some() && (weight < rollout.weight || !rollout.header_routes().is_empty()) {
             let needed = weight.rest().of_replicas(rollout.stable_replicas);
             if !matches!(rollout.phase, Phase::RollingBack(_)) {
                 self.breaks(format!("{place} shifts back while it is {}", rollout.phase.name()));
