@@ -7,7 +7,9 @@ mod support;
 
 use api::{Client, Token};
 use model::Place;
-use runtime::{Deploy, LiftLock, Operate, Operation, Retry, Rollback, SetLock, Ship};
+use runtime::{
+    Deploy, DeployGroup, GroupMember, LiftLock, Operate, Operation, Retry, Rollback, SetLock, Ship,
+};
 use serde_json::{Value, json};
 use support::Stage;
 use support::schema::unfit;
@@ -262,6 +264,7 @@ fn orders() -> [(&'static str, Value); 4] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[allow(clippy::too_many_lines, reason = "one walk through the document, form by form")]
 async fn answers_and_requests_are_as_the_document_says() {
     let stage = Stage::set().await;
     let fits = |schema: &str, text: &str| {
@@ -304,6 +307,30 @@ async fn answers_and_requests_are_as_the_document_says() {
     fits("LiftLock", &lift);
     assert_eq!(stage.raw("POST", "/v1/unlock", &lift).await.0, 204);
     assert_eq!(stage.raw("POST", "/v1/unlock", &lift).await.0, 409);
+    let member = |service: &str, build: &str| {
+        let Deploy { manifest, directory, artifact, .. } = deploy(&stage, build);
+        GroupMember {
+            manifest: manifest.replace("service: shop", &format!("service: {service}")),
+            directory,
+            artifact,
+        }
+    };
+    let group = DeployGroup {
+        name: "checkout".parse().unwrap(),
+        members: vec![member("cart", "three"), member("till", "four")],
+        environment: Some(place().environment),
+        actor: "ada".to_owned(),
+        reason: None,
+        override_lock: false,
+    };
+    let group = serde_json::to_string(&group).unwrap();
+    fits("DeployGroup", &group);
+    let (code, answer) = stage.raw("POST", "/v1/deploy-group", &group).await;
+    assert_eq!(code, 200, "{answer}");
+    fits("Answer", &answer);
+    let status = stage.raw("GET", "/v1/status", "").await.1;
+    fits("Status", &status);
+    assert!(status.contains("\"name\":\"checkout\""), "{status}");
     fits("Stop", &json!({"actor": "ada", "reason": null}).to_string());
     for (method, path, body) in
         [("GET", "/nowhere", ""), ("POST", "/v1/rollback", "{}"), ("PUT", "/v1/stop", "")]
