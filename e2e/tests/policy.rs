@@ -185,3 +185,26 @@ fn a_group_waits_for_all_and_goes_back_or_on_together() {
     let refused = stage.run(&["deploy", "-e", "production", "--group", "checkout", &alone]).exits(1);
     assert!(refused.stderr.contains("it needs 2 to 32"), "{refused:?}");
 }
+
+#[test]
+fn a_second_control_on_the_same_home_is_refused_while_one_lives() {
+    let stage = Stage::with("rollout: {scaleDownDelay: 0s}\n");
+    stage.up();
+    let first = stage.build("one", &json!({"version": "1"}));
+    let _ = stage.run(&["deploy", &first]).ok();
+    let living = stage.pid_of("control");
+    let is_refused = || {
+        let refused = stage.run(&["control"]).exits(1);
+        for part in [&format!("in use by process {living}"), "shipshape down"] {
+            assert!(refused.stderr.contains(part), "{part}: {refused:?}");
+        }
+    };
+    is_refused();
+    assert_eq!(stage.place("production")["serving"], 1, "the first goes on");
+    // Also where somebody removed its socket.
+    std::fs::remove_file(stage.home().join("control.sock")).unwrap();
+    is_refused();
+    kill("-KILL", u64::from(living));
+    stage.up();
+    assert_eq!(stage.place("production")["serving"], 1);
+}
