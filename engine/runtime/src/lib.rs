@@ -7,6 +7,7 @@
 //!
 //! Does not live here: the rules themselves (`lifecycle`, `ship`), any real journal, fleet or clock (`adapters`).
 
+mod answer;
 mod checks;
 mod control;
 mod draft;

@@ -1,0 +1,48 @@
+//! What a command did, for whoever asked. Not here: how it is decided and recorded.
+
+use lifecycle::{Answer, Command, World};
+use model::Place;
+
+use crate::handle::Error;
+
+/// Where releases are moved; nowhere by some commands.
+pub(crate) fn places_of(command: &Command) -> Vec<Place> {
+    match command {
+        Command::Deploy { service, environment, .. } => {
+            vec![Place { service: service.clone(), environment: environment.clone() }]
+        }
+        Command::Ship { service, to, .. } => {
+            vec![Place { service: service.clone(), environment: to.clone() }]
+        }
+        Command::Rollback { place, .. } | Command::Retry { place } | Command::Operate { place, .. } => {
+            vec![place.clone()]
+        }
+        Command::DespiteLock(command) => places_of(command),
+        Command::Group { members, .. } => members.iter().flat_map(places_of).collect(),
+        Command::Lock { .. } | Command::Unlock { .. } | Command::Notice { .. } => vec![],
+    }
+}
+
+/// What a command did at each place: the first, with the others beside it.
+pub(crate) fn answer(world: &World, places: &[Place], changed: bool) -> Result<Option<Answer>, Error> {
+    let mut all =
+        places.iter().map(|place| answer_at(world, place, changed)).collect::<Result<Vec<_>, _>>()?;
+    if all.is_empty() {
+        return Ok(None);
+    }
+    let first = all.remove(0);
+    Ok(Some(Answer { with: all, ..first }))
+}
+
+fn answer_at(world: &World, place: &Place, changed: bool) -> Result<Answer, Error> {
+    let lane = world.lanes.get(place);
+    let rollout = lane.and_then(|lane| lane.rollout.as_ref()).filter(|_| changed);
+    let release = rollout.map(|rollout| rollout.to).or_else(|| lane.and_then(lifecycle::Lane::settled));
+    match release {
+        Some(release) => {
+            let rollout = rollout.map(|rollout| rollout.number);
+            Ok(Answer { place: place.clone(), release, rollout, with: vec![] })
+        }
+        None => Err(Error::Stopped(format!("internal: a command at {place} left no release there"))),
+    }
+}
