@@ -50,7 +50,7 @@ fn answered_by(report: &Report, release: &str) -> u64 {
 }
 
 fn journal(stage: &Stage) -> String {
-    stage.run(&["journal", "list", "--limit", "1000", "--output", "json"]).ok().stdout
+    stage.run(&["journal", "list", "--all", "--limit", "1000", "--output", "json"]).ok().stdout
 }
 
 #[test]
