@@ -161,7 +161,7 @@ impl Machine {
     /// Requests of a release that failed, in this life of the agent.
     pub fn errors(&self, place: &Place, release: ReleaseNumber) -> u64 {
         let of = |tally: &&Tally| tally.place == *place && tally.release == release;
-        self.tallies.values().filter(of).map(|tally| tally.errors).sum()
+        self.tallies.values().filter(of).map(|tally| tally.errors + tally.aimed.errors).sum()
     }
 
     /// How the replicas of a group behave.

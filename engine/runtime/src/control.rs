@@ -134,6 +134,7 @@ pub async fn start<J: Journal, F: Fleet>(
         since: 0,
     };
     control.record_start().await.map_err(|error| error.to_string())?;
+    control.publish();
     Ok((handle, tokio::spawn(control.run(inbox))))
 }
 

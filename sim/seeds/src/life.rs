@@ -248,13 +248,16 @@ impl Life {
         for _ in 0..PROBES {
             let next = self.now() + PROBE;
             self.pass(next).await;
+            if !self.is_at_rest() {
+                continue;
+            }
+            // Orders of the last moment arrive; a verdict may still come while the members of a group wait.
+            let next = self.now() + PROBE * 2;
+            self.pass(next).await;
             if self.is_at_rest() {
                 break;
             }
         }
-        // Orders of the last moment arrive.
-        let next = self.now() + PROBE * 2;
-        self.pass(next).await;
         self.look_back();
     }
 
@@ -267,10 +270,7 @@ impl Life {
         for (place, lane) in &snapshot.world.lanes {
             if let Some(rollout) = lane.active() {
                 let report = snapshot.reports.get(place);
-                let healthy = [Some(rollout.to), rollout.from].into_iter().flatten().all(|release| {
-                    let id = ports::fleet::GroupId { place: place.clone(), release };
-                    matches!(outside.machine.behaviour(&id).start, Start::After(_))
-                });
+                let healthy = all_start(&outside.machine, &snapshot.world, place, rollout);
                 let overdue = report.is_none_or(|report| is_overdue(report, snapshot.at));
                 let paused = stands(&snapshot.world, place, rollout);
                 if overdue || (healthy && !paused) {
@@ -286,7 +286,12 @@ impl Life {
         let Some((handle, _)) = &self.control else { return false };
         let snapshot = handle.snapshot();
         let rests = |(place, lane): (&Place, &lifecycle::Lane)| {
-            lane.active().is_none_or(|rollout| stands(&snapshot.world, place, rollout))
+            // Beside a member that stands still, those of its group that do not wait for it go on.
+            let waits = |rollout: &ship::Rollout| {
+                stands(&snapshot.world, place, rollout) && snapshot.world.group_wait(place).is_some()
+            };
+            let rests = |rollout: &ship::Rollout| matches!(rollout.phase, Phase::Paused(_)) || waits(rollout);
+            lane.active().is_none_or(rests)
         };
         let all_told = untold(&self.world.now().machine, &snapshot.world).is_empty();
         snapshot.world.lanes.iter().all(rests) && all_told
@@ -347,6 +352,26 @@ fn stands(world: &lifecycle::World, place: &Place, rollout: &ship::Rollout) -> b
     let member =
         |place: &Place| world.lanes.get(place).and_then(lifecycle::Lane::active).is_some_and(is_paused);
     is_paused(rollout) || world.group_of(place).is_some_and(|(_, group)| group.members.keys().any(member))
+}
+
+/// Whether every release that a rollout moves starts, also those of the members of its group: it waits for them.
+fn all_start(
+    machine: &sim::Machine,
+    world: &lifecycle::World,
+    place: &Place,
+    rollout: &ship::Rollout,
+) -> bool {
+    let starts = |place: &Place, rollout: &ship::Rollout| {
+        [Some(rollout.to), rollout.from].into_iter().flatten().all(|release| {
+            let id = ports::fleet::GroupId { place: place.clone(), release };
+            matches!(machine.behaviour(&id).start, Start::After(_))
+        })
+    };
+    let member = |place: &Place| {
+        let active = world.lanes.get(place).and_then(lifecycle::Lane::active);
+        active.is_none_or(|rollout| starts(place, rollout))
+    };
+    starts(place, rollout) && world.group_of(place).is_none_or(|(_, group)| group.members.keys().all(member))
 }
 
 /// What the agent put right, and the journal does not tell of.
