@@ -11,4 +11,4 @@ mod watch;
 
 pub use crash::Gap;
 pub use stage::{Ran, Stage};
-pub use watch::{eventually, processes_with};
+pub use watch::{answered, eventually, processes_with};

@@ -64,6 +64,18 @@ impl Stage {
         stage
     }
 
+    /// A stage that is up, with version 1 of the shop deployed.
+    ///
+    /// # Panics
+    /// When it cannot be brought there.
+    pub fn deployed(more: &str) -> Self {
+        let stage = Self::with(more);
+        stage.up();
+        let first = stage.build("one", &serde_json::json!({"version": "1"}));
+        let _ = stage.run(&["deploy", &first]).ok();
+        stage
+    }
+
     /// Sets an environment variable for every later run of the binary.
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));

@@ -19,6 +19,16 @@ pub fn eventually<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Op
     }
 }
 
+/// Waits until so many more requests have been answered.
+///
+/// # Panics
+/// When they are not within half a minute.
+pub fn answered(load: &load::Running, more: u64) {
+    let goal = load.snapshot().answered + more;
+    let there = || (load.snapshot().answered >= goal).then_some(());
+    eventually("more requests are answered", Duration::from_secs(30), there);
+}
+
 /// The processes whose command line or environment-independent arguments hold every one of these words.
 pub fn processes_with(words: &[&str]) -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else {

@@ -5,17 +5,9 @@ use e2e::{Stage, eventually};
 use serde_json::json;
 use std::time::Duration;
 
-fn deployed(more: &str) -> Stage {
-    let stage = Stage::with(more);
-    stage.up();
-    let first = stage.build("one", &json!({"version": "1"}));
-    let _ = stage.run(&["deploy", &first]).ok();
-    stage
-}
-
 #[test]
 fn a_release_that_never_becomes_ready_is_given_up_and_nobody_noticed() {
-    let stage = deployed("rollout: {progressDeadline: 3s}\n");
+    let stage = Stage::deployed("rollout: {progressDeadline: 3s}\n");
     let load = stage.load(100.0);
     let deaf = stage.build("deaf", &json!({"version": "2", "neverReady": true}));
     let ran = stage.run(&["deploy", &deaf]).exits(1);
@@ -28,7 +20,7 @@ fn a_release_that_never_becomes_ready_is_given_up_and_nobody_noticed() {
 
 #[test]
 fn a_release_that_keeps_dying_is_a_verdict() {
-    let stage = deployed("");
+    let stage = Stage::deployed("");
     let load = stage.load(100.0);
     let dying = stage.build("dying", &json!({"version": "2", "exitAfterMs": 100}));
     let ran = stage.run(&["deploy", &dying]).exits(1);
@@ -51,7 +43,8 @@ fn a_command_that_does_not_exist_is_told_as_such() {
 
 #[test]
 fn a_replica_that_ignores_sigterm_is_killed_after_its_grace_period() {
-    let stage = deployed("shutdown: {drainTimeout: 1s, gracePeriod: 1s}\nrollout: {scaleDownDelay: 0s}\n");
+    let stage =
+        Stage::deployed("shutdown: {drainTimeout: 1s, gracePeriod: 1s}\nrollout: {scaleDownDelay: 0s}\n");
     let deaf = stage.build("deaf", &json!({"version": "2", "ignoreSigterm": true}));
     let _ = stage.run(&["deploy", &deaf]).ok();
     let _ = stage.wait_for_phase("production", "completed");
@@ -65,7 +58,7 @@ fn a_replica_that_ignores_sigterm_is_killed_after_its_grace_period() {
 
 #[test]
 fn a_replica_that_dies_is_started_again() {
-    let stage = deployed("");
+    let stage = Stage::deployed("");
     let pid = stage.place("production")["releases"][0]["replicas"][0]["pid"].as_u64().unwrap();
     assert!(std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
     eventually("another one is ready", Duration::from_secs(30), || {

@@ -11,14 +11,6 @@ use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn deployed(more: &str) -> Stage {
-    let stage = Stage::with(more);
-    stage.up();
-    let first = stage.build("one", &json!({"version": "1"}));
-    let _ = stage.run(&["deploy", &first]).ok();
-    stage
-}
-
 fn open(stage: &Stage, request: &str) -> TcpStream {
     let mut stream = TcpStream::connect(stage.gateway()).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -52,7 +44,7 @@ fn limit(pid: u32, descriptors: usize) {
 
 #[test]
 fn an_agent_without_file_descriptors_says_so_harms_no_replica_and_recovers() {
-    let stage = deployed("");
+    let stage = Stage::deployed("");
     let (agent, replicas) = (stage.pid_of("agent"), stage.replica_pids());
     let refused = "shipshape_gateway_errors_total{code=\"SHP-GW-NO-DESCRIPTORS\",fault=\"gateway\"}";
     assert!(metric(&stage, refused) < 1.0);
@@ -107,7 +99,7 @@ fn an_agent_without_file_descriptors_says_so_harms_no_replica_and_recovers() {
 
 #[test]
 fn control_without_file_descriptors_says_so_loses_nothing_and_recovers() {
-    let stage = deployed("");
+    let stage = Stage::deployed("");
     let (control, replicas) = (stage.pid_of("control"), stage.replica_pids());
     let load = stage.load(100.0);
     limit(control, 3);
@@ -169,7 +161,8 @@ fn a_command_that_the_journal_has_no_room_for_is_refused_and_goes_through_when_t
 
 #[test]
 fn a_tunnel_to_a_replica_that_leaves_lasts_as_long_as_the_drain_timeout_and_no_longer() {
-    let stage = deployed("shutdown: {drainTimeout: 3s, gracePeriod: 1s}\nrollout: {scaleDownDelay: 0s}\n");
+    let stage =
+        Stage::deployed("shutdown: {drainTimeout: 3s, gracePeriod: 1s}\nrollout: {scaleDownDelay: 0s}\n");
     let upgrade = "GET /echo HTTP/1.1\r\nhost: shop\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
     let mut tunnel = open(&stage, upgrade);
     assert!(tunnel.read(&mut [0; 4096]).unwrap() > 0);
@@ -190,7 +183,7 @@ fn a_tunnel_to_a_replica_that_leaves_lasts_as_long_as_the_drain_timeout_and_no_l
 
 #[test]
 fn clients_that_send_a_byte_now_and_then_hold_nobody_up() {
-    let stage = deployed("");
+    let stage = Stage::deployed("");
     let load = stage.load(100.0);
     let slow: Vec<TcpStream> = (0..200)
         .map(|number| match number % 2 {

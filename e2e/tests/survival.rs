@@ -3,25 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Gap, Stage, eventually};
+use e2e::{Gap, Stage, answered, eventually};
 use load::{Outcome, Running};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-fn deployed(more: &str) -> Stage {
-    let stage = Stage::with(more);
-    stage.up();
-    let first = stage.build("one", &json!({"version": "1"}));
-    let _ = stage.run(&["deploy", &first]).ok();
-    stage
-}
-
-/// Waits until so many more requests have been answered.
-fn answered(load: &Running, more: u64) {
-    let goal = load.snapshot().answered + more;
-    eventually("more requests are answered", PATIENCE, || (load.snapshot().answered >= goal).then_some(()));
-}
 
 /// Waits until so many more requests have been lost.
 fn lost(load: &Running, more: u64) {
@@ -42,7 +28,7 @@ fn alive(pid: u32) -> bool {
 
 #[test]
 fn an_agent_that_is_killed_costs_only_what_was_in_flight_or_came_while_it_was_away() {
-    let stage = deployed("");
+    let stage = Stage::deployed("");
     let replicas = stage.replica_pids();
     let load = stage.load(200.0);
     answered(&load, 100);
@@ -65,7 +51,7 @@ fn an_agent_that_is_killed_costs_only_what_was_in_flight_or_came_while_it_was_aw
 
 #[test]
 fn control_and_agent_killed_together_come_back_as_they_were() {
-    let stage = deployed("replicas: 3\n");
+    let stage = Stage::deployed("replicas: 3\n");
     let replicas = stage.replica_pids();
     let load = stage.load(200.0);
     answered(&load, 100);
@@ -83,7 +69,7 @@ fn control_and_agent_killed_together_come_back_as_they_were() {
 
 #[test]
 fn what_a_replica_prints_and_how_it_ends_while_no_agent_lives_is_known_to_the_next() {
-    let stage = deployed("");
+    let stage = Stage::deployed("");
     let replicas = stage.replica_pids();
     let _ = stage.kill(stage.pid_of("agent"));
     stage.signal(replicas[0], "TERM");
@@ -104,7 +90,7 @@ fn what_a_replica_prints_and_how_it_ends_while_no_agent_lives_is_known_to_the_ne
 
 #[test]
 fn a_replica_that_is_killed_costs_at_most_what_it_had_in_flight() {
-    let stage = deployed("replicas: 3\n");
+    let stage = Stage::deployed("replicas: 3\n");
     let replicas = stage.replica_pids();
     let load = stage.load(300.0);
     answered(&load, 200);
@@ -140,7 +126,7 @@ fn replaced(stage: &Stage, replica: u32) -> Value {
 
 #[test]
 fn a_replica_whose_shim_is_killed_is_replaced_and_no_request_is_lost() {
-    let stage = deployed("");
+    let stage = Stage::deployed("");
     let replicas = stage.replica_pids();
     let load = stage.load(200.0);
     answered(&load, 100);
@@ -163,7 +149,7 @@ fn a_replica_whose_shim_is_killed_is_replaced_and_no_request_is_lost() {
 
 #[test]
 fn a_replica_that_ends_without_shim_and_agent_is_started_again_and_its_exit_status_unknown() {
-    let stage = deployed("");
+    let stage = Stage::deployed("");
     let (shim, replica) = stage.shims()[0];
     let _ = stage.kill(stage.pid_of("agent"));
     let _ = stage.kill(shim);

@@ -6,24 +6,10 @@ use std::net::TcpStream;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use e2e::{Stage, eventually};
-use load::Running;
+use e2e::{Stage, answered, eventually};
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-fn deployed(more: &str) -> Stage {
-    let stage = Stage::with(more);
-    stage.up();
-    let first = stage.build("one", &json!({"version": "1"}));
-    let _ = stage.run(&["deploy", &first]).ok();
-    stage
-}
-
-fn answered(load: &Running, more: u64) {
-    let goal = load.snapshot().answered + more;
-    eventually("more requests are answered", PATIENCE, || (load.snapshot().answered >= goal).then_some(()));
-}
 
 fn connect(stage: &Stage) -> BufReader<TcpStream> {
     let stream = TcpStream::connect(stage.gateway()).unwrap();
@@ -88,7 +74,7 @@ fn agent(stage: &Stage) -> u64 {
 
 #[test]
 fn two_upgrades_under_load_lose_nothing_and_touch_no_replica() {
-    let stage = deployed("");
+    let stage = Stage::deployed("");
     let (replicas, gateway) = (stage.replica_pids(), stage.gateway());
     let load = stage.load(300.0);
     answered(&load, 100);
@@ -133,7 +119,7 @@ fn two_upgrades_under_load_lose_nothing_and_touch_no_replica() {
 #[test]
 fn an_upgrade_in_the_middle_of_a_rollout_is_no_end_of_it() {
     let canary = "rollout:\n  strategy: canary\n  canary: {steps: [{setWeight: 20}, {pause: {duration: 4s}}]}\n  scaleDownDelay: 1s\n";
-    let stage = deployed(canary);
+    let stage = Stage::deployed(canary);
     let load = stage.load(200.0);
     let second = stage.build("two", &json!({"version": "2"}));
     let _ = stage.run(&["deploy", &second, "--detach"]).ok();
@@ -156,7 +142,7 @@ fn generation(stage: &Stage) -> u64 {
 
 #[test]
 fn no_successor_goes_back_to_an_older_generation() {
-    let stage = deployed("rollout: {scaleDownDelay: 0s}\n");
+    let stage = Stage::deployed("rollout: {scaleDownDelay: 0s}\n");
     let mut last = generation(&stage);
     for version in 2..5 {
         let next = stage.build(&version.to_string(), &json!({"version": version.to_string()}));
@@ -173,7 +159,7 @@ fn no_successor_goes_back_to_an_older_generation() {
 
 #[test]
 fn a_replica_that_leaves_waits_for_what_the_agent_before_still_has_in_flight_to_it() {
-    let stage = deployed("rollout: {scaleDownDelay: 0s}\n");
+    let stage = Stage::deployed("rollout: {scaleDownDelay: 0s}\n");
     let slow = long(&stage, "/slow?ms=8000");
     let busy = eventually("it is in flight", PATIENCE, || {
         let release = stage.place("production")["releases"][0].clone();
@@ -198,7 +184,7 @@ fn a_replica_that_leaves_waits_for_what_the_agent_before_still_has_in_flight_to_
 
 #[test]
 fn down_after_an_upgrade_ends_the_agent_before_too() {
-    let stage = deployed("shutdown: {drainTimeout: 1s}\n");
+    let stage = Stage::deployed("shutdown: {drainTimeout: 1s}\n");
     let mut tunnel = Echo::open(&stage);
     upgrade(&stage);
     tunnel.works();
