@@ -25,7 +25,8 @@ fn main() {
     let shop = stage.build("shop", &json!({}));
     let _ = stage.run(&["deploy", &shop]).ok();
     let _ = stage.wait_for_phase("production", "completed");
-    let processes = ["control", "agent", "shim"].map(|name| (name, stage.pid_of(name)));
+    let (shim, _) = stage.shims()[0];
+    let processes = [("control", stage.pid_of("control")), ("agent", stage.pid_of("agent")), ("shim", shim)];
     std::thread::sleep(SETTLE);
     let before = processes.map(|(_, pid)| Taken::by(pid));
     std::thread::sleep(Duration::from_secs(seconds));

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use load::{Entry, Reconciliation, Report, Running};
 
 use crate::Stage;
+use crate::watch::eventually;
 
 /// A stretch of time in which something was missing.
 #[derive(Debug, Clone, Copy)]
@@ -18,13 +19,18 @@ pub struct Gap {
 }
 
 impl Stage {
-    /// SIGKILL for a process; tells the moment just before.
+    /// SIGKILL for a process, and waits until it holds no socket, lock or file any more; tells the moment just before.
     ///
     /// # Panics
-    /// When there is no such process.
+    /// When there is no such process, or when it does not go.
     pub fn kill(&self, pid: u32) -> Instant {
         let before = Instant::now();
         self.signal(pid, "KILL");
+        // The signal is sent when `kill` returns, not yet obeyed; what is dead and not yet buried has no files.
+        let files = format!("/proc/{pid}/fd/0");
+        eventually("the killed process is gone", Duration::from_secs(20), || {
+            fs::read_link(&files).is_err().then_some(())
+        });
         before
     }
 

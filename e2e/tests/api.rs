@@ -4,10 +4,9 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Stdio;
 
-use e2e::{Stage, eventually, processes_with};
+use e2e::Stage;
 use serde_json::{Value, json};
 
 struct Api {
@@ -43,15 +42,6 @@ impl Api {
     }
 }
 
-fn kill_control(stage: &Stage) {
-    let pid = stage.pid_of("control").to_string();
-    assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
-    let home = stage.home().display().to_string();
-    eventually("control is gone", Duration::from_secs(20), || {
-        processes_with(&["control", &home]).is_empty().then_some(())
-    });
-}
-
 #[test]
 fn a_request_with_a_key_is_done_once_although_control_was_killed() {
     let stage = Stage::with("");
@@ -64,7 +54,7 @@ fn a_request_with_a_key_is_done_once_although_control_was_killed() {
     });
     let first = api.post("/v1/deploy", "k-1", &deploy);
     assert_eq!(first.0, "200", "{first:?}");
-    kill_control(&stage);
+    let _ = stage.kill(stage.pid_of("control"));
     stage.up();
     assert_eq!(api.post("/v1/deploy", "k-1", &deploy), first, "at the same address, with the same token");
     let _ = stage.wait_for_phase("production", "completed");
@@ -125,7 +115,7 @@ fn the_journal_is_followed_over_the_death_of_control_without_a_gap_or_a_double()
         }
     };
     until("rollout.completed");
-    kill_control(&stage);
+    let _ = stage.kill(stage.pid_of("control"));
     stage.up();
     until("control.started");
     reader.kill().unwrap();

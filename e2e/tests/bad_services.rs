@@ -59,8 +59,7 @@ fn a_replica_that_ignores_sigterm_is_killed_after_its_grace_period() {
 #[test]
 fn a_replica_that_dies_is_started_again() {
     let stage = Stage::deployed("");
-    let pid = stage.place("production")["releases"][0]["replicas"][0]["pid"].as_u64().unwrap();
-    assert!(std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+    let _ = stage.kill(stage.replica_pids()[0]);
     eventually("another one is ready", Duration::from_secs(30), || {
         let release = stage.place("production")["releases"][0].clone();
         let restarted = release["replicas"][0]["restarts"].as_u64() == Some(1);

@@ -116,8 +116,7 @@ fn a_check_is_begun_again_by_the_next_control() {
     });
     assert!(status["rollout"]["report"]["evidence"]["rules"][0]["runningSince"].is_string(), "{status}");
     let first = std::fs::read_to_string(&begun).unwrap().trim().to_owned();
-    let control = stage.pid_of("control").to_string();
-    assert!(std::process::Command::new("kill").args(["-KILL", &control]).status().unwrap().success());
+    let _ = stage.kill(stage.pid_of("control"));
     eventually("the check has died with control", minute, || {
         (!Path::new("/proc").join(&first).exists()).then_some(())
     });

@@ -2,7 +2,6 @@
 //! something changes behind our back.
 #![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
-use std::process::Command;
 use std::time::Duration;
 
 use e2e::{Stage, eventually};
@@ -28,8 +27,7 @@ fn a_locked_place_says_so_until_it_is_unlocked_passed_or_over() {
         assert!(refused.stderr.contains(part), "{part}: {refused:?}");
     }
     // A lock outlives control.
-    let pid = stage.pid_of("control");
-    kill("-KILL", u64::from(pid));
+    let _ = stage.kill(stage.pid_of("control"));
     stage.up();
     let _ = stage.run(&["deploy", &second]).exits(1);
     let misuse = stage.run(&["deploy", &second, "--override-lock"]).exits(2);
@@ -45,19 +43,15 @@ fn a_locked_place_says_so_until_it_is_unlocked_passed_or_over() {
     assert!(refused.stderr.contains("is not locked"), "{refused:?}");
 }
 
-fn kill(signal: &str, pid: u64) {
-    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
-}
-
 /// The processes of the ready replicas.
-fn ready(stage: &Stage) -> Vec<u64> {
+fn ready(stage: &Stage) -> Vec<u32> {
     let place = stage.place("production");
     let replicas = place["releases"][0]["replicas"].as_array().cloned().unwrap_or_default();
     let ready = replicas.iter().filter(|replica| replica["phase"] == "ready");
-    ready.filter_map(|replica| replica["pid"].as_u64()).collect()
+    ready.filter_map(|replica| u32::try_from(replica["pid"].as_u64()?).ok()).collect()
 }
 
-fn two_ready(stage: &Stage) -> Vec<u64> {
+fn two_ready(stage: &Stage) -> Vec<u32> {
     eventually("two replicas are ready", Duration::from_secs(60), || {
         Some(ready(stage)).filter(|pids| pids.len() == 2)
     })
@@ -86,12 +80,12 @@ fn what_changes_behind_our_back_is_put_right_and_said() {
     let _ = stage.run(&["deploy", &first]).ok();
 
     let before = two_ready(&stage);
-    kill("-KILL", before[0]);
+    let _ = stage.kill(before[0]);
     let event = told(&stage, "replica", "ended by itself: killed by signal 9");
     assert_eq!(event["body"]["place"]["service"], "shop");
     assert!(!two_ready(&stage).contains(&before[0]));
 
-    kill("-STOP", two_ready(&stage)[0]);
+    stage.signal(two_ready(&stage)[0], "STOP");
     let _ = told(&stage, "stopped", "was stopped");
     let serving = two_ready(&stage);
 
@@ -107,7 +101,7 @@ fn what_changes_behind_our_back_is_put_right_and_said() {
 
     let shims = e2e::processes_with(&["shim", &stage.home().display().to_string()]);
     assert_eq!(shims.len(), 2, "{shims:?}");
-    kill("-KILL", u64::from(shims[0]));
+    let _ = stage.kill(shims[0]);
     let _ = told(&stage, "shim", "the shim of replica");
     eventually("another replica stands in", Duration::from_secs(60), || {
         let now = ready(&stage);
@@ -164,7 +158,7 @@ fn a_group_waits_for_all_and_goes_back_or_on_together() {
     let shown = stage.run(&["status"]).ok();
     assert!(shown.stdout.contains("shop/production (one move from all requests)"), "{shown:?}");
     // Control killed meanwhile: the group is in the journal.
-    kill("-KILL", u64::from(stage.pid_of("control")));
+    let _ = stage.kill(stage.pid_of("control"));
     stage.up();
     let _ = stage.run(&["abort", "--service", "cart", "-e", "production"]).ok();
     for service in ["shop", "cart"] {
@@ -204,7 +198,7 @@ fn a_second_control_on_the_same_home_is_refused_while_one_lives() {
     // Also where somebody removed its socket.
     std::fs::remove_file(stage.home().join("control.sock")).unwrap();
     is_refused();
-    kill("-KILL", u64::from(living));
+    let _ = stage.kill(living);
     stage.up();
     assert_eq!(stage.place("production")["serving"], 1);
 }

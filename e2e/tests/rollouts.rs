@@ -150,10 +150,7 @@ fn control_killed_in_the_middle_loses_nothing_and_goes_on() {
         load.snapshot().releases.contains_key("2").then_some(())
     });
     for _ in 0..2 {
-        let pid = stage.pid_of("control");
-        assert!(
-            std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success()
-        );
+        let _ = stage.kill(stage.pid_of("control"));
         let dead = stage.run(&["status"]).exits(1);
         assert!(dead.stderr.contains("shipshape up"), "{dead:?}");
         let before = load.snapshot().finished;
