@@ -4,8 +4,6 @@
 
 use std::time::Duration;
 
-/// The part of a commit's own time that may be spent on waiting for company.
-const SHARE: u32 = 4;
 /// The longest wait, however slow the disk is.
 const LONGEST: Duration = Duration::from_millis(2);
 
@@ -24,10 +22,10 @@ impl Crowd {
         Self { size: answered + waiting, took }
     }
 
-    /// How long to wait for more when `gathered` are there. One writer alone, whose next append comes when it has its
-    /// answer, never waits.
+    /// How long to wait for more when `gathered` are there: no longer than the commit that the wait may save. One writer
+    /// alone, whose next append comes when it has its answer, never waits.
     pub(crate) fn patience(self, gathered: usize) -> Duration {
-        if gathered >= self.size { Duration::ZERO } else { (self.took / SHARE).min(LONGEST) }
+        if gathered >= self.size { Duration::ZERO } else { self.took.min(LONGEST) }
     }
 }
 
@@ -35,7 +33,7 @@ impl Crowd {
 mod tests {
     use super::*;
 
-    const COMMIT: Duration = Duration::from_millis(4);
+    const COMMIT: Duration = Duration::from_millis(1);
 
     #[test]
     fn one_writer_alone_never_waits() {
@@ -44,10 +42,10 @@ mod tests {
     }
 
     #[test]
-    fn those_that_were_answered_are_waited_for_a_part_of_a_commit() {
+    fn those_that_were_answered_are_waited_for_as_long_as_a_commit_takes() {
         let crowd = Crowd::after(40, 24, COMMIT);
-        assert_eq!(crowd.patience(24), Duration::from_millis(1));
-        assert_eq!(crowd.patience(63), Duration::from_millis(1));
+        assert_eq!(crowd.patience(24), COMMIT);
+        assert_eq!(crowd.patience(63), COMMIT);
         assert_eq!(crowd.patience(64), Duration::ZERO);
     }
 

@@ -191,6 +191,6 @@ fn read_into(
 /// The size of the journal, what is still in the write-ahead log included, in bytes.
 pub(crate) fn size_bytes(conn: &Connection) -> rusqlite::Result<u64> {
     let sql = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
-    let size: i64 = conn.prepare(sql)?.query_row((), |row| row.get(0))?;
+    let size: i64 = conn.prepare_cached(sql)?.query_row((), |row| row.get(0))?;
     Ok(u64::try_from(size).unwrap_or(0))
 }

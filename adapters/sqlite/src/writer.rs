@@ -175,7 +175,7 @@ impl Writer {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(explain)?;
         {
             let mut insert =
-                tx.prepare("INSERT INTO journal (seq, bytes) VALUES (?1, ?2)").map_err(explain)?;
+                tx.prepare_cached("INSERT INTO journal (seq, bytes) VALUES (?1, ?2)").map_err(explain)?;
             for entry in admitted.iter().flat_map(|request| &request.entries) {
                 // `admit` has checked that the number fits.
                 let seq = i64::try_from(entry.seq).unwrap_or(i64::MAX);
