@@ -170,8 +170,13 @@ fn shown(newcomer: u128) -> String {
 }
 
 /// The first value of this name that is not empty, in one `Cookie` line (RFC 6265, 4.2.1; names are told apart by case).
+/// Quotes around a value are no part of it: some clients add them to what they were given.
 fn cookie<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let pairs = line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-    let mut values = pairs.filter_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="));
-    values.find(|value| !value.is_empty())
+    let values = pairs.filter_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="));
+    values.map(unquoted).find(|value| !value.is_empty())
+}
+
+fn unquoted(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(value)
 }

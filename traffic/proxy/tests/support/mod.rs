@@ -17,9 +17,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use model::assignment::{HeaderMatch, HeaderRoute, Pattern, SessionAffinity};
 use model::route::{Limits, Route, Timeouts};
 use model::{Epoch, Place, ReleaseNumber, Weight};
-use proxy::{Backend, Config, Gateway, PlaceRouting, Preview, Routing};
+use proxy::{Affinity, Aim, Backend, Config, Gateway, PlaceRouting, Preview, Routing};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -92,6 +93,21 @@ impl Shop {
     pub fn preview(mut self, host: &str, release: Option<u64>) -> Self {
         let route = Route { hosts: vec![host.to_owned()], ..self.0.route.clone() };
         self.0.preview = Some(Preview { route, release: release.map(ReleaseNumber) });
+        self
+    }
+
+    /// Users keep their release; the one that grows stands last.
+    pub fn keeping(mut self, by: SessionAffinity, salt: &str) -> Self {
+        self.0.affinity = Some(Affinity { by, salt: salt.to_owned() });
+        self
+    }
+
+    /// Requests with this header go to `release`.
+    pub fn led(mut self, release: u64, name: &str, value: &str) -> Self {
+        let one =
+            HeaderMatch { header_name: name.to_owned(), header_value: Pattern::Exact(value.to_owned()) };
+        let route = HeaderRoute { name: "led".to_owned(), matches: vec![one] };
+        self.0.aim = Some(Aim { release: ReleaseNumber(release), routes: vec![route] });
         self
     }
 
