@@ -59,7 +59,8 @@ fn a_replica_that_ignores_sigterm_is_killed_after_its_grace_period() {
 #[test]
 fn a_replica_that_dies_is_started_again() {
     let stage = Stage::deployed("");
-    let _ = stage.kill(stage.replica_pids()[0]);
+    let pid = stage.place("production")["releases"][0]["replicas"][0]["pid"].as_u64().unwrap();
+    let _ = stage.kill(u32::try_from(pid).unwrap());
     eventually("another one is ready", Duration::from_secs(30), || {
         let release = stage.place("production")["releases"][0].clone();
         let restarted = release["replicas"][0]["restarts"].as_u64() == Some(1);
