@@ -263,14 +263,15 @@ impl<G: Gateway> Executor<G> {
         self.show(&state);
     }
 
-    /// Lets replicas go that have left the routing table: their requests in flight end, or their time is over, then
-    /// they are stopped.
+    /// Lets replicas go that have left the routing table: their clients are told, their requests in flight end, or their
+    /// time is over, then they are stopped.
     fn let_go(&self, going: BTreeSet<ReplicaId>) {
         let mut drains = self.drains.lock().unwrap_or_else(PoisonError::into_inner);
         while drains.try_join_next().is_some() {}
         for id in going {
             let patience = self.supervisor.drain_timeout(&id).unwrap_or_default();
             self.supervisor.retire(&id);
+            self.gateway.dismiss(&id);
             let (supervisor, gateway) = (Arc::clone(&self.supervisor), Arc::clone(&self.gateway));
             drains.spawn(async move {
                 if tokio::time::timeout(patience, gateway.drained(&id)).await.is_err() {

@@ -27,6 +27,8 @@ pub(crate) trait Gateway: Send + Sync + 'static {
     fn ejected(&self) -> Vec<Ejected>;
     /// Takes such a replica back.
     fn readmit(&self, id: &ReplicaId);
+    /// Tells the clients of a replica that has left the table for good to go, as far as there are words for it.
+    fn dismiss(&self, id: &ReplicaId);
     /// Returns when a replica that has left the table has no request in flight.
     fn drained(&self, id: &ReplicaId) -> impl Future<Output = ()> + Send;
     /// Finished requests by place, epoch and release.
@@ -177,6 +179,11 @@ impl Gateway for Real {
 
     fn readmit(&self, id: &ReplicaId) {
         self.ask(|proxy| proxy.readmit(&id.group.place, id.group.release, id.ordinal));
+    }
+
+    fn dismiss(&self, id: &ReplicaId) {
+        // The clients of the agent before have been told by its yielding.
+        self.ask(|proxy| proxy.dismiss(&id.group.place, id.group.release, id.ordinal));
     }
 
     async fn drained(&self, id: &ReplicaId) {

@@ -3,7 +3,7 @@
 #[path = "../tests/fixtures/mod.rs"]
 mod fixtures;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -46,6 +46,7 @@ struct FakeState {
     in_flight: BTreeMap<ReplicaId, u32>,
     tallies: Vec<Tally>,
     ejected: BTreeMap<ReplicaId, proxy::Ejected>,
+    dismissed: BTreeSet<ReplicaId>,
 }
 
 impl Fake {
@@ -109,6 +110,15 @@ impl Gateway for Fake {
 
     fn readmit(&self, id: &ReplicaId) {
         self.state().ejected.remove(id);
+    }
+
+    fn dismiss(&self, id: &ReplicaId) {
+        let mut state = self.state();
+        assert!(
+            !routed(&state.table).contains(&(id.group.release.0, id.ordinal)),
+            "{id} still gets requests"
+        );
+        state.dismissed.insert(id.clone());
     }
 
     async fn drained(&self, id: &ReplicaId) {
@@ -236,6 +246,11 @@ async fn a_surplus_replica_leaves_the_table_first_and_stops_when_it_is_drained()
     let seen = world.client.seen(String::new(), 0, Duration::ZERO).await.unwrap();
     let draining = replicas(&seen, 1, |phase| phase == ReplicaPhase::Draining);
     assert_eq!(draining.iter().map(|replica| replica.in_flight).collect::<Vec<_>>(), [3, 3]);
+    assert_eq!(
+        world.gateway.state().dismissed,
+        BTreeSet::from(ids.clone()),
+        "their clients are told at once"
+    );
     world.gateway.set_in_flight(&ids[0], 0);
     let seen = world.until("one is gone", |seen| replicas(seen, 1, |_| true).len() == 1).await;
     assert!(alive(replicas(&seen, 1, |_| true)[0].pid.unwrap()), "the other one has requests in flight");

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::error::Code;
+use crate::pace;
 use crate::record::Record;
 use crate::replica::InFlight;
 use crate::sniff::Busy;
@@ -42,9 +43,10 @@ pub(crate) struct Progress {
     start: Instant,
     /// Since when this phase lasts.
     since_ms: AtomicU64,
-    moved_bytes: AtomicU64,
-    /// How long the client was waited for, all in all, up to the last piece.
-    waited_ms: AtomicU64,
+    /// How far behind the client was then with what it owes.
+    behind_us: AtomicU64,
+    /// What it owes, in bytes a second.
+    rate: u64,
     phase: AtomicU8,
     /// One more than the code's position in [`Code::ALL`]; zero while all is well.
     failure: AtomicU8,
@@ -61,12 +63,12 @@ pub(crate) enum Phase {
 }
 
 impl Progress {
-    fn new() -> Self {
+    fn new(rate: u64) -> Self {
         Self {
             start: Instant::now(),
             since_ms: AtomicU64::new(0),
-            moved_bytes: AtomicU64::new(0),
-            waited_ms: AtomicU64::new(0),
+            behind_us: AtomicU64::new(0),
+            rate,
             phase: AtomicU8::new(0),
             failure: AtomicU8::new(0),
         }
@@ -81,9 +83,10 @@ impl Progress {
         let ms = self.now_ms();
         let since = self.since_ms.swap(ms, Ordering::Relaxed);
         if self.phase() == Phase::ClientBusy {
-            self.waited_ms.fetch_add(ms.saturating_sub(since), Ordering::Relaxed);
+            let late = self.behind() + Duration::from_millis(ms.saturating_sub(since));
+            let behind = pace::behind(late, bytes, self.rate);
+            self.behind_us.store(u64::try_from(behind.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
-        self.moved_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.phase.store(phase as u8, Ordering::Release);
     }
 
@@ -108,12 +111,9 @@ impl Progress {
         self.start + Duration::from_millis(self.since_ms.load(Ordering::Relaxed))
     }
 
-    /// When the client will have been waited for longer than `patience`, and the time that what it sent takes at `rate`
-    /// bytes a second.
-    pub(crate) fn too_slow_at(&self, patience: Duration, rate: u64) -> Instant {
-        let earned_ms = self.moved_bytes.load(Ordering::Relaxed).saturating_mul(1000) / rate.max(1);
-        let waited = Duration::from_millis(self.waited_ms.load(Ordering::Relaxed));
-        self.since() + (patience + Duration::from_millis(earned_ms)).saturating_sub(waited)
+    /// How far behind the client was with what it owes when this phase began.
+    pub(crate) fn behind(&self) -> Duration {
+        Duration::from_micros(self.behind_us.load(Ordering::Relaxed))
     }
 
     fn fail(&self, code: Code) {
@@ -128,14 +128,15 @@ impl Progress {
 }
 
 impl RequestBody {
-    pub(crate) fn new(inner: Incoming, limit: u64) -> Self {
+    /// `rate`: what the client owes, in bytes a second.
+    pub(crate) fn new(inner: Incoming, limit: u64, rate: u64) -> Self {
         if inner.is_end_stream() {
             return Self::Empty;
         }
         Self::Stream(Box::new(Upload {
             inner,
             left: limit,
-            progress: Arc::new(Progress::new()),
+            progress: Arc::new(Progress::new(rate)),
             in_flight: None,
         }))
     }
@@ -259,13 +260,6 @@ impl Download {
         stall.as_mut().poll(cx)
     }
 
-    /// Whether the client has taken the last piece, or is to be waited for.
-    fn taken(&self, taken: bool) {
-        if let Some(busy) = &self.busy {
-            busy.taken(taken);
-        }
-    }
-
     fn complete(&mut self) {
         if let Some(record) = self.record.take() {
             record.complete(self.sender.take());
@@ -293,7 +287,9 @@ impl Body for ResponseBody {
             Self::Own(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Stream(download) => download,
         };
-        download.taken(true);
+        if let Some(busy) = &mut download.busy {
+            busy.took();
+        }
         match Pin::new(&mut download.inner).poll_frame(cx) {
             Poll::Pending => match download.poll_stall(cx) {
                 Poll::Pending => Poll::Pending,
@@ -308,8 +304,8 @@ impl Body for ResponseBody {
                 download.waiting = false;
                 if download.inner.is_end_stream() {
                     download.complete();
-                } else {
-                    download.taken(false);
+                } else if let Some(busy) = &mut download.busy {
+                    busy.gave(frame.data_ref().map_or(0, |data| data.len() as u64));
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -335,22 +331,18 @@ impl Body for ResponseBody {
 mod tests {
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
-
     #[tokio::test(start_paused = true)]
-    async fn a_client_earns_patience_with_what_it_sends_and_loses_none_to_a_slow_replica() {
-        let progress = Progress::new();
+    async fn a_client_makes_up_for_waiting_with_what_it_sends_and_is_not_blamed_for_a_slow_replica() {
+        let progress = Progress::new(100);
         progress.starve();
-        assert_eq!(progress.too_slow_at(PATIENCE, 100), progress.start + PATIENCE);
         tokio::time::advance(Duration::from_secs(4)).await;
         progress.moved(300, Phase::ReplicaBusy);
+        assert_eq!(progress.behind(), Duration::from_secs(1));
         tokio::time::advance(Duration::from_secs(60)).await;
         progress.starve();
-        // Waited for 4 s of 10 s, and 300 bytes are worth 3 s.
-        assert_eq!(progress.too_slow_at(PATIENCE, 100), Instant::now() + Duration::from_secs(9));
+        assert_eq!((progress.behind(), progress.since()), (Duration::from_secs(1), Instant::now()));
         tokio::time::advance(Duration::from_secs(13)).await;
         progress.moved(1, Phase::ReplicaBusy);
-        progress.starve();
-        assert!(progress.too_slow_at(PATIENCE, 100) <= Instant::now());
+        assert_eq!(progress.behind(), Duration::from_millis(13_990));
     }
 }

@@ -43,9 +43,16 @@ pub struct Limits {
     /// How long a client may take nothing of what is ready for it; over HTTP/2, on any one stream. Then its connection
     /// is closed. Default 60 s.
     pub client_write: Duration,
-    /// What a client has to send of a body, on average over the time that it is waited for, in bytes a second, once it was
-    /// waited for longer than the route's idle timeout; less is 408. Zero is no limit, and gRPC has none. Default 240.
+    /// What a client has to take of an answer, in bytes a second, over the time that it is waited for: each byte makes up for
+    /// its share of that time, and one that is behind by more than `client_write` is cut off. A replica that is silent costs
+    /// its client nothing. Zero is no limit. Default 240.
+    pub download_rate: u64,
+    /// What a client has to send of a body, in the same way; one that is behind by more than the route's idle timeout gets
+    /// 408. Zero is no limit, and gRPC has none. Default 240.
     pub upload_rate: u64,
+    /// Over how long the clients of WebSockets are told to go once a successor has taken over, so that not all of them come
+    /// back at once. Default 5 s.
+    pub handover_spread: Duration,
     /// The largest head of an answer, and the write buffer of an HTTP/2 connection, in bytes. Default 64 KiB.
     pub buffer_bytes: usize,
     /// HTTP/2 streams at once on one connection. Default 128.
@@ -75,7 +82,9 @@ impl Default for Limits {
             header_read: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             client_write: Duration::from_secs(60),
+            download_rate: 240,
             upload_rate: 240,
+            handover_spread: Duration::from_secs(5),
             buffer_bytes: 64 * 1024,
             streams: 128,
             pooled: 1_024,

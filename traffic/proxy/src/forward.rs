@@ -36,7 +36,7 @@ pub(crate) async fn serve(
 ) -> Response<ResponseBody> {
     let start = Instant::now();
     let id = head::request_id(request.headers());
-    let answered = match admit(request, &edge, &id, start) {
+    let answered = match admit(request, &edge, &id, start, worker.limits.upload_rate) {
         Ok(admitted) => exchange(&worker, admitted).await,
         Err(code) => Err(code),
     };
@@ -53,6 +53,7 @@ fn admit(
     edge: &Edge,
     id: &HeaderValue,
     start: Instant,
+    upload_rate: u64,
 ) -> Result<Admitted, Code> {
     if [Method::CONNECT, Method::TRACE].contains(request.method()) {
         return Err(Code::Method);
@@ -76,7 +77,9 @@ fn admit(
     parts.uri = Uri::from(target.clone());
     parts.version = http::Version::HTTP_11;
     parts.extensions.clear();
-    let request = Request::from_parts(parts, RequestBody::new(body, u64::MAX));
+    // A call that is a stream of messages is quiet when there is nothing to say.
+    let rate = if head::is_grpc(&parts.headers) { 0 } else { upload_rate };
+    let request = Request::from_parts(parts, RequestBody::new(body, u64::MAX, rate));
     Ok(Admitted { request, words, target, method, start })
 }
 

@@ -168,6 +168,12 @@ impl Gateway {
         replicas.iter().for_each(|replica| replica.repute.readmit(now));
     }
 
+    /// Tells the clients of a replica's WebSockets that it goes, each between two of its messages: a Close frame with status
+    /// 1001. It must be out of the table. Other upgraded connections have no words for it, and go on.
+    pub fn dismiss(&self, place: &Place, release: ReleaseNumber, ordinal: u32) {
+        self.registry.replicas(place, release, ordinal).iter().for_each(|replica| replica.dismiss());
+    }
+
     /// Resolves when a replica has nothing in flight. For one that is out of the table this is final.
     pub fn drained(
         &self,
@@ -203,7 +209,9 @@ impl Gateway {
 
     /// Leaves new connections to a successor that has the same sockets. Those there are go on: each HTTP/1 connection
     /// gets its next answer with `Connection: close`, resting ones are not closed under a request that is on its way,
-    /// HTTP/2 clients get GOAWAY, and upgraded ones are left alone. The table can still be swapped.
+    /// HTTP/2 clients get GOAWAY, those of WebSockets a Close frame, each at a moment of its own within
+    /// [`Limits::handover_spread`](crate::Limits::handover_spread), and other upgraded ones are left alone. The table can
+    /// still be swapped.
     pub fn yields(&self) {
         self.workers.iter().for_each(|worker| worker.yielding.store(true, Ordering::Release));
         drop(std::mem::take(&mut *lock(&self.listeners)));
@@ -228,7 +236,7 @@ impl Gateway {
         self.workers.first().map_or(0, |worker| worker.open.count())
     }
 
-    /// Accepts no more connections, tells clients to go (`Connection: close`, GOAWAY), lets requests in flight finish for
+    /// Accepts no more connections, tells clients to go (`Connection: close`, GOAWAY, a WebSocket's Close), lets requests in flight finish for
     /// as long as `patience`, then closes what is left.
     pub async fn shutdown(self, patience: Duration) {
         drop(std::mem::take(&mut *lock(&self.listeners)));

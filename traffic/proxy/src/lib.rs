@@ -20,6 +20,8 @@ mod head;
 mod listen;
 mod live;
 mod metrics;
+mod notice;
+mod pace;
 mod plain;
 mod pool;
 mod record;
@@ -31,6 +33,7 @@ mod tries;
 mod tunnel;
 mod upstream;
 mod users;
+mod websocket;
 mod worker;
 
 pub use config::{Config, Limits};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{Place, ReleaseNumber};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::config::Limits;
 use crate::ejection::Repute;
@@ -29,6 +29,8 @@ pub(crate) struct Replica {
     in_flight: AtomicU32,
     idle: Notify,
     retired: AtomicBool,
+    /// Out of the table for good: who has an upgraded connection to it shall go.
+    dismissed: watch::Sender<bool>,
     /// Resting connections that carried requests of HTTP/2 clients.
     pub(crate) lines: Pool<Line>,
     /// Resting connections that carried plain requests.
@@ -47,6 +49,7 @@ impl Replica {
             in_flight: AtomicU32::new(0),
             idle: Notify::new(),
             retired: AtomicBool::new(false),
+            dismissed: watch::Sender::new(false),
             lines: Pool::new(workers),
             plain: Pool::new(workers),
         }
@@ -68,10 +71,22 @@ impl Replica {
         }
     }
 
+    /// Tells its upgraded connections to go.
+    pub(crate) fn dismiss(&self) {
+        self.dismissed.send_replace(true);
+    }
+
+    /// Resolves when its upgraded connections are to go.
+    pub(crate) async fn dismissed(&self) {
+        // This holds the sender, so the wait ends in no other way.
+        _ = self.dismissed.subscribe().wait_for(|dismissed| *dismissed).await;
+    }
+
     /// In the table or out of it; out of it, no connection is kept. One that comes back has answered whoever lists it.
     pub(crate) fn set_retired(&self, retired: bool) {
         let before = self.retired.swap(retired, Ordering::AcqRel);
         if before && !retired {
+            self.dismissed.send_replace(false);
             self.repute.readmit(std::time::Instant::now());
         }
         if retired {

@@ -11,6 +11,7 @@ use rustix::time::ClockId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::pace;
 use crate::replica::lock;
 use crate::socket::Socket;
 
@@ -23,24 +24,66 @@ fn coarse_ms() -> u64 {
     now.tv_sec.unsigned_abs() * 1000 + now.tv_nsec.unsigned_abs() / 1_000_000
 }
 
+/// A client that is waited for, again and again; times in milliseconds.
+struct Wait {
+    /// Since when it is: earlier by what it was behind already.
+    since: AtomicU64,
+    /// How far behind it was when it was last waited for.
+    behind: AtomicU64,
+}
+
+impl Wait {
+    fn new() -> Self {
+        Self { since: AtomicU64::new(NEVER), behind: AtomicU64::new(0) }
+    }
+
+    fn begins(&self, now: u64) {
+        if self.since.load(Ordering::Relaxed) == NEVER {
+            self.since.store(now.saturating_sub(self.behind.load(Ordering::Relaxed)), Ordering::Relaxed);
+        }
+    }
+
+    /// It moved so many bytes, of which it owes `rate` a second.
+    fn ends(&self, now: u64, bytes: u64, rate: u64) {
+        let since = self.since.load(Ordering::Relaxed);
+        if since != NEVER {
+            let late = Duration::from_millis(now.saturating_sub(since));
+            let behind = u64::try_from(pace::behind(late, bytes, rate).as_millis()).unwrap_or(u64::MAX);
+            self.behind.store(behind, Ordering::Relaxed);
+            self.since.store(NEVER, Ordering::Relaxed);
+        }
+    }
+
+    /// How long until it is `limit` behind.
+    fn left(&self, now: u64, limit: Duration) -> Duration {
+        match self.since.load(Ordering::Relaxed) {
+            NEVER => limit,
+            since => limit.saturating_sub(Duration::from_millis(now.saturating_sub(since))),
+        }
+    }
+}
+
 /// What the watch tells: shared by the socket, the service and the connection's watchdog.
 pub(crate) struct Signs {
     start_ms: u64,
-    /// Since when a write is blocked, in milliseconds after `start`.
-    write_since: AtomicU64,
+    /// What the client owes when it is waited for, in bytes a second.
+    rate: u64,
+    /// The client takes no more of what is written.
+    writing: Wait,
     /// Since when no request is in progress.
     rest_since: AtomicU64,
     in_progress: AtomicU64,
-    /// Since when each answer in progress has a piece that its client does not take. The socket does not tell, because a
+    /// The client does not take the last piece of an answer, for each in progress. The socket does not tell, because a
     /// client can close a single stream's window, and take everything else.
-    untaken: Mutex<Vec<Arc<AtomicU64>>>,
+    untaken: Mutex<Vec<Arc<Wait>>>,
 }
 
 impl Signs {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(rate: u64) -> Self {
         Self {
             start_ms: coarse_ms(),
-            write_since: AtomicU64::new(NEVER),
+            rate,
+            writing: Wait::new(),
             rest_since: AtomicU64::new(0),
             in_progress: AtomicU64::new(0),
             untaken: Mutex::default(),
@@ -54,9 +97,9 @@ impl Signs {
     /// A request begins.
     pub(crate) fn begin(self: &Arc<Self>) -> Busy {
         self.in_progress.fetch_add(1, Ordering::Relaxed);
-        let untaken = Arc::new(AtomicU64::new(NEVER));
+        let untaken = Arc::new(Wait::new());
         lock(&self.untaken).push(untaken.clone());
-        Busy { signs: self.clone(), untaken }
+        Busy { signs: self.clone(), untaken, given: 0 }
     }
 
     /// Something passed on the connection: it does not rest.
@@ -66,28 +109,33 @@ impl Signs {
 
     /// How long until one of the patiences is over; zero when one is.
     pub(crate) fn patience(&self, rest: Duration, write: Duration) -> Duration {
-        let now = Duration::from_millis(self.now());
-        let left = |since: &AtomicU64, limit: Duration| match since.load(Ordering::Relaxed) {
-            NEVER => limit,
-            since => (Duration::from_millis(since) + limit).saturating_sub(now),
-        };
+        let now = self.now();
+        let rested = Duration::from_millis(now.saturating_sub(self.rest_since.load(Ordering::Relaxed)));
         let busy = self.in_progress.load(Ordering::Relaxed) > 0;
-        let resting = if busy { rest } else { left(&self.rest_since, rest) };
-        let untaken = lock(&self.untaken).iter().map(|since| left(since, write)).min().unwrap_or(write);
-        resting.min(left(&self.write_since, write)).min(untaken)
+        let resting = if busy { rest } else { rest.saturating_sub(rested) };
+        let untaken = lock(&self.untaken).iter().map(|wait| wait.left(now, write)).min().unwrap_or(write);
+        resting.min(self.writing.left(now, write)).min(untaken)
     }
 }
 
 /// A request in progress on a connection, until its answer's body is done with.
 pub(crate) struct Busy {
     signs: Arc<Signs>,
-    untaken: Arc<AtomicU64>,
+    untaken: Arc<Wait>,
+    /// The size of the last piece of the answer, in bytes.
+    given: u64,
 }
 
 impl Busy {
-    /// Whether the client has taken the last piece of the answer, or is to be waited for.
-    pub(crate) fn taken(&self, taken: bool) {
-        self.untaken.store(if taken { NEVER } else { self.signs.now() }, Ordering::Relaxed);
+    /// The client has a piece to take.
+    pub(crate) fn gave(&mut self, bytes: u64) {
+        self.given = bytes;
+        self.untaken.begins(self.signs.now());
+    }
+
+    /// It has taken it, and wants the next.
+    pub(crate) fn took(&mut self) {
+        self.untaken.ends(self.signs.now(), self.given, self.signs.rate);
     }
 }
 
@@ -128,12 +176,14 @@ impl AsyncRead for Sniffed {
 }
 
 impl Sniffed {
-    fn wrote<T>(&self, polled: Poll<T>) -> Poll<T> {
-        if polled.is_ready() {
-            self.signs.write_since.store(NEVER, Ordering::Relaxed);
-            self.signs.stir();
-        } else if self.signs.write_since.load(Ordering::Relaxed) == NEVER {
-            self.signs.write_since.store(self.signs.now(), Ordering::Relaxed);
+    fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let now = self.signs.now();
+        if let Poll::Ready(wrote) = &polled {
+            let bytes = wrote.as_ref().map_or(0, |bytes| *bytes as u64);
+            self.signs.writing.ends(now, bytes, self.signs.rate);
+            self.signs.rest_since.store(now, Ordering::Relaxed);
+        } else {
+            self.signs.writing.begins(now);
         }
         polled
     }

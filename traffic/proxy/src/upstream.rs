@@ -114,15 +114,12 @@ pub(crate) async fn attempt(
     }
     let progress = request.body().progress();
     let (response, idle) = (route.timeouts.response, route.timeouts.idle);
-    // A call that is a stream of messages is quiet when there is nothing to say.
-    let rate =
-        (!head::is_grpc(request.headers())).then_some(worker.limits.upload_rate).filter(|rate| *rate > 0);
     let answered = match progress.as_deref() {
         None => line.ask(request, response).await.ok_or(Code::ResponseTimeout),
         Some(progress) => tokio::select! {
             biased;
             answered = line.sender.try_send_request(request) => Ok(answered),
-            code = too_late(progress, response, idle, rate) => Err(code),
+            code = too_late(progress, response, idle) => Err(code),
         },
     };
     let answered = match answered {
@@ -194,17 +191,16 @@ mod lack {
 }
 
 /// Resolves when the wait for a head has lasted too long: `response` after the last byte of the request, or `idle` after
-/// the last piece of its body that moved; or when the client's pieces come more slowly than `rate`, in bytes a second.
-async fn too_late(progress: &Progress, response: Duration, idle: Duration, rate: Option<u64>) -> Code {
+/// the last piece of its body that moved, less what its client is behind.
+async fn too_late(progress: &Progress, response: Duration, idle: Duration) -> Code {
     loop {
-        let (mut deadline, code) = match progress.phase() {
+        let (deadline, code) = match progress.phase() {
             Phase::Sent => (progress.since() + response, Code::ResponseTimeout),
-            Phase::ClientBusy => (progress.since() + idle, Code::ClientStalled),
+            Phase::ClientBusy => {
+                (progress.since() + idle.saturating_sub(progress.behind()), Code::ClientStalled)
+            }
             Phase::ReplicaBusy => (progress.since() + idle, Code::UploadStalled),
         };
-        if let (Code::ClientStalled, Some(rate)) = (code, rate) {
-            deadline = deadline.min(progress.too_slow_at(idle, rate));
-        }
         if Instant::now() >= deadline {
             return code;
         }

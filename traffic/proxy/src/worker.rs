@@ -183,7 +183,7 @@ async fn connection(
     if !http2 {
         return plain::serve(worker, socket, client, phase).await;
     }
-    let signs = Arc::new(Signs::new());
+    let signs = Arc::new(Signs::new(worker.limits.download_rate));
     let io = TokioIo::new(Sniffed::new(socket, signs.clone()));
     let service = {
         let (worker, signs) = (worker.clone(), signs.clone());

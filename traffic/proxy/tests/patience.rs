@@ -7,6 +7,10 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use model::ReleaseNumber;
 use proxy::Gateway;
 use support::*;
@@ -241,6 +245,97 @@ async fn a_client_that_never_reads_is_cut_off_and_frees_the_replica() {
     client.send("GET / HTTP/1.1\r\nhost: s\r\n\r\n").await;
     until("it is in flight", || gateway.in_flight(&place(), ReleaseNumber(1), 0) == 1).await;
     is_free(&gateway).await;
+}
+
+/// Reads a little with each beat until the gateway hangs up.
+async fn sip(client: &mut Client) {
+    // As much as makes room behind full buffers in far less than a second.
+    let mut little = vec![0; 128 * 1024];
+    let sipping = async {
+        while matches!(client.0.read(&mut little).await, Ok(1..)) {
+            // Pace, not a wait: a slow client is one that takes a little every now and then.
+            tokio::time::sleep(BEAT).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, sipping).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_takes_a_little_every_now_and_then_is_cut_off() {
+    let gateway = gateway_with(|config| {
+        // Longer than any pause of this client, so that only its pace can be the reason.
+        config.limits.client_write = Duration::from_secs(1);
+        config.limits.download_rate = 1 << 30;
+    });
+    Shop::only(endless().await).on(&gateway);
+    let mut client = Client::to(&gateway).await;
+    client.send("GET / HTTP/1.1\r\nhost: s\r\n\r\n").await;
+    sip(&mut client).await;
+    is_free(&gateway).await;
+}
+
+#[tokio::test]
+async fn an_http2_client_that_takes_a_little_every_now_and_then_is_cut_off() {
+    let gateway = gateway_with(|config| {
+        config.limits.client_write = Duration::from_secs(1);
+        config.limits.download_rate = 1 << 30;
+    });
+    Shop::only(endless().await).on(&gateway);
+    let mut client = Client::to(&gateway).await;
+    // SETTINGS; GET http://s/ on stream 1; and windows that are opened by 64 KiB with each beat.
+    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    hello.extend(b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01s");
+    client.0.write_all(&hello).await.unwrap();
+    until("it is in flight", || gateway.in_flight(&place(), ReleaseNumber(1), 0) == 1).await;
+    let windows = b"\0\0\x04\x08\0\0\0\0\0\0\x01\0\0\0\0\x04\x08\0\0\0\0\x01\0\x01\0\0";
+    dribble(&mut client, windows).await;
+    is_free(&gateway).await;
+}
+
+#[tokio::test]
+async fn a_body_that_dribbles_over_http2_is_given_up_and_frees_the_replica() {
+    let gateway = gateway_with(|config| config.limits.upload_rate = 1 << 30);
+    // Longer than any pause of this client, so that only its pace can be the reason.
+    Shop::only(mirror().await).route(|route| route.timeouts.idle = Duration::from_secs(1)).on(&gateway);
+    let mut client = Client::to(&gateway).await;
+    // SETTINGS; POST http://s/ on stream 1; and a byte of its body with each beat.
+    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    hello.extend(b"\0\0\x06\x01\x04\0\0\0\x01\x83\x86\x84\x41\x01s");
+    client.0.write_all(&hello).await.unwrap();
+    until("it is in flight", || gateway.in_flight(&place(), ReleaseNumber(1), 0) == 1).await;
+    tokio::select! {
+        () = is_free(&gateway) => {}
+        _ = dribble(&mut client, b"\0\0\x01\0\0\0\0\0\x01y") => {}
+    }
+    assert!(gateway.metrics_text().contains("code=\"SHP-GW-CLIENT-STALLED\",fault=\"client\"} 1"));
+}
+
+#[tokio::test]
+async fn a_client_is_not_blamed_for_the_silence_of_its_replica() {
+    let gateway = gateway_with(|config| {
+        config.limits.client_write = SHORT;
+        config.limits.download_rate = 1 << 30;
+    });
+    let (events, _) = raw(|_, mut socket| async move {
+        read_head(&mut socket).await;
+        let _ = socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n").await;
+        for _ in 0..4 {
+            // Silence is what is tested.
+            tokio::time::sleep(SHORT * 2).await;
+            let _ = socket.write_all(b"x\n").await;
+        }
+        std::future::pending::<()>().await;
+    })
+    .await;
+    Shop::only(events).on(&gateway);
+    assert_eq!(get(&gateway, "/").await.body, "x\nx\nx\nx\n");
+    let socket = tokio::net::TcpStream::connect(gateway.listen_address()).await.unwrap();
+    let (mut sender, connection) =
+        http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+    tokio::spawn(connection);
+    let response = sender.send_request(http::Request::get("http://s/").body(Empty::new()).unwrap()).await;
+    let body = response.unwrap().into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(&body[..], b"x\nx\nx\nx\n");
 }
 
 #[tokio::test]

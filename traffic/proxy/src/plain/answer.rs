@@ -10,6 +10,8 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::error::Code;
+use crate::notice::Notice;
+use crate::pace;
 use crate::plain::buffer::Buffer;
 use crate::plain::chunked::{Chunks, Coding, TrailerLimits};
 use crate::plain::exchange::{Sending, Talk, Upload, poll_gone};
@@ -19,8 +21,9 @@ use crate::plain::response::{Answer, Body, Manner};
 use crate::plain::{Connection, Next};
 use crate::record::Record;
 use crate::replica::{InFlight, Replica};
-use crate::tunnel;
+use crate::tunnel::{self, WebSocket};
 use crate::upstream::SharedClaim;
+use crate::websocket::Frames;
 use crate::worker::Worker;
 
 /// An answer on its way.
@@ -116,18 +119,18 @@ impl Connection {
 
     /// Carries the answer, and what is left of the request; false when it broke off.
     async fn carry(&mut self, download: &mut Download) -> bool {
-        let Self { worker, socket, inbox, alarm, .. } = self;
+        let Self { worker, socket, inbox, alarm, behind, .. } = self;
         let patience = worker.limits.client_write;
         poll_fn(|cx| {
             if let Err(code) = download.poll_upload(cx, socket, inbox) {
                 download.broken(code);
                 return Poll::Ready(false);
             }
-            if let Poll::Ready(done) = download.poll(cx, socket, worker) {
+            if let Poll::Ready(done) = download.poll(cx, socket, worker, behind) {
                 return Poll::Ready(done);
             }
             let (patience, code) = match download.flow.waits {
-                Waits::Sink => (patience, None),
+                Waits::Sink => (patience.saturating_sub(*behind), None),
                 Waits::Source => {
                     if download.upload.state != Sending::On && poll_gone(cx, socket, inbox).is_ready() {
                         return Poll::Ready(false);
@@ -170,7 +173,7 @@ impl Connection {
         over
     }
 
-    /// Both sides change protocol. From here on the gateway only carries bytes.
+    /// Both sides change protocol. From here on the gateway carries bytes, and says goodbye where it can.
     async fn switch(&mut self, claim: &SharedClaim, record: Record, mut talk: Talk, answer: Answer) -> Next {
         if !self.head.upgrade || !answer.upgrade || talk.upload.state != Sending::Over {
             record.failed(Code::BackendInvalid);
@@ -181,9 +184,18 @@ impl Connection {
         let cookie = claim.cookie.as_ref();
         let manner = Manner { id: &self.head.id, chunked: false, connection: Some("upgrade"), cookie };
         answer.finish(&manner, &mut self.reply);
+        let websocket = answer.websocket.then(|| {
+            let (mut down, mut up) = (Frames::new(), Frames::new());
+            down.pass(talk.input.bytes());
+            up.pass(self.inbox.bytes());
+            let spread = self.worker.limits.handover_spread;
+            let notice = Notice { replica: claim.replica().clone(), phase: self.bell.phase(), spread };
+            WebSocket { down, up, notice }
+        });
         talk.input.push_front(&self.reply);
         let (client, replica) = ((&mut self.socket, &mut talk.input), (&mut talk.upstream, &mut self.inbox));
-        tunnel::join(client, replica, idle).await;
+        // In a box: connections that never change protocol need no room for it.
+        Box::pin(tunnel::join(client, replica, idle, websocket)).await;
         drop(in_flight);
         Next::Close
     }
@@ -204,11 +216,25 @@ impl Download {
     }
 
     /// Moves what can be moved of the answer. Whether it arrived, once that is certain.
-    fn poll(&mut self, cx: &mut Context<'_>, client: &mut TcpStream, worker: &Worker) -> Poll<bool> {
+    /// `behind`: how far the client is with taking what it was given.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut TcpStream,
+        worker: &Worker,
+        behind: &mut Duration,
+    ) -> Poll<bool> {
         loop {
+            let (waited_for_client, before) = (self.flow.waits == Waits::Sink, self.flow.went);
             let polled = self.flow.poll(cx, self.upstream.as_mut(), &mut self.input, client);
             if std::mem::take(&mut self.flow.moved) {
-                self.moved = Instant::now();
+                let now = Instant::now();
+                if waited_for_client {
+                    let went = self.flow.went - before;
+                    let late = *behind + (now - self.moved);
+                    *behind = pace::behind(late, went, worker.limits.download_rate);
+                }
+                self.moved = now;
             }
             match polled {
                 Poll::Ready(Ok(Step::Ended)) => self.complete(worker),

@@ -49,6 +49,11 @@ impl Bell {
         Self { phase, ring, heard: false, armed: false }
     }
 
+    /// What it listens to.
+    pub(super) fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.clone()
+    }
+
     /// Whether this connection is to end with what it does.
     pub(super) fn rings(&mut self) -> bool {
         self.heard || self.phase.has_changed().unwrap_or(true) && *self.phase.borrow() >= Phase::Draining

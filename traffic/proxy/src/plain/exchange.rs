@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::error::Code;
 use crate::live::Claim;
+use crate::pace;
 use crate::plain::buffer::Buffer;
 use crate::plain::chunked::{Bad, Chunks, Coding, TrailerLimits};
 use crate::plain::flow::{Break, Flow, Source, Step, Waits};
@@ -41,9 +42,9 @@ pub(super) struct Upload {
     pub(super) state: Sending,
     /// When a piece last moved.
     moved: Instant,
-    /// How long the client was waited for, all in all, up to the last piece.
-    waited: Duration,
-    /// What a client has to send on average over that time, in bytes a second, if anything.
+    /// How far behind the client was then with what it owes.
+    behind: Duration,
+    /// What it owes, in bytes a second.
     rate: u64,
 }
 
@@ -82,7 +83,7 @@ enum Event {
 
 impl Upload {
     fn new(flow: Flow, rate: u64) -> Self {
-        Self { flow, state: Sending::On, moved: Instant::now(), waited: Duration::ZERO, rate }
+        Self { flow, state: Sending::On, moved: Instant::now(), behind: Duration::ZERO, rate }
     }
 
     /// Moves what can be moved. An error is the client's; what the replica does is in the state.
@@ -94,12 +95,13 @@ impl Upload {
         upstream: &mut TcpStream,
     ) -> Result<(), Code> {
         while self.state == Sending::On {
-            let waited_for_client = self.flow.waits == Waits::Source;
+            let (waited_for_client, before) = (self.flow.waits == Waits::Source, self.flow.came);
             let polled = self.flow.poll(cx, Some(client), inbox, upstream);
             if std::mem::take(&mut self.flow.moved) {
                 let now = Instant::now();
                 if waited_for_client {
-                    self.waited += now - self.moved;
+                    let came = self.flow.came - before;
+                    self.behind = pace::behind(self.behind + (now - self.moved), came, self.rate);
                 }
                 self.moved = now;
             }
@@ -118,23 +120,18 @@ impl Upload {
     }
 
     /// When to stop waiting for what comes next, and what it is called: `response` after the last byte of the request, or
-    /// `idle` after the last piece of its body that moved, or when a client was waited for longer than that, and the time
-    /// that what it sent takes at the rate it owes.
+    /// `idle` after the last piece of its body that moved, less what the client is behind.
     pub(super) fn deadline(&self, response: Duration, idle: Duration) -> (Instant, Code) {
         let (patience, code) = match (self.state, self.flow.waits) {
             (Sending::Over | Sending::Broken, _) => (response, Code::ResponseTimeout),
-            (Sending::On, Waits::Source) => {
-                let earned_ms = self.flow.came.saturating_mul(1000).checked_div(self.rate);
-                let slow = earned_ms.map(|ms| (idle + Duration::from_millis(ms)).saturating_sub(self.waited));
-                (slow.map_or(idle, |slow| slow.min(idle)), Code::ClientStalled)
-            }
+            (Sending::On, Waits::Source) => (idle.saturating_sub(self.behind), Code::ClientStalled),
             (Sending::On, Waits::Sink) => (idle, Code::UploadStalled),
         };
         (self.moved + patience, code)
     }
 
     fn is_untouched(&self) -> bool {
-        !self.flow.touched
+        self.flow.went == 0
     }
 }
 

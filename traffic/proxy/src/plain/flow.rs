@@ -59,12 +59,12 @@ pub(super) struct Flow {
     ended: bool,
     told: bool,
     pub(super) waits: Waits,
-    /// Whether anything was written at all.
-    pub(super) touched: bool,
     /// Whether anything moved since this was last set to false.
     pub(super) moved: bool,
     /// How much the source has been read for, in bytes.
     pub(super) came: u64,
+    /// How much was written, in bytes.
+    pub(super) went: u64,
 }
 
 impl Flow {
@@ -78,9 +78,9 @@ impl Flow {
             ended: false,
             told: false,
             waits: Waits::Source,
-            touched: false,
             moved: false,
             came: 0,
+            went: 0,
         }
     }
 
@@ -137,8 +137,8 @@ impl Flow {
         to: &mut TcpStream,
     ) -> Poll<io::Result<()>> {
         while !self.staged.is_empty() {
-            ready!(self.staged.poll_drain(cx, to, usize::MAX))?;
-            (self.touched, self.moved) = (true, true);
+            self.went += ready!(self.staged.poll_drain(cx, to, usize::MAX))? as u64;
+            self.moved = true;
         }
         loop {
             let upto = self.lead.saturating_add(self.as_is(input));
@@ -146,7 +146,8 @@ impl Flow {
                 return Poll::Ready(Ok(()));
             }
             let wrote = ready!(input.poll_drain(cx, to, upto))?;
-            (self.touched, self.moved) = (true, true);
+            self.went += wrote as u64;
+            self.moved = true;
             let body = wrote.saturating_sub(self.lead);
             self.lead -= wrote - body;
             if let Source::Length(left) = &mut self.source {

@@ -48,6 +48,8 @@ struct Connection {
     reply: Vec<u8>,
     alarm: Alarm,
     bell: Bell,
+    /// How far behind the client is with taking its answers.
+    behind: Duration,
 }
 
 /// What becomes of a connection after an answer.
@@ -83,6 +85,7 @@ pub(crate) async fn serve(
         reply: Vec::new(),
         alarm: Alarm::default(),
         bell: Bell::new(phase),
+        behind: Duration::ZERO,
     };
     let mut first = true;
     loop {

@@ -42,6 +42,8 @@ pub(super) struct Answer {
     dated: bool,
     /// Whether it names a protocol to change to.
     pub(super) upgrade: bool,
+    /// Whether that is WebSocket.
+    pub(super) websocket: bool,
     /// How long the head was as it came.
     pub(super) size: usize,
 }
@@ -162,6 +164,7 @@ fn understand(
         reusable: body != Body::Close && !options.close && (version == 1 || options.keep_alive),
         dated,
         upgrade: upgrade.is_some() && options.upgrade,
+        websocket: upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket")),
         size,
     })
 }
