@@ -66,6 +66,8 @@ pub struct Machine {
     secrets: Vec<GroupSecrets>,
     drifts: Drifts,
     chance: Rng,
+    /// Apart, so that nothing else is drawn otherwise where nobody stalls.
+    stalls: Rng,
 }
 
 impl Machine {
@@ -89,6 +91,7 @@ impl Machine {
             secrets: vec![],
             drifts: Drifts::default(),
             chance: Rng::with_seed(seed),
+            stalls: Rng::with_seed(seed ^ 0x57A11),
         }
     }
 
@@ -245,6 +248,8 @@ impl Machine {
             split.shares.iter().map(|it| (it.release, self.ready(&group(it.release)) > 0)).collect();
         let is_able = |release| able.contains(&(release, true));
         let requests = (f64::from(self.requests_per_second) * self.grain.as_secs_f64()).round() as u32;
+        let stalled: BTreeMap<ReleaseNumber, f64> =
+            able.iter().map(|(release, _)| (*release, self.stalled(&group(*release)))).collect();
         for _ in 0..requests {
             let drawn = self.draw(&split.shares);
             let led = split.aim.as_ref().filter(|_| self.chance.u32(..LED) == 0).map(|aim| aim.release);
@@ -258,7 +263,9 @@ impl Machine {
             let rate = self.behaviour(&group(server)).error_rate.max(self.incident);
             let failed = self.chance.f64() < rate;
             let slow_rate = self.behaviour(&group(server)).slow_rate;
-            let slow = slow_rate > 0.0 && self.chance.f64() < slow_rate;
+            let stalled = stalled.get(&server).copied().unwrap_or_default();
+            let slow = slow_rate > 0.0 && self.chance.f64() < slow_rate
+                || stalled > 0.0 && self.stalls.f64() < stalled;
             if server == drawn {
                 let latency = if slow { LONG } else { LATENCY };
                 let tally = self.tally(&split.place, split.epoch, server);
@@ -280,6 +287,16 @@ impl Machine {
         let here = |id: &&GroupId| id.place == split.place;
         let somebody = self.groups.keys().filter(here).any(|id| self.ready(id) > 0);
         Some(Served { place: split.place, by, lost, needlessly: somebody })
+    }
+
+    /// The share of a group's ready replicas that stand still in this grain of time.
+    fn stalled(&mut self, group: &GroupId) -> f64 {
+        let (rate, ready) = (self.behaviour(group).stalls, self.ready(group));
+        if rate <= 0.0 || ready == 0 {
+            return 0.0;
+        }
+        let still = (0..ready).filter(|_| self.stalls.f64() < rate).count();
+        still as f64 / f64::from(ready)
     }
 
     fn draw(&mut self, shares: &[Share]) -> ReleaseNumber {

@@ -377,7 +377,11 @@ fn busy(world: &World, place: &Place, lane: &Lane) -> Refusal {
 
 fn unproved(place: &Place, rollout: &Rollout) -> Refusal {
     Refusal::new(
-        format!("release {} at {place} has not passed its postPromotionAnalysis yet", rollout.to),
+        if rollout.has_unfinished_run() {
+            format!("release {} at {place} has not passed its postPromotionAnalysis yet", rollout.to)
+        } else {
+            format!("there is not enough evidence for release {} at {place} yet", rollout.to)
+        },
         format!(
             "wait for it (`shipshape status`), accept it with `shipshape promote --full -e {0}`, or go back with \
              `shipshape rollback -e {0}`",

@@ -142,7 +142,7 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
     let stand_in: ServiceName = "service".parse().ok()?;
     let named = service.as_ref().unwrap_or(&stand_in);
     let route = route::route(&root, named, environment);
-    let at = rollout::At { service: named, environment, route: &route };
+    let at = rollout::At { service: named, environment, route: &route, replicas };
     let rollout = rollout::rollout(&root, &at);
     root.finish();
     let spec = Spec {

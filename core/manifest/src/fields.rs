@@ -549,7 +549,7 @@ pub(crate) static JUDGE: Object = Object {
             "The ratio of the new error rate to the old that is still tolerated.",
         )
         .or("1"),
-        Field::new("promotion", Shape::Choice(&["time", "evidence"]), "What ends a timed pause.").or("time"),
+        Field::new("promotion", Shape::Choice(&["time", "evidence"]), "What lets the new release have more of the requests: the step's time, or evidence at each weight.").or("time"),
         Field::new(
             "maxErrorRate",
             SHARE,

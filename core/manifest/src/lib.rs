@@ -20,6 +20,7 @@ mod assignment;
 mod check;
 mod environments;
 mod health;
+mod promotion;
 mod rollout;
 mod route;
 mod service;

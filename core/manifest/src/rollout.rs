@@ -10,6 +10,7 @@ use crate::assignment;
 use crate::diagnostic::Problem;
 use crate::fields;
 use crate::node::Span;
+use crate::promotion;
 use crate::read::Mapping;
 use crate::route;
 use crate::steps;
@@ -28,11 +29,12 @@ pub(crate) struct Section {
     pub(crate) unused_by: Option<&'static str>,
 }
 
-/// Where the rollout happens, and which requests the service itself answers there.
+/// Where the rollout happens, which requests the service itself answers there, and how many replicas do.
 pub(crate) struct At<'a> {
     pub(crate) service: &'a ServiceName,
     pub(crate) environment: &'a EnvironmentName,
     pub(crate) route: &'a Route,
+    pub(crate) replicas: u32,
 }
 
 pub(crate) fn rollout(root: &Mapping<'_>, at: &At<'_>) -> Rollout {
@@ -67,6 +69,7 @@ pub(crate) fn rollout(root: &Mapping<'_>, at: &At<'_>) -> Rollout {
         },
         analysis: analysis::analysis(&rollout),
     };
+    promotion::check(&rollout, &strategy, at.replicas);
     rollout.finish();
     Rollout { strategy, sections }
 }

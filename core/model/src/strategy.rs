@@ -201,7 +201,7 @@ pub struct Judge {
     pub alpha: f64,
     /// The ratio of the new release's error rate to the old one's that is still tolerated (rho0).
     pub tolerance: f64,
-    /// What ends a timed pause.
+    /// What lets the new release have more of the requests.
     pub promotion: Promotion,
     /// The same comparison of slow requests; `None` when switched off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -225,19 +225,33 @@ pub struct Latency {
     pub initial_delay: Duration,
 }
 
-/// What ends a timed pause of a canary.
+/// What lets the new release have more of the requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Promotion {
     /// Its time, if at least one request was judged and nothing speaks against the release.
     Time,
-    /// Positive evidence, at each weight anew; without it by the end of the time the rollout is inconclusive.
+    /// Positive evidence, at each weight anew; without it by the end of the time the rollout is inconclusive. Where all
+    /// requests move in one swap, it is what lets the old release go.
     Evidence {
         /// The error rate that the new release must be shown to stay below (p*).
         max_error_rate: f64,
         /// The probability of promoting a release at or above that rate that is accepted.
         beta: f64,
     },
+}
+
+impl Promotion {
+    /// How many requests, or users where they keep their release, it takes at each weight at the least: not even
+    /// faultless ones are evidence earlier (`n ln(1/(1-p*)) >= ln(1/beta)`).
+    pub fn least_needed(&self) -> u64 {
+        match self {
+            Self::Time => 1,
+            Self::Evidence { max_error_rate, beta } => {
+                (beta.ln() / (-max_error_rate).ln_1p()).ceil().max(1.0) as u64
+            }
+        }
+    }
 }
 
 /// A threshold rule, with the meaning of Argo Rollouts' fields.

@@ -173,7 +173,8 @@ fn complete(rollout: &Rollout) -> Vec<Event> {
 fn promote(rollout: &Rollout, full: bool) -> Result<Vec<Event>, Refusal> {
     let step = if full { rollout.last_step() } else { rollout.step };
     let at_pause = matches!(rollout.current_step(), Some(Step::Pause { .. } | Step::Analysis { .. }))
-        || rollout.is_before_the_switch();
+        || rollout.is_before_the_switch()
+        || rollout.asks_for_evidence();
     match &rollout.phase {
         Phase::Paused(_) if full => Ok(vec![Event::Resumed { step }]),
         Phase::Paused(PauseReason::Operator | PauseReason::Frozen(_)) => Ok(vec![Event::Resumed { step }]),
@@ -210,11 +211,12 @@ fn promote(rollout: &Rollout, full: bool) -> Result<Vec<Event>, Refusal> {
         // What was inconclusive after the switch is accepted, and what is not measured yet when that is said in full.
         Phase::Promoted if rules::inconclusive(rollout.run_states()).is_some() => Ok(complete(rollout)),
         Phase::Promoted if full && rollout.is_proving() => Ok(complete(rollout)),
-        Phase::Promoted if rollout.is_proving() => Err(Refusal::new(
+        Phase::Promoted if rollout.has_unfinished_run() => Err(Refusal::new(
             format!("release {} has not passed its postPromotionAnalysis yet", rollout.to),
             "`shipshape status` says what is still measured; `shipshape promote --full` accepts it as it is, \
              `shipshape rollback` goes back",
         )),
+        Phase::Promoted if rollout.lacks_evidence() => Ok(complete(rollout)),
         Phase::Promoted | Phase::Completed => Err(Refusal::new(
             format!("release {} already takes all requests", rollout.to),
             "nothing is left to do",

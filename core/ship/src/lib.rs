@@ -19,6 +19,7 @@ pub mod judge;
 pub mod latency;
 pub mod observation;
 pub mod plan;
+pub mod proof;
 pub mod report;
 pub mod rollout;
 pub mod rules;

@@ -5,6 +5,7 @@ mod back;
 mod blue_green;
 mod canary;
 mod evidence;
+mod proof;
 mod rolling;
 pub(crate) mod watch;
 
@@ -23,19 +24,22 @@ struct Next {
     commands: Vec<Command>,
     doing: String,
     wait: Option<Wait>,
+    /// Why nobody but an operator can say what becomes of it, though it does not stand still.
+    inconclusive: Option<String>,
 }
 
 impl Next {
     fn act(doing: impl Into<String>, command: Command) -> Self {
-        Self { commands: vec![command], doing: doing.into(), wait: None }
+        Self { commands: vec![command], doing: doing.into(), wait: None, inconclusive: None }
     }
 
     fn wait(doing: impl Into<String>, what: impl Into<String>, until: Option<Timestamp>) -> Self {
-        Self { commands: vec![], doing: doing.into(), wait: Some(Wait { what: what.into(), until }) }
+        let wait = Some(Wait { what: what.into(), until });
+        Self { commands: vec![], doing: doing.into(), wait, inconclusive: None }
     }
 
     fn done(doing: impl Into<String>) -> Self {
-        Self { commands: vec![], doing: doing.into(), wait: None }
+        Self { commands: vec![], doing: doing.into(), wait: None, inconclusive: None }
     }
 }
 
@@ -43,15 +47,13 @@ impl Next {
 /// is dropped and the planner asked again.
 pub fn plan(rollout: &Rollout, seen: &Observation, at: Timestamp) -> (Vec<Command>, Report) {
     let watched = watch::watch(rollout, seen, at);
-    let next = if watched.decides {
-        Next { commands: vec![], doing: "acting on the verdict".to_owned(), wait: None }
-    } else {
-        next(rollout, seen, &watched, at)
-    };
+    let next =
+        if watched.decides { Next::done("acting on the verdict") } else { next(rollout, seen, &watched, at) };
     let mut commands: Vec<Command> = baseline(rollout, seen).into_iter().collect();
     commands.extend(watched.commands);
-    commands.extend(next.commands);
-    (commands, Report { doing: next.doing, wait: next.wait, evidence: watched.evidence })
+    let Next { commands: moves, doing, wait, inconclusive } = next;
+    commands.extend(moves);
+    (commands, Report { doing, wait, inconclusive, evidence: watched.evidence })
 }
 
 /// What the old release is like is written down while it takes all requests.
@@ -80,7 +82,7 @@ fn next(rollout: &Rollout, seen: &Observation, watched: &watch::Watched, at: Tim
                 blue_green::next(rollout, seen, watched, *auto_promotion, at)
             }
             Kind::Rolling { max_surge, max_unavailable } => {
-                rolling::next(rollout, seen, *max_surge, *max_unavailable, at)
+                rolling::next(rollout, seen, watched, (*max_surge, *max_unavailable), at)
             }
         },
         Phase::Paused(PauseReason::Frozen(reason)) => Next::wait(
@@ -125,6 +127,9 @@ fn keep_warm(rollout: &Rollout, seen: &Observation, watched: &watch::Watched, at
     if let Some(what) = &watched.run_waits_for {
         return Next::wait(doing, format!("{what}; release {from} stays warm until then"), None);
     }
+    if let Some(next) = proof::keep_for_evidence(rollout, seen, watched, &doing, at) {
+        return next;
+    }
     if at < until {
         let bakes = if bakes_until.is_some_and(|until| at < until) { "it bakes, and " } else { "" };
         return Next::wait(doing, format!("{bakes}release {from} stays warm for a rollback"), Some(until));
@@ -150,10 +155,7 @@ fn wait_for_ready(rollout: &Rollout, seen: &Observation, needed: u32, at: Timest
     if ready > rollout.most_ready {
         return Next::act("replicas are becoming ready", Command::NoteReady(ready));
     }
-    // A measurement of a run that it waits for is progress, too: a replica that is lost in a long one has its time.
-    let measured = rollout.run_states().map(|(_, state)| state.last_at).max().unwrap_or_default();
-    let moved_at = rollout.progressed_at.max(measured).max(seen.watched_since);
-    let until = moved_at.after(rollout.strategy.progress_deadline);
+    let until = progress_until(rollout, seen);
     let trouble = trouble(&seen.candidate);
     let what = format!("{ready} of {needed} replicas of release {} are ready{trouble}", rollout.to);
     if rollout.overruled {
@@ -165,6 +167,14 @@ fn wait_for_ready(rollout: &Rollout, seen: &Observation, needed: u32, at: Timest
         return Next::act("giving up", Command::RollBack(RollbackReason::ProgressDeadline(why)));
     }
     Next::wait(format!("starting release {}", rollout.to), what, Some(until))
+}
+
+/// Until when something has to move.
+fn progress_until(rollout: &Rollout, seen: &Observation) -> Timestamp {
+    // A measurement of a run that it waits for is progress, too: a replica that is lost in a long one has its time.
+    let measured = rollout.run_states().map(|(_, state)| state.last_at).max().unwrap_or_default();
+    let moved_at = rollout.progressed_at.max(measured).max(seen.watched_since);
+    moved_at.after(rollout.strategy.progress_deadline)
 }
 
 fn wait_for_force(rollout: &Rollout) -> Next {

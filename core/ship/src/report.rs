@@ -15,6 +15,9 @@ pub struct Report {
     pub doing: String,
     /// What has to happen before it moves; `None` when nothing has.
     pub wait: Option<Wait>,
+    /// Why it is inconclusive though it takes all requests and does not stand still: there is no evidence for it in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inconclusive: Option<String>,
     /// What is known about the new release.
     pub evidence: Evidence,
 }

@@ -32,7 +32,10 @@ pub struct Rollout {
     /// Where it is.
     pub phase: Phase,
     /// The canary's step, from 0; one past the last is the full promotion. Of a blue-green rollout: 0 is the preview.
+    /// Of a rolling update by evidence: how many waves it was let go on with.
     pub step: u32,
+    /// The epoch in which it last went to a further step; `None` before it did.
+    pub let_on_in: Option<Epoch>,
     /// When it began.
     pub started_at: Timestamp,
     /// When it entered its phase.
@@ -136,6 +139,7 @@ impl Rollout {
             candidate_replicas: *candidate_replicas,
             phase: Phase::Progressing,
             step: 0,
+            let_on_in: None,
             started_at: at,
             phase_since: at,
             step_since: at,
@@ -330,6 +334,9 @@ impl Rollout {
     }
 
     fn enter_step(&mut self, step: u32, at: Timestamp) {
+        if step != self.step {
+            self.let_on_in = Some(self.epoch);
+        }
         self.step = step;
         self.step_since = at;
         self.progressed_at = at;
@@ -379,9 +386,9 @@ impl Rollout {
         bakes.then(|| self.phase_since.after(self.strategy.bake_time))
     }
 
-    /// Whether it is promoted and still has to pass its analysis.
+    /// Whether it is promoted and still has to pass its analysis, or to be shown to be good.
     pub fn is_proving(&self) -> bool {
-        self.phase == Phase::Promoted && self.has_unfinished_run()
+        self.phase == Phase::Promoted && (self.has_unfinished_run() || self.lacks_evidence())
     }
 
     /// Whether a rule of the run that it waits for has not taken all its measurements.
@@ -427,10 +434,12 @@ impl Rollout {
     }
 
     /// The number of the step after the last one: the full promotion. A blue-green rollout has one before it: the
-    /// preview, unless there is no old release to serve meanwhile.
+    /// preview, unless there is no old release to serve meanwhile. A rolling update by evidence has no more waves than
+    /// replicas.
     pub fn last_step(&self) -> u32 {
         match self.strategy.kind {
             Kind::BlueGreen { .. } => u32::from(self.from.is_some()),
+            Kind::Rolling { .. } if self.declared_proof().is_some() => self.candidate_replicas,
             Kind::Canary { .. } | Kind::Rolling { .. } => {
                 u32::try_from(self.steps().len()).unwrap_or(u32::MAX)
             }

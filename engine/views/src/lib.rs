@@ -143,7 +143,7 @@ pub struct RolloutStatus {
     pub started_at: Timestamp,
     /// When it entered its phase.
     pub phase_since: Timestamp,
-    /// Whether it takes all requests and still has to pass an analysis.
+    /// Whether it takes all requests and still has to pass an analysis, or to be shown to be good.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub proving: bool,
     /// Whether it has ended.
@@ -250,9 +250,9 @@ pub fn rollout_status(rollout: &Rollout, report: Option<&Report>) -> RolloutStat
         Phase::Paused(reason) => Some(reason.to_string()),
         Phase::RollingBack(reason) | Phase::RolledBack(reason) => Some(reason.to_string()),
         // Nobody but an operator can decide it.
-        Phase::Promoted => {
-            ship::rules::inconclusive(rollout.run_states()).map(|why| format!("inconclusive: {why}"))
-        }
+        Phase::Promoted => ship::rules::inconclusive(rollout.run_states())
+            .or_else(|| report.and_then(|report| report.inconclusive.clone()))
+            .map(|why| format!("inconclusive: {why}")),
         Phase::Progressing | Phase::Completed => None,
     };
     let ended = rollout.phase.is_terminal();

@@ -69,6 +69,7 @@ impl Service {
         }
         // Every build that is called healthy fails as seldom as the next one.
         let ordinary = [0.0, 0.0, 0.01, 0.03][chance.usize(..4)];
+        let stalls = [0.0, 0.003, 0.006][chance.clone().usize(..3)];
         let builds = (0..4).map(|build| {
             let path = Path::new("/builds").join(format!("{name}-{build}"));
             // What else is drawn stays what it was: a seed that once failed goes on to mean the same.
@@ -76,8 +77,10 @@ impl Service {
             let previewed = apart.u32(..4) == 0;
             let preview = previewed.then(|| blue_green(&mut apart, &smoke_test(&name, build)));
             let smoke = smoke(&mut apart, build);
-            let manifest = manifest(chance, &name, &environments, preview);
-            Build { path, manifest, behaviour: behaviour(chance, build, ordinary), smoke }
+            let bake = [0, 0, 20, 40][apart.usize(..4)];
+            let manifest = manifest(chance, &name, &environments, preview, bake);
+            let behaviour = Behaviour { stalls, ..behaviour(chance, build, ordinary) };
+            Build { path, manifest, behaviour, smoke }
         });
         let builds = builds.collect();
         Self { name, environments, builds }
@@ -86,7 +89,7 @@ impl Service {
 
 fn behaviour(chance: &mut Rng, build: u32, ordinary: f64) -> Behaviour {
     let start = Start::After(Duration::from_millis(chance.u64(200..9_000)));
-    let healthy = Behaviour { start, error_rate: ordinary, slow_rate: 0.0 };
+    let healthy = Behaviour { start, error_rate: ordinary, slow_rate: 0.0, stalls: 0.0 };
     // The first build is good, so that there is something to go back to.
     match chance.u32(..10) {
         0 if build > 0 => Behaviour { start: Start::Never, ..healthy },
@@ -128,13 +131,24 @@ fn blue_green(chance: &mut Rng, smoke: &str) -> String {
     )
 }
 
-fn manifest(chance: &mut Rng, name: &str, environments: &[String], preview: Option<String>) -> String {
+fn manifest(
+    chance: &mut Rng,
+    name: &str,
+    environments: &[String],
+    preview: Option<String>,
+    bake: u32,
+) -> String {
     let hosts = environments.iter().map(|environment| {
         format!("  {environment}:\n    route: {{ hosts: [{environment}.{name}.test] }}\n")
     });
     let declared = |chance: &mut Rng| {
         let drawn = if chance.u32(..3) == 0 { rolling(chance) } else { canary(chance) };
-        preview.unwrap_or(drawn)
+        let declared = preview.unwrap_or(drawn);
+        // Some are watched for longer than the old release would stay warm.
+        if bake == 0 || declared.contains("bakeTime") {
+            return declared;
+        }
+        format!("{declared}  bakeTime: {bake}s\n")
     };
     format!(
         "service: {name}\nrun: ./{name}\nreplicas: {}\nsecrets:\n  TOKEN: {{ environment: TOKEN_OF_{} }}\n\

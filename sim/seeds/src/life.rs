@@ -272,7 +272,7 @@ impl Life {
                 let report = snapshot.reports.get(place);
                 let healthy = all_start(&outside.machine, &snapshot.world, place, rollout);
                 let overdue = report.is_none_or(|report| is_overdue(report, snapshot.at));
-                let paused = stands(&snapshot.world, place, rollout);
+                let paused = stands(&snapshot, place, rollout);
                 if overdue || (healthy && !paused) {
                     let why = report.map(|report| format!("{}: {:?}", report.doing, report.wait));
                     outside.referee.breaks(format!("{place} never ends: {why:?}"));
@@ -288,9 +288,10 @@ impl Life {
         let rests = |(place, lane): (&Place, &lifecycle::Lane)| {
             // Beside a member that stands still, those of its group that do not wait for it go on.
             let waits = |rollout: &ship::Rollout| {
-                stands(&snapshot.world, place, rollout) && snapshot.world.group_wait(place).is_some()
+                stands(&snapshot, place, rollout) && snapshot.world.group_wait(place).is_some()
             };
-            let rests = |rollout: &ship::Rollout| matches!(rollout.phase, Phase::Paused(_)) || waits(rollout);
+            let rests =
+                |rollout: &ship::Rollout| is_for_somebody(&snapshot, place, rollout) || waits(rollout);
             lane.active().is_none_or(rests)
         };
         let all_told = untold(&self.world.now().machine, &snapshot.world).is_empty();
@@ -346,12 +347,21 @@ impl Life {
     }
 }
 
+/// Whether somebody has to decide: it is paused, or there was no evidence for it in time.
+fn is_for_somebody(snapshot: &runtime::Snapshot, place: &Place, rollout: &ship::Rollout) -> bool {
+    let report = snapshot.reports.get(place);
+    matches!(rollout.phase, Phase::Paused(_)) || report.is_some_and(|report| report.inconclusive.is_some())
+}
+
 /// Whether it stands until somebody decides: itself, or a member of its group.
-fn stands(world: &lifecycle::World, place: &Place, rollout: &ship::Rollout) -> bool {
-    let is_paused = |rollout: &ship::Rollout| matches!(rollout.phase, Phase::Paused(_));
-    let member =
-        |place: &Place| world.lanes.get(place).and_then(lifecycle::Lane::active).is_some_and(is_paused);
-    is_paused(rollout) || world.group_of(place).is_some_and(|(_, group)| group.members.keys().any(member))
+fn stands(snapshot: &runtime::Snapshot, place: &Place, rollout: &ship::Rollout) -> bool {
+    let world = &snapshot.world;
+    let member = |place: &Place| {
+        let active = world.lanes.get(place).and_then(lifecycle::Lane::active);
+        active.is_some_and(|rollout| is_for_somebody(snapshot, place, rollout))
+    };
+    is_for_somebody(snapshot, place, rollout)
+        || world.group_of(place).is_some_and(|(_, group)| group.members.keys().any(member))
 }
 
 /// Whether every release that a rollout moves starts, also those of the members of its group: it waits for them.

@@ -105,6 +105,9 @@ impl World {
             referee.served(&served);
         }
         referee.now = now;
+        if machine.incident > 0.0 {
+            referee.incident();
+        }
         outside
     }
 }

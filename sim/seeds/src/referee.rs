@@ -1,10 +1,11 @@
 //! The referee: reads the journal on its own, watches what control was told and what it orders, and knows the promises.
 //! What one event may be is `rules`' business.
 
+mod evidence;
 mod policy;
 mod rules;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lifecycle::{Event, World};
@@ -39,6 +40,10 @@ pub struct Figures {
     pub healthy_judged: u64,
     /// Of those, rolled back by the judge.
     pub blamed: u64,
+    /// Releases no worse than the one before that were watched, in peace, after they took all requests.
+    pub healthy_baked: u64,
+    /// Of those, rolled back by the judge.
+    pub blamed_baked: u64,
     /// Rollouts that ended with the new release.
     pub completed: u64,
     /// Rollouts that went back.
@@ -56,6 +61,8 @@ impl Figures {
         Self {
             healthy_judged: self.healthy_judged + other.healthy_judged,
             blamed: self.blamed + other.blamed,
+            healthy_baked: self.healthy_baked + other.healthy_baked,
+            blamed_baked: self.blamed_baked + other.blamed_baked,
             completed: self.completed + other.completed,
             rolled_back: self.rolled_back + other.rolled_back,
             deaths: self.deaths + other.deaths,
@@ -96,6 +103,10 @@ pub(crate) struct Referee {
     grown: BTreeMap<GroupId, Duration>,
     /// The rollouts that counted for the judge's figures.
     judged: BTreeMap<Place, bool>,
+    /// The places whose healthy release is watched after it took all requests.
+    baked: BTreeSet<Place>,
+    /// What speaks for releases, and who answered for them.
+    evidence: evidence::Evidence,
 }
 
 impl Referee {
@@ -148,6 +159,10 @@ impl Referee {
             return;
         }
         for tally in &seen.tallies {
+            let lane = self.world.lanes.get(&tally.place).and_then(|lane| lane.active());
+            if let Some(rollout) = lane.filter(|it| (it.epoch, it.to) == (tally.epoch, tally.release)) {
+                self.evidence.counted(rollout, tally);
+            }
             let key = (tally.place.clone(), tally.epoch, tally.release);
             let lives = self.counted.entry(key).or_default();
             let most = lives.entry(seen.instance.clone()).or_default();
@@ -217,6 +232,18 @@ impl Referee {
         self.keep_score(&event, machine);
     }
 
+    /// All requests fail alike now: nobody can tell whose fault it is, where one release serves alone.
+    pub(crate) fn incident(&mut self) {
+        self.figures.healthy_baked -= std::mem::take(&mut self.baked).len() as u64;
+    }
+
+    fn is_healthy(place: &Place, rollout: &ship::Rollout, machine: &Machine) -> bool {
+        let behaviour = |release| machine.behaviour(&GroupId { place: place.clone(), release });
+        let Some(old) = rollout.from.map(behaviour) else { return false };
+        let new = behaviour(rollout.to);
+        new.error_rate <= old.error_rate && new.slow_rate <= old.slow_rate && new.stalls <= old.stalls
+    }
+
     fn keep_score(&mut self, event: &Event, machine: &Machine) {
         let Event::Rollout { place, event } = event else { return };
         let Some(rollout) = self.world.lanes.get(place).and_then(|lane| lane.rollout.as_ref()) else {
@@ -224,13 +251,24 @@ impl Referee {
         };
         match event {
             ship::Event::Started { .. } => {
+                self.baked.remove(place);
                 self.judged.insert(place.clone(), false);
             }
+            ship::Event::Promoted => {
+                let judged = rollout.strategy.analysis.judge.is_some() && rollout.bakes_until().is_some();
+                if judged && machine.incident == 0.0 && Self::is_healthy(place, rollout, machine) {
+                    self.baked.insert(place.clone());
+                    self.figures.healthy_baked += 1;
+                }
+            }
+            ship::Event::RollbackBegun { reason: RollbackReason::Judge(_) }
+            | ship::Event::Paused { reason: PauseReason::Frozen(RollbackReason::Judge(_)) }
+                if self.baked.remove(place) =>
+            {
+                self.figures.blamed_baked += 1;
+            }
             ship::Event::Shifted { weight, .. } => {
-                let Some(from) = rollout.from else { return };
-                let behaviour = |release| machine.behaviour(&GroupId { place: place.clone(), release });
-                let (new, old) = (behaviour(rollout.to), behaviour(from));
-                let healthy = new.error_rate <= old.error_rate && new.slow_rate <= old.slow_rate;
+                let healthy = Self::is_healthy(place, rollout, machine);
                 let first = self.judged.get(place) == Some(&false);
                 let watched = rollout.strategy.analysis.judge.is_some() && *weight < Weight::ALL;
                 if healthy && first && watched && rollout.phase == Phase::Progressing {
@@ -246,6 +284,7 @@ impl Referee {
                 self.figures.blamed += u64::from(self.judged.get(place) == Some(&true));
             }
             ship::Event::Completed => {
+                self.baked.remove(place);
                 self.figures.completed += 1;
                 let to = rollout.to;
                 self.serves.insert(place.clone(), to);
@@ -261,7 +300,6 @@ impl Referee {
             | ship::Event::RuleMeasured(_)
             | ship::Event::Paused { .. }
             | ship::Event::Resumed { .. }
-            | ship::Event::Promoted
             | ship::Event::RollbackBegun { .. } => {}
         }
     }

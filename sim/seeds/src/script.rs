@@ -167,8 +167,12 @@ impl Script {
 }
 
 fn behaviour(words: &[&str]) -> Result<Behaviour, String> {
-    let mut behaviour =
-        Behaviour { start: Start::After(Duration::from_secs(1)), error_rate: 0.0, slow_rate: 0.0 };
+    let mut behaviour = Behaviour {
+        start: Start::After(Duration::from_secs(1)),
+        error_rate: 0.0,
+        slow_rate: 0.0,
+        stalls: 0.0,
+    };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         match *word {

@@ -48,6 +48,14 @@ fn is_eventful(figures: Figures) {
     let judged = figures.healthy_judged as f64;
     let most = ALPHA * judged + 4.0 * (ALPHA * (1.0 - ALPHA) * judged).sqrt();
     assert!((figures.blamed as f64) < most, "{} of {judged} healthy releases were blamed", figures.blamed);
+    let baked = figures.healthy_baked as f64;
+    let most = ALPHA * baked + 4.0 * (ALPHA * (1.0 - ALPHA) * baked).sqrt();
+    assert!(
+        (figures.blamed_baked as f64) < most,
+        "{} of {baked} were blamed while they baked",
+        figures.blamed_baked
+    );
+    assert!(figures.healthy_baked > lives / 20, "{figures:?}");
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub struct Behaviour {
     pub error_rate: f64,
     /// The share of its requests that take long, 0 to 1.
     pub slow_rate: f64,
+    /// The chance of each replica, in each grain of time, to stand still for a moment: all its requests take long then.
+    pub stalls: f64,
 }
 
 /// How a replica starts.
@@ -35,7 +37,7 @@ pub enum Start {
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Self { start: Start::After(Duration::from_millis(300)), error_rate: 0.0, slow_rate: 0.0 }
+        Self { start: Start::After(Duration::from_millis(300)), error_rate: 0.0, slow_rate: 0.0, stalls: 0.0 }
     }
 }
 

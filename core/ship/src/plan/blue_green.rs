@@ -32,7 +32,8 @@ pub(super) fn next(
     at: Timestamp,
 ) -> Next {
     if !rollout.is_before_the_switch() {
-        return reach(rollout, seen, Weight::ALL, at, Command::Conclude);
+        let under_way = reach(rollout, seen, Weight::ALL, at);
+        return under_way.unwrap_or_else(|| Next::act("100% reached", Command::Conclude));
     }
     let full = rollout.candidate_replicas;
     let size = rollout.preview_size();

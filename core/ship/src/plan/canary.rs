@@ -1,11 +1,12 @@
 //! A canary: by steps of traffic beside a full-sized old release.
 
 use model::assignment::HeaderRoute;
-use model::strategy::{CanaryScale, Promotion, Step};
+use model::strategy::{CanaryScale, Step};
 use model::{Timestamp, Weight};
 
+use super::proof::wait_for_evidence;
 use super::watch::Watched;
-use super::{Next, wait_for_force, wait_for_ready};
+use super::{Next, progress_until, wait_for_force, wait_for_ready};
 use crate::bake;
 use crate::decide::Command;
 use crate::event::PauseReason;
@@ -14,9 +15,8 @@ use crate::rollout::Rollout;
 
 pub(super) fn next(rollout: &Rollout, seen: &Observation, watched: &Watched, at: Timestamp) -> Next {
     match rollout.current_step() {
-        Some(Step::SetWeight(weight)) => {
-            reach(rollout, seen, *weight, at, Command::EnterStep(rollout.step + 1))
-        }
+        Some(Step::SetWeight(weight)) => reach(rollout, seen, *weight, at)
+            .unwrap_or_else(|| go_on(rollout, seen, watched, format!("{weight} reached"), at)),
         Some(Step::Pause { duration: None }) => {
             Next::act("pausing as the strategy says", Command::Hold(PauseReason::Step))
         }
@@ -26,16 +26,25 @@ pub(super) fn next(rollout: &Rollout, seen: &Observation, watched: &Watched, at:
         Some(Step::Analysis { .. }) => {
             let doing = format!("analysing release {} at {}", rollout.to, rollout.weight);
             match &watched.run_waits_for {
-                None => go_on_unless_both_fail(rollout, watched, doing),
+                None => both_fail(rollout, watched, &doing)
+                    .unwrap_or_else(|| go_on(rollout, seen, watched, doing, at)),
                 Some(what) => Next::wait(doing, what, None),
             }
         }
-        Some(Step::SetCanaryScale(_)) => {
-            let go_on = Command::EnterStep(rollout.step + 1);
-            resize(rollout, seen, at).unwrap_or_else(|| Next::act("the scale is reached", go_on))
-        }
-        Some(Step::SetHeaderRoute(route)) => lead(rollout, seen, route, at),
-        None => reach(rollout, seen, Weight::ALL, at, Command::Conclude),
+        Some(Step::SetCanaryScale(_)) => resize(rollout, seen, at)
+            .unwrap_or_else(|| go_on(rollout, seen, watched, "the scale is reached".to_owned(), at)),
+        Some(Step::SetHeaderRoute(route)) => lead(rollout, seen, route, at)
+            .unwrap_or_else(|| go_on(rollout, seen, watched, "the header route is in force".to_owned(), at)),
+        None => reach(rollout, seen, Weight::ALL, at)
+            .unwrap_or_else(|| Next::act("100% reached", Command::Conclude)),
+    }
+}
+
+/// Leaves a step that is done. What gives the new release more of the requests waits for evidence, where that is declared.
+fn go_on(rollout: &Rollout, seen: &Observation, watched: &Watched, doing: String, at: Timestamp) -> Next {
+    match rollout.proof().filter(|_| rollout.asks_for_evidence()) {
+        Some(proof) => wait_for_evidence(rollout, watched, proof, doing, progress_until(rollout, seen), at),
+        None => Next::act(doing, Command::EnterStep(rollout.step + 1)),
     }
 }
 
@@ -62,8 +71,8 @@ fn resize(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Option<Next> 
     (!seen.in_force).then(|| Next::wait(doing, "the agent has not taken the replicas that are wanted", None))
 }
 
-/// Leads requests by their headers once a replica is ready for them, and goes on when the gateway confirmed.
-fn lead(rollout: &Rollout, seen: &Observation, route: &HeaderRoute, at: Timestamp) -> Next {
+/// Leads requests by their headers once a replica is ready for them; `None` when the gateway confirmed it.
+fn lead(rollout: &Rollout, seen: &Observation, route: &HeaderRoute, at: Timestamp) -> Option<Next> {
     if !rollout.leads(route) {
         let needed = replicas(rollout, rollout.weight).max(rollout.wanted_candidate);
         if rollout.wanted_candidate < needed {
@@ -71,20 +80,17 @@ fn lead(rollout: &Rollout, seen: &Observation, route: &HeaderRoute, at: Timestam
             let doing = format!("scaling release {} to {needed} of {full} replicas", rollout.to);
             let stable = rollout.stable_replicas;
             let (candidate, weight) = (needed, rollout.weight);
-            return Next::act(doing, Command::Move { stable, candidate, weight });
+            return Some(Next::act(doing, Command::Move { stable, candidate, weight }));
         }
         if seen.candidate.ready < needed && !route.matches.is_empty() {
-            return wait_for_ready(rollout, seen, needed, at);
+            return Some(wait_for_ready(rollout, seen, needed, at));
         }
         let verb = if route.matches.is_empty() { "removing" } else { "setting" };
         let doing = format!("{verb} header route {}", route.name);
-        return Next::act(doing, Command::LeadByHeader(route.clone()));
+        return Some(Next::act(doing, Command::LeadByHeader(route.clone())));
     }
-    if !seen.in_force {
-        let doing = format!("setting header route {}", route.name);
-        return Next::wait(doing, "the gateway has not confirmed the new routing table", None);
-    }
-    Next::act("the header route is in force", Command::EnterStep(rollout.step + 1))
+    let doing = format!("setting header route {}", route.name);
+    (!seen.in_force).then(|| Next::wait(doing, "the gateway has not confirmed the new routing table", None))
 }
 
 /// How many replicas the new release has to have before it gets `weight`: those that the share needs, those that the
@@ -110,83 +116,57 @@ fn scale(rollout: &Rollout) -> Option<u32> {
     }
 }
 
-/// Scales up first, shifts traffic when the replicas are ready, and goes on when the gateway confirmed.
-pub(super) fn reach(
-    rollout: &Rollout,
-    seen: &Observation,
-    weight: Weight,
-    at: Timestamp,
-    then: Command,
-) -> Next {
+/// Scales up first, then shifts traffic when the replicas are ready; `None` when the gateway confirmed it.
+pub(super) fn reach(rollout: &Rollout, seen: &Observation, weight: Weight, at: Timestamp) -> Option<Next> {
     let full = rollout.candidate_replicas;
     // The old release is kept at full size: nothing may have taken its capacity when the traffic comes back.
     let needed = replicas(rollout, weight);
     let stable = rollout.stable_replicas;
     if rollout.wanted_candidate < needed {
         let doing = format!("scaling release {} to {needed} of {full} replicas", rollout.to);
-        return Next::act(doing, Command::Move { stable, candidate: needed, weight: rollout.weight });
+        let more = Command::Move { stable, candidate: needed, weight: rollout.weight };
+        return Some(Next::act(doing, more));
     }
     if rollout.weight != weight {
         if seen.candidate.ready < needed {
-            return wait_for_ready(rollout, seen, needed, at);
+            return Some(wait_for_ready(rollout, seen, needed, at));
         }
         let doing = format!("shifting traffic to {weight}");
-        return Next::act(doing, Command::Move { stable, candidate: rollout.wanted_candidate, weight });
+        return Some(Next::act(doing, Command::Move { stable, candidate: rollout.wanted_candidate, weight }));
     }
-    if !seen.in_force {
-        return wait_for_force(rollout);
-    }
-    Next::act(format!("{weight} reached"), then)
+    (!seen.in_force).then(|| wait_for_force(rollout))
 }
 
 fn timed_pause(rollout: &Rollout, watched: &Watched, until: Timestamp, at: Timestamp) -> Next {
     let go_on = Command::EnterStep(rollout.step + 1);
     let doing = format!("watching release {} at {}", rollout.to, rollout.weight);
     // Before the first weight there is nothing to judge.
-    let judge = rollout.strategy.analysis.judge.as_ref().filter(|_| rollout.weight > Weight::NONE);
-    let Some(judge) = judge else {
-        if at >= until {
-            return Next::act(doing, go_on);
-        }
-        return Next::wait(doing, "the step's time", Some(until));
-    };
-    match judge.promotion {
-        Promotion::Evidence { .. } if watched.promotable => Next::act("the evidence is in", go_on),
-        Promotion::Evidence { max_error_rate, .. } if at >= until => Next::act(
-            doing,
-            Command::Hold(PauseReason::Inconclusive(format!(
-                "{} requests at {} are not enough evidence for an error rate below {}%",
-                watched.at_this_weight.requests,
-                rollout.weight,
-                max_error_rate * 100.0
-            ))),
-        ),
-        Promotion::Evidence { .. } => Next::wait(doing, "evidence for the release", Some(until)),
-        Promotion::Time if at >= until && watched.at_this_weight.requests == 0 => Next::act(
-            doing,
-            Command::Hold(PauseReason::Inconclusive(format!(
-                "no request reached release {} at {}; no data is no success",
-                rollout.to, rollout.weight
-            ))),
-        ),
-        Promotion::Time if at >= until => go_on_unless_both_fail(rollout, watched, doing),
-        Promotion::Time => Next::wait(doing, "the step's time", Some(until)),
+    let is_judged = rollout.strategy.analysis.judge.is_some() && rollout.weight > Weight::NONE;
+    if let Some(proof) = rollout.proof().filter(|_| is_judged) {
+        return wait_for_evidence(rollout, watched, proof, doing, until, at);
     }
+    if at < until {
+        return Next::wait(doing, "the step's time", Some(until));
+    }
+    if is_judged && watched.at_this_weight.requests == 0 {
+        let why =
+            format!("no request reached release {} at {}; no data is no success", rollout.to, rollout.weight);
+        return Next::act(doing, Command::Hold(PauseReason::Inconclusive(why)));
+    }
+    let both = both_fail(rollout, watched, &doing).filter(|_| is_judged);
+    both.unwrap_or_else(|| Next::act(doing, go_on))
 }
 
 /// To fail no more often than the old release fails at the same time blames nobody, and proves nothing: whether the new one can
 /// take all requests is not known before the incident is over.
-fn go_on_unless_both_fail(rollout: &Rollout, watched: &Watched, doing: String) -> Next {
-    let go_on = Command::EnterStep(rollout.step + 1);
+fn both_fail(rollout: &Rollout, watched: &Watched, doing: &str) -> Option<Next> {
     let judge = rollout.strategy.analysis.judge.as_ref();
     // Errors of one user come together: no count of requests is sure where users keep their release.
-    let judge = judge.filter(|_| !rollout.overruled && rollout.session_affinity().is_none());
-    let baseline = rollout.baseline.as_ref();
-    let allowed = judge.zip(baseline).and_then(|(judge, baseline)| bake::allowed_errors(baseline, judge));
+    let judge = judge.filter(|_| !rollout.overruled && rollout.session_affinity().is_none())?;
+    let allowed = bake::allowed_errors(rollout.baseline.as_ref()?, judge)?;
     let counts = watched.at_this_weight;
-    match allowed.filter(|allowed| bake::surely_above(counts, *allowed)) {
-        None => Next::act(doing, go_on),
-        Some(allowed) => Next::act(
+    bake::surely_above(counts, allowed).then(|| {
+        Next::act(
             doing,
             Command::Hold(PauseReason::Inconclusive(format!(
                 "{} of {} requests to release {} failed at {}, far more than before ({:.1}% is allowed), but no more often than \
@@ -197,6 +177,6 @@ fn go_on_unless_both_fail(rollout: &Rollout, watched: &Watched, doing: String) -
                 rollout.weight,
                 allowed * 100.0
             ))),
-        ),
-    }
+        )
+    })
 }

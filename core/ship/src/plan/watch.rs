@@ -14,6 +14,7 @@ use crate::observation::{Counts, Observation};
 use crate::report::{Evidence, Level};
 use crate::rollout::{Phase, Rollout};
 use crate::rules::{self, Reading, Run};
+use crate::users;
 
 /// How often growing counts are written down while a rollout moves; a verdict is written down at once.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
@@ -30,6 +31,9 @@ pub(super) struct Watched {
     pub(super) promotable: bool,
     /// The new release's counts at this weight.
     pub(super) at_this_weight: Counts,
+    /// What speaks for the release at this weight, and what is counted there.
+    pub(super) in_favour: Counts,
+    pub(super) unit: &'static str,
     /// What is still to be measured of the run that the rollout waits for; `None` when nothing is.
     pub(super) run_waits_for: Option<String>,
     /// Why that run is inconclusive, when it is.
@@ -71,7 +75,8 @@ pub(super) fn watch(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Wat
     let run_waits_for = run_waits_for.map(|(rule, (metric, state))| {
         checks::progress(metric, state, checks::since(rollout, seen, run, rule, state), at)
     });
-    if watching && (verdict.is_some() || counts_are_due(rollout, seen, at)) {
+    let counting = watching || rollout.is_kept_for_evidence();
+    if counting && (verdict.is_some() || counts_are_due(rollout, seen, at)) {
         let tallies = rollout.book.news(&seen.instance, &seen.tallies);
         if !tallies.is_empty() {
             commands.push(Command::Measure { instance: seen.instance.clone(), tallies });
@@ -84,6 +89,8 @@ pub(super) fn watch(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Wat
         decides,
         promotable: evidence.for_it.is_some_and(Level::decides),
         at_this_weight: book.candidate_in(rollout.epoch),
+        in_favour: users::judged(rollout, &book).in_favour,
+        unit: if rollout.session_affinity().is_some() { "users" } else { "requests" },
         run_waits_for,
         run_is_inconclusive: rules::inconclusive(of_run()),
         evidence,
@@ -97,6 +104,10 @@ fn counts_are_due(rollout: &Rollout, seen: &Observation, at: Timestamp) -> bool 
     }
     let every = match rollout.phase {
         Phase::Paused(_) => MEASURE_EVERY_PAUSED,
+        // It may wait for evidence for days.
+        Phase::Promoted if rollout.bakes_until().is_none_or(|until| at >= until) && is_late(rollout, at) => {
+            MEASURE_EVERY_PAUSED
+        }
         Phase::Progressing
         | Phase::Promoted
         | Phase::RollingBack(_)
@@ -104,6 +115,10 @@ fn counts_are_due(rollout: &Rollout, seen: &Observation, at: Timestamp) -> bool 
         | Phase::RolledBack(_) => MEASURE_EVERY,
     };
     at.since(rollout.measured_at) >= every
+}
+
+fn is_late(rollout: &Rollout, at: Timestamp) -> bool {
+    at >= rollout.progressed_at.after(rollout.strategy.progress_deadline)
 }
 
 fn measure_rules(

@@ -11,6 +11,7 @@ mod checks;
 mod clock;
 mod counts;
 mod everywhere;
+mod evidence;
 mod judge;
 mod latency;
 mod operators;

@@ -69,7 +69,11 @@ async fn the_next_control_goes_on_with_an_analysis_where_it_was() {
 async fn an_analysis_that_fails_takes_the_release_back() {
     let scene = Scene::start(300).await;
     first(&scene).await;
-    let bad = Behaviour { start: Start::After(Duration::from_millis(300)), error_rate: 0.3, slow_rate: 0.0 };
+    let bad = Behaviour {
+        start: Start::After(Duration::from_millis(300)),
+        error_rate: 0.3,
+        ..Behaviour::default()
+    };
     scene.fleet.behave(2, bad);
     deployed(&scene, "two").await;
     let snapshot = scene.until(rolled_back).await;

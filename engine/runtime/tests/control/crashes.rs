@@ -9,7 +9,7 @@ use sim::{Behaviour, Crash, Start};
 use crate::support::{Scene, phase, rolled_back, stable};
 
 const BAD: Behaviour =
-    Behaviour { start: Start::After(Duration::from_millis(300)), error_rate: 0.2, slow_rate: 0.0 };
+    Behaviour { start: Start::After(Duration::from_millis(300)), error_rate: 0.2, ..Behaviour::default() };
 
 fn ended(snapshot: &runtime::Snapshot) -> bool {
     rolled_back(snapshot) || phase(snapshot) == Some(Phase::Completed)

@@ -11,7 +11,7 @@ use sim::{Artifacts, Behaviour, Start};
 use crate::support::{CANARY, Scene, deploy, path, phase, record, rolled_back, stable};
 
 const BAD: Behaviour =
-    Behaviour { start: Start::After(Duration::from_millis(300)), error_rate: 0.2, slow_rate: 0.0 };
+    Behaviour { start: Start::After(Duration::from_millis(300)), error_rate: 0.2, ..Behaviour::default() };
 
 #[tokio::test(start_paused = true)]
 async fn a_deploy_is_in_the_journal_before_the_fleet_hears_of_it() {
@@ -78,7 +78,7 @@ async fn a_bad_release_is_rolled_back_by_the_judge_in_one_append() {
 async fn a_release_that_keeps_dying_gets_no_request_and_goes_back() {
     let scene = Scene::start(100).await;
     scene.served("one").await;
-    scene.fleet.behave(2, Behaviour { start: Start::Crashes, error_rate: 0.0, slow_rate: 0.0 });
+    scene.fleet.behave(2, Behaviour { start: Start::Crashes, error_rate: 0.0, ..Behaviour::default() });
     scene.deploy("two").await.unwrap();
     let snapshot = scene.until(rolled_back).await;
     assert!(matches!(phase(&snapshot), Some(Phase::RolledBack(ship::RollbackReason::CrashLoop(_)))));
@@ -90,7 +90,7 @@ async fn a_release_that_keeps_dying_gets_no_request_and_goes_back() {
 async fn a_release_that_is_never_ready_goes_back_at_its_deadline() {
     let scene = Scene::start(100).await;
     scene.served("one").await;
-    scene.fleet.behave(2, Behaviour { start: Start::Never, error_rate: 0.0, slow_rate: 0.0 });
+    scene.fleet.behave(2, Behaviour { start: Start::Never, error_rate: 0.0, ..Behaviour::default() });
     let manifest = CANARY.replace("scaleDownDelay: 3s", "progressDeadline: 30s");
     scene.handle().deploy(deploy(&manifest, "two")).await.unwrap();
     let snapshot = scene.until(rolled_back).await;

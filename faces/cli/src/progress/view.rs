@@ -120,6 +120,8 @@ pub(crate) fn requests(rollout: &RolloutStatus) -> String {
 pub(crate) fn step(rollout: &RolloutStatus) -> String {
     match rollout.steps {
         0 => String::new(),
+        // Its waves are as many as its replicas allow.
+        _ if rollout.strategy == "rolling" => String::new(),
         steps if rollout.strategy == "blueGreen" => {
             if rollout.step < steps { "preview" } else { "after the preview" }.to_owned()
         }

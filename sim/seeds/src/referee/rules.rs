@@ -55,13 +55,25 @@ impl Referee {
             self.breaks(format!("{} at {place} while the agent is away", event.name()));
         }
         match event {
-            ship::Event::Shifted { weight, .. } => self.shift(place, &rollout, *weight),
+            ship::Event::Shifted { weight, .. } => {
+                self.shift(place, &rollout, *weight);
+                if *weight > rollout.weight && rollout.weight > Weight::NONE {
+                    self.shown(place, &rollout, machine, &format!("shifts to {weight}"));
+                }
+            }
             ship::Event::HeaderRouted { route, .. } => self.lead(place, &rollout, route),
             ship::Event::StepEntered { .. } if by_planner => self.step(place, &rollout),
+            ship::Event::StepEntered { step } | ship::Event::Resumed { step } if !by_planner => {
+                self.evidence.answered_for(place, &rollout, *step);
+            }
             ship::Event::RollbackBegun { reason } if by_planner => {
                 self.rollback(place, &rollout, reason, machine);
             }
             ship::Event::Promoted | ship::Event::Completed | ship::Event::RolledBack => {
+                let lets_go = by_planner && *event == ship::Event::Completed;
+                if lets_go && matches!(rollout.strategy.kind, Kind::BlueGreen { .. }) {
+                    self.shown(place, &rollout, machine, "lets the old release go");
+                }
                 self.confirmed(place, &rollout, event, machine);
             }
             ship::Event::Started { .. }
@@ -146,6 +158,7 @@ impl Referee {
         let counted: u64 = self.counted.get(&key).map_or(0, |lives| lives.values().sum());
         let needed = match judge.promotion {
             Promotion::Time => 1,
+            Promotion::Evidence { .. } if rollout.overruled => 1,
             // Not even faultless requests are evidence earlier.
             Promotion::Evidence { max_error_rate, beta } => {
                 ((1.0 / beta).ln() / -(1.0 - max_error_rate).ln()).ceil() as u64
@@ -153,6 +166,20 @@ impl Referee {
         };
         if counted < needed {
             self.breaks(format!("{place} leaves step {} on {counted} of {needed} requests", rollout.step));
+        }
+    }
+
+    /// Without evidence, or somebody who answers for it, nothing widens.
+    fn shown(&mut self, place: &Place, rollout: &Rollout, machine: &Machine, does: &str) {
+        // In a group, somebody may have answered for it long before.
+        let in_group = self.world.lanes.get(place).is_some_and(|lane| lane.went_with.is_some());
+        let lets_go = rollout.weight == Weight::ALL && in_group;
+        // What an agent that is gone had counted may be known to nobody.
+        if lets_go || machine.instance() != "agent-1" {
+            return;
+        }
+        if let Some(lacks) = self.evidence.lacks(place, rollout) {
+            self.breaks(format!("{place} {does} without evidence: {lacks}"));
         }
     }
 
