@@ -8,8 +8,12 @@ use sim::{Behaviour, Crash, Start};
 
 use crate::support::{Scene, phase, rolled_back, stable};
 
-const BAD: Behaviour =
-    Behaviour { start: Start::After(Duration::from_millis(300)), error_rate: 0.2, ..Behaviour::default() };
+const BAD: Behaviour = Behaviour {
+    start: Start::After(Duration::from_millis(300)),
+    error_rate: 0.2,
+    slow_rate: 0.0,
+    stalls: 0.0,
+};
 
 fn ended(snapshot: &runtime::Snapshot) -> bool {
     rolled_back(snapshot) || phase(snapshot) == Some(Phase::Completed)

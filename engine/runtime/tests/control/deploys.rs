@@ -10,8 +10,12 @@ use sim::{Artifacts, Behaviour, Start};
 
 use crate::support::{CANARY, Scene, deploy, path, phase, record, rolled_back, stable};
 
-const BAD: Behaviour =
-    Behaviour { start: Start::After(Duration::from_millis(300)), error_rate: 0.2, ..Behaviour::default() };
+const BAD: Behaviour = Behaviour {
+    start: Start::After(Duration::from_millis(300)),
+    error_rate: 0.2,
+    slow_rate: 0.0,
+    stalls: 0.0,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_deploy_is_in_the_journal_before_the_fleet_hears_of_it() {
