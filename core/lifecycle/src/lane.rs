@@ -138,6 +138,10 @@ impl Lane {
                 )));
             }
             self.rollout = Rollout::begin(event, self.epoch, at);
+            // The gateway deals users anew from here on, though nothing moves yet.
+            if self.active().is_some_and(|rollout| rollout.session_affinity().is_some()) {
+                self.changed_at = seq;
+            }
             self.went_with = None;
             self.last_rollout = self.rollout.as_ref().map_or(self.last_rollout, |rollout| rollout.number);
             return Ok(());

@@ -2,9 +2,10 @@
 
 mod support;
 
-use lifecycle::{Command, Event, KEPT_RELEASES};
-use model::strategy::Kind;
-use model::{ReleaseNumber, Weight};
+use lifecycle::{Command, Event, KEPT_RELEASES, World};
+use model::assignment::SessionAffinity;
+use model::strategy::{Kind, Step};
+use model::{ReleaseNumber, Timestamp, Weight};
 use ship::Cause;
 use support::{Story, artifact, place, service, spec, specs};
 
@@ -273,6 +274,40 @@ fn the_generation_grows_with_what_is_wanted_and_with_nothing_else() {
     let scaled = ship::Command::Move { stable: 2, candidate: 1, weight: Weight::NONE };
     story.operate("production", scaled).unwrap();
     assert_eq!(story.world.generation.0, story.events.len() as u64);
+}
+
+#[test]
+fn no_generation_means_two_things_where_users_keep_their_release() {
+    let mut story = Story::default();
+    story.served("one", "production");
+    let mut specs = specs();
+    for spec in specs.values_mut() {
+        let by = SessionAffinity::Header { name: "x-user".to_owned() };
+        spec.rollout.kind = Kind::Canary {
+            steps: vec![Step::SetWeight(Weight::from_percent(10.0).expect("a weight"))],
+            session_affinity: Some(by),
+        };
+    }
+    for (build, ends_well) in [("two", true), ("three", false)] {
+        let (specs, environment) = (specs.clone(), "production".parse().expect("a name"));
+        let (service, artifact) = (service(), artifact(build));
+        story.tell(Command::Deploy { service, artifact, specs, environment }).unwrap();
+        if ends_well {
+            story.completed("production");
+        } else {
+            story.operate("production", ship::Command::Abort).unwrap();
+            story.operate("production", ship::Command::ConfirmRollback).unwrap();
+        }
+    }
+    let (mut world, mut before) = (World::default(), None);
+    for (index, event) in story.events.iter().enumerate() {
+        let seq = index as u64 + 1;
+        world.apply(event, seq, Timestamp::from_micros(index as i64)).unwrap();
+        let serving = world.serving(&place("production")).filter(|serving| !serving.groups.is_empty());
+        assert!(serving == before || world.generation.0 == seq, "{event:?} moves no generation");
+        before = serving;
+    }
+    assert!(before.is_some_and(|serving| serving.affinity.is_none()));
 }
 
 #[test]
