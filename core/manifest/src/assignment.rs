@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use model::Weight;
 use model::assignment::{HeaderMatch, HeaderRoute, Pattern, REGEX_VALUE_BYTES, SessionAffinity};
-use model::strategy::CanaryScale;
+use model::strategy::{CanaryScale, Kind, Step};
 
 use crate::diagnostic::Problem;
 use crate::fields;
-use crate::node::{Entry, Node};
+use crate::node::{Entry, Node, Value};
 use crate::read::Mapping;
+use crate::rollout::{Section, Unused};
 use crate::service::mappings;
 use crate::values;
 
@@ -235,6 +236,39 @@ pub(crate) fn affinity(canary: &Mapping<'_>) -> Option<SessionAffinity> {
     };
     section.finish();
     read
+}
+
+/// Whether anybody is kept on a release, where that is asked for: there have to be times when both releases have a share.
+/// `strategy` is `None` when it cannot be read, and `canary` is what was read of the canary.
+pub(crate) fn kept(rollout: &Mapping<'_>, strategy: Option<&str>, canary: &Kind) -> Option<Section> {
+    let section = rollout.entry("canary")?.value.map()?;
+    let span = section.get("sessionAffinity").filter(|entry| !entry.value.is_null())?.key_span.clone();
+    let shares = |step: &Step| match step {
+        Step::SetWeight(weight) => *weight > Weight::NONE && *weight < Weight::ALL,
+        Step::Pause { .. } | Step::Analysis { .. } | Step::SetCanaryScale(_) | Step::SetHeaderRoute(_) => {
+            false
+        }
+    };
+    // Steps that could not be read may have been meant to.
+    let is_read = |steps: &[Step]| match section.get("steps").map(|entry| &entry.value.value) {
+        Some(Value::List(items)) => items.len() == steps.len(),
+        Some(Value::Scalar(_) | Value::Map(_)) => false,
+        Some(Value::Null) | None => true,
+    };
+    let in_vain = match (strategy, canary) {
+        (Some("canary"), Kind::Canary { steps, .. }) if is_read(steps) => {
+            let nobody = "`sessionAffinity` keeps nobody: no step shares the requests between two releases";
+            let problem = Problem::new(nobody).help("add a step such as `setWeight: 20`, or remove it");
+            (!steps.iter().any(shares)).then_some(problem)
+        }
+        (None | Some("canary"), _) => None,
+        (Some(other), _) => {
+            let message = format!("`sessionAffinity` keeps nobody on a release: the strategy is `{other}`");
+            let help = "users are dealt a release by the steps of a canary: make it `strategy: canary`, or remove it";
+            Some(Problem::new(message).help(help))
+        }
+    };
+    Some(Section { span, unused: in_vain.map(Unused::Error) })
 }
 
 fn header(affinity: &Mapping<'_>) -> Option<SessionAffinity> {

@@ -8,7 +8,7 @@ use model::{EnvironmentName, ServiceName, Spec};
 use crate::diagnostic::{Diagnostics, Problem, Sink};
 use crate::node::{Map, Node, Span, Value};
 use crate::read::{Context, Mapping, mismatch};
-use crate::rollout::Section;
+use crate::rollout::{Section, Unused};
 use crate::{Manifest, fields, health, overlay, rollout, route, service, values, yaml};
 
 /// The environment of a manifest that declares none.
@@ -55,7 +55,7 @@ fn manifest(root: &Node, sink: &Sink<'_>) -> Option<(ServiceName, BTreeMap<Envir
         }
         merged.insert(name, (at, tree));
     }
-    sections.warn(sink);
+    sections.report(sink);
     clashes(&specs, &merged, sink);
     let service = specs.values().next()?.service.clone();
     Some((service, specs))
@@ -177,15 +177,15 @@ fn service_name(root: &Mapping<'_>) -> Option<ServiceName> {
 #[derive(Default)]
 struct Sections {
     used: BTreeSet<usize>,
-    unused: BTreeMap<usize, (Section, &'static str)>,
+    unused: BTreeMap<usize, (Span, Unused)>,
 }
 
 impl Sections {
     fn note(&mut self, sections: Vec<Section>) {
         for section in sections {
-            match section.unused_by {
-                Some(strategy) => {
-                    self.unused.insert(section.span.start, (section, strategy));
+            match section.unused {
+                Some(unused) => {
+                    self.unused.insert(section.span.start, (section.span, unused));
                 }
                 None => {
                     self.used.insert(section.span.start);
@@ -194,12 +194,13 @@ impl Sections {
         }
     }
 
-    fn warn(&self, sink: &Sink<'_>) {
-        let unused = self.unused.iter().filter(|(start, _)| !self.used.contains(start));
-        for (Section { name, span, .. }, strategy) in unused.map(|(_, unused)| unused) {
-            let message = format!("the settings of `{name}` are not used: the strategy is `{strategy}`");
-            let help = format!("make it `strategy: {name}`, or remove them");
-            sink.warning(span, Problem::new(message).help(help));
+    fn report(self, sink: &Sink<'_>) {
+        let unused = self.unused.into_iter().filter(|(start, _)| !self.used.contains(start));
+        for (span, unused) in unused.map(|(_, unused)| unused) {
+            match unused {
+                Unused::Warning(problem) => sink.warning(&span, problem),
+                Unused::Error(problem) => sink.error(&span, problem),
+            }
         }
     }
 }

@@ -21,12 +21,19 @@ pub(crate) struct Rollout {
     pub(crate) sections: Vec<Section>,
 }
 
-/// A section that belongs to one strategy alone.
+/// A section that belongs to one strategy alone, or to one kind of steps.
 pub(crate) struct Section {
-    pub(crate) name: &'static str,
     pub(crate) span: Span,
-    /// The strategy that leaves it unused; `None` when it is used, or when nobody can tell.
-    pub(crate) unused_by: Option<&'static str>,
+    /// What is wrong where no environment uses it; `None` when it is used, or when nobody can tell.
+    pub(crate) unused: Option<Unused>,
+}
+
+/// What is said of a section that nobody uses.
+pub(crate) enum Unused {
+    /// It may be kept for another day.
+    Warning(Problem),
+    /// It promises users what nobody keeps.
+    Error(Problem),
 }
 
 /// Where the rollout happens, which requests the service itself answers there, and how many replicas do.
@@ -50,9 +57,14 @@ pub(crate) fn rollout(root: &Mapping<'_>, at: &At<'_>) -> Rollout {
     let sections = ["canary", "blueGreen"].into_iter().filter_map(|name| {
         let span = rollout.entry(name)?.key_span.clone();
         let unused_by = strategy.filter(|strategy| is_known && *strategy != name);
-        Some(Section { name, span, unused_by })
+        let unused = unused_by.map(|strategy| {
+            let message = format!("the settings of `{name}` are not used: the strategy is `{strategy}`");
+            Unused::Warning(Problem::new(message).help(format!("make it `strategy: {name}`, or remove them")))
+        });
+        Some(Section { span, unused })
     });
-    let sections = sections.collect();
+    let kept = assignment::kept(&rollout, strategy.filter(|_| is_known), &canary);
+    let sections = sections.chain(kept).collect();
     let strategy = Strategy {
         kind: match strategy {
             Some("canary") => canary,

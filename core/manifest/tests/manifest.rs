@@ -517,6 +517,43 @@ fn an_affinity_that_would_forget_its_users_is_refused() {
 }
 
 #[test]
+fn an_affinity_that_keeps_nobody_is_refused() {
+    let strategy = |strategy: &str, more: &str| {
+        with(&format!(
+            "rollout:\n  strategy: {strategy}\n  canary:\n    sessionAffinity: {{cookie: {{}}}}\n{more}"
+        ))
+    };
+    for other in ["rolling", "blueGreen"] {
+        let unused = format!("5:3 the settings of `canary` are not used: the strategy is `{other}`");
+        let what = format!("6:5 `sessionAffinity` keeps nobody on a release: the strategy is `{other}`");
+        assert_eq!(wrong(&strategy(other, "")), [unused, what]);
+    }
+    let steps = "    steps: [{setHeaderRoute: {name: a, match: [{headerName: a, headerValue: {exact: b}}]}}, {setWeight: 100}]\n";
+    let nobody = "6:5 `sessionAffinity` keeps nobody: no step shares the requests between two releases";
+    assert_eq!(wrong(&strategy("canary", steps)), [nobody]);
+    parse(&strategy("canary", "    steps: [{setWeight: 20}]\n"));
+    let found = Manifest::parse(&strategy("rolling", "")).expect_err("it is wrong");
+    assert!(
+        found.iter().any(|found| found.help.as_deref().is_some_and(|it| it.contains("strategy: canary")))
+    );
+}
+
+#[test]
+fn an_affinity_that_one_environment_uses_may_stand_for_all() {
+    let base = "rollout: {strategy: rolling, canary: {sessionAffinity: {cookie: {}}}}\n";
+    let text =
+        with(&format!("{base}environments: {{production: {{rollout: {{strategy: canary}}}}, staging: }}\n"));
+    assert!(parse(&text).warnings().is_empty());
+    let neither = with(&format!("{base}environments: {{production: , staging: }}\n"));
+    assert_eq!(wrong(&neither).len(), 2, "{:?}", wrong(&neither));
+    let removed = with(
+        "rollout: {strategy: canary, canary: {sessionAffinity: {cookie: {}}}}\n\
+         environments: {production: , staging: {rollout: {strategy: rolling, canary: null}}}\n",
+    );
+    parse(&removed);
+}
+
+#[test]
 fn only_so_many_header_routes_are_in_force_at_once() {
     let steps = |count: usize, removed: bool| {
         let set = |n| {
