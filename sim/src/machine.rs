@@ -1,6 +1,8 @@
 //! The machine and its users: groups of replicas come and go as it is wanted; requests are shared by the weights, served
-//! and counted. It does not know who wants what of it, nor what was promised. What one replica does is `replica`'s business.
+//! and counted. It does not know who wants what of it, nor what was promised. What one replica does is `replica`'s business,
+//! who asks is the `crowd`'s.
 
+mod crowd;
 mod replica;
 
 use std::collections::BTreeMap;
@@ -10,11 +12,12 @@ use std::time::Duration;
 use fastrand::Rng;
 use model::drift::{DriftKind, Drifts};
 use model::latency::Histogram;
-use model::{Epoch, Place, ReleaseNumber, Weight};
+use model::{Epoch, Place, ReleaseNumber};
 use ports::fleet::{
-    Aimed, GroupId, GroupSecrets, ReplicaPhase, SecretValues, Seen, Share, Tally, UserTally, Wanted,
+    Aimed, GroupId, GroupSecrets, ReplicaPhase, SecretValues, Seen, Tally, UserTally, Wanted,
 };
 
+use crowd::Crowd;
 use replica::Replica;
 pub use replica::{Behaviour, Start};
 
@@ -38,6 +41,11 @@ pub struct Served {
     pub lost: u32,
     /// Whether a ready replica stood there all the same.
     pub needlessly: bool,
+    /// The weights that were in force.
+    pub epoch: Epoch,
+    /// While there was more than one release to be drawn: who was served by the one that was. Those whom a header led, or
+    /// for whom another release stood in, are left out.
+    pub drawn: Vec<(u32, ReleaseNumber)>,
 }
 
 /// A machine with its agent. Time stands still in it until it is moved to another moment.
@@ -68,6 +76,9 @@ pub struct Machine {
     chance: Rng,
     /// Apart, so that nothing else is drawn otherwise where nobody stalls.
     stalls: Rng,
+    crowds: BTreeMap<Place, Crowd>,
+    /// Whoever they are: apart, so that what else is left to chance does not depend on them.
+    strangers: Rng,
 }
 
 impl Machine {
@@ -92,6 +103,8 @@ impl Machine {
             drifts: Drifts::default(),
             chance: Rng::with_seed(seed),
             stalls: Rng::with_seed(seed ^ 0x57A11),
+            crowds: BTreeMap::new(),
+            strangers: Rng::with_seed(seed ^ 0x05E5),
         }
     }
 
@@ -115,6 +128,7 @@ impl Machine {
         self.tallies.clear();
         self.secrets.clear();
         self.drifts = Drifts::default();
+        self.crowds.values_mut().for_each(Crowd::forget);
     }
 
     /// Kills one replica's process.
@@ -241,7 +255,10 @@ impl Machine {
 
     fn serve(&mut self, index: usize) -> Option<Served> {
         let split = self.wanted.splits.get(index)?.clone();
-        let mut by = BTreeMap::new();
+        let strangers = &mut self.strangers;
+        let mut crowd = self.crowds.remove(&split.place).unwrap_or_else(|| Crowd::new(strangers.fork()));
+        crowd.meet(&split);
+        let (mut by, mut drawn) = (BTreeMap::new(), Vec::new());
         let mut lost = 0;
         let group = |release| GroupId { place: split.place.clone(), release };
         let able: Vec<(ReleaseNumber, bool)> =
@@ -251,11 +268,12 @@ impl Machine {
         let stalled: BTreeMap<ReleaseNumber, f64> =
             able.iter().map(|(release, _)| (*release, self.stalled(&group(*release)))).collect();
         for _ in 0..requests {
-            let drawn = self.draw(&split.shares);
-            let led = split.aim.as_ref().filter(|_| self.chance.u32(..LED) == 0).map(|aim| aim.release);
-            let drawn = led.unwrap_or(drawn);
-            let server = Some(drawn).filter(|it| is_able(*it)).or(able.iter().find(|it| it.1).map(|it| it.0));
-            let Some(server) = server else {
+            let draw = self.chance.u16(..routes::DRAWS);
+            let led = split.aim.is_some() && self.chance.u32(..LED) == 0;
+            let asked = crowd.ask(draw, led);
+            let stand_in = || able.iter().find(|it| it.1).map(|it| it.0);
+            let server = asked.as_ref().map(|it| it.release).filter(|it| is_able(*it)).or_else(stand_in);
+            let (Some(asked), Some(server)) = (asked, server) else {
                 lost += 1;
                 continue;
             };
@@ -266,27 +284,28 @@ impl Machine {
             let stalled = stalled.get(&server).copied().unwrap_or_default();
             let slow = slow_rate > 0.0 && self.chance.f64() < slow_rate
                 || stalled > 0.0 && self.stalls.f64() < stalled;
-            if server == drawn {
+            crowd.answered(&asked);
+            if server == asked.release {
                 let latency = if slow { LONG } else { LATENCY };
                 let tally = self.tally(&split.place, split.epoch, server);
-                match led {
-                    Some(_) => {
-                        tally.aimed.requests += 1;
-                        tally.aimed.errors += u64::from(failed);
-                        tally.aimed.latency.observe(latency);
-                    }
-                    None => {
-                        tally.requests += 1;
-                        tally.errors += u64::from(failed);
-                        tally.latency.observe(latency);
-                    }
+                if asked.led {
+                    tally.aimed.requests += 1;
+                    tally.aimed.errors += u64::from(failed);
+                    tally.aimed.latency.observe(latency);
+                } else {
+                    tally.requests += 1;
+                    tally.errors += u64::from(failed);
+                    tally.latency.observe(latency);
+                    crowd.note(split.epoch, &asked, failed, &mut tally.users);
+                    drawn.extend((split.shares.len() > 1).then_some((asked.user, server)));
                 }
             }
         }
         self.version += u64::from(requests > 0);
+        self.crowds.insert(split.place.clone(), crowd);
         let here = |id: &&GroupId| id.place == split.place;
-        let somebody = self.groups.keys().filter(here).any(|id| self.ready(id) > 0);
-        Some(Served { place: split.place, by, lost, needlessly: somebody })
+        let needlessly = self.groups.keys().filter(here).any(|id| self.ready(id) > 0);
+        Some(Served { place: split.place, by, lost, needlessly, epoch: split.epoch, drawn })
     }
 
     /// The share of a group's ready replicas that stand still in this grain of time.
@@ -297,17 +316,6 @@ impl Machine {
         }
         let still = (0..ready).filter(|_| self.stalls.f64() < rate).count();
         still as f64 / f64::from(ready)
-    }
-
-    fn draw(&mut self, shares: &[Share]) -> ReleaseNumber {
-        let mut point = self.chance.u16(..Weight::ALL.basis_points());
-        for share in shares {
-            match point.checked_sub(share.weight.basis_points()) {
-                Some(rest) => point = rest,
-                None => return share.release,
-            }
-        }
-        shares.last().map(|share| share.release).unwrap_or_default()
     }
 
     fn tally(&mut self, place: &Place, epoch: Epoch, release: ReleaseNumber) -> &mut Tally {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use model::{Place, ReleaseNumber};
 use runtime::{
-    Answer, Deploy, DeployGroup, Error, GroupMember, Handle, LiftLock, Operate, Operation, Rollback, Scope,
-    SetLock, Ship,
+    Answer, Deploy, DeployGroup, Error, GroupMember, Handle, LiftLock, Operate, Operation, Retry, Rollback,
+    Scope, SetLock, Ship,
 };
 use sim::Crash;
 
@@ -35,6 +35,10 @@ pub(crate) enum Wish {
     Rollback {
         place: Place,
         to: Option<u64>,
+    },
+    /// What went back, once more.
+    Retry {
+        place: Place,
     },
     Operate {
         place: Place,
@@ -81,6 +85,21 @@ pub(crate) enum Fault {
 }
 
 impl Wish {
+    /// Where that is asked for again which went back, if it is.
+    pub(crate) fn asks_again(&self) -> Option<&Place> {
+        match self {
+            Self::Retry { place } => Some(place),
+            Self::Urgent(wish) => wish.asks_again(),
+            Self::Deploy { .. }
+            | Self::Ship { .. }
+            | Self::Rollback { .. }
+            | Self::Operate { .. }
+            | Self::Lock { .. }
+            | Self::Unlock { .. }
+            | Self::Group { .. } => None,
+        }
+    }
+
     /// Asks, in the name of `actor`, and waits for the answer; `None` where it names no release.
     pub(crate) async fn ask(self, handle: &Handle, actor: String) -> Result<Option<Answer>, Error> {
         let (wish, override_lock) = if let Self::Urgent(wish) = self { (*wish, true) } else { (self, false) };
@@ -103,6 +122,10 @@ impl Wish {
             Self::Rollback { place, to } => {
                 let to = to.map(ReleaseNumber);
                 handle.rollback(Rollback { place, to, actor, reason, override_lock }).await.map(Some)
+            }
+            Self::Retry { place } => {
+                let reason = "the database is back".to_owned();
+                handle.retry(Retry { place, actor, reason, override_lock }).await.map(Some)
             }
             Self::Operate { place, operation } => {
                 handle.operate(Operate { place, operation, actor, reason }).await.map(Some)
@@ -167,6 +190,7 @@ impl fmt::Display for Wish {
             Self::Rollback { place, to } => {
                 write!(f, "rollback {place} {}", to.map_or(String::new(), |it| it.to_string()))
             }
+            Self::Retry { place } => write!(f, "retry {place}"),
             Self::Operate { place, operation } => write!(f, "{operation:?} {place}"),
             Self::Lock { scope, seconds } => {
                 let until = seconds.map_or(String::new(), |it| format!(" for {it}s"));

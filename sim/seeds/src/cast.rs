@@ -194,9 +194,20 @@ fn beside(chance: &mut Rng) -> (String, &'static str) {
     }
 }
 
+/// Users who keep their release, known by a cookie or by a header.
+fn affinity(chance: &mut Rng) -> &'static str {
+    match chance.u32(..6) {
+        0 => "    sessionAffinity: { cookie: { maxAge: 1h } }\n",
+        1 => "    sessionAffinity: { header: { name: x-user } }\n",
+        _ => "",
+    }
+}
+
 fn canary(chance: &mut Rng) -> String {
     // What else is drawn stays what it was.
-    let (mut steps, last) = beside(&mut chance.clone());
+    let mut apart = chance.clone();
+    let (mut steps, last) = beside(&mut apart);
+    let affinity = affinity(&mut apart);
     let mut weight = chance.u32(5..30);
     for _ in 0..chance.u32(1..=3) {
         steps.push_str(&format!("      - setWeight: {weight}\n"));
@@ -219,7 +230,7 @@ fn canary(chance: &mut Rng) -> String {
     let bake = if delay.is_multiple_of(3) { format!("  bakeTime: {}s\n", delay * 4) } else { String::new() };
     let freeze = if delay.is_multiple_of(4) { "  onFailure: freeze\n" } else { "" };
     format!(
-        "  strategy: canary\n  scaleDownDelay: {delay}s\n{bake}{freeze}  canary:\n    steps:\n{steps}  analysis:\n    \
+        "  strategy: canary\n  scaleDownDelay: {delay}s\n{bake}{freeze}  canary:\n{affinity}    steps:\n{steps}  analysis:\n    \
          {}\n{rules}",
         judge(chance)
     )

@@ -197,6 +197,9 @@ impl Life {
         let Some((handle, _)) = &self.control else { return };
         self.operators += 1;
         let (handle, world, actor) = (handle.clone(), self.world.clone(), format!("op-{}", self.operators));
+        if let Some(place) = wish.asks_again() {
+            world.now().referee.asks_again(&actor, place);
+        }
         tokio::spawn(async move {
             let answer = wish.ask(&handle, actor.clone()).await;
             world.now().referee.answered(&actor, &answer);

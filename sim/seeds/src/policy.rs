@@ -1,4 +1,4 @@
-//! What careful teams wish: locks, passing them, and services that go together. Drawn beside everything else, so that the rest of a life stays as it
+//! What careful teams wish: locks, passing them, services that go together, and what went back once more. Drawn beside everything else, so that the rest of a life stays as it
 //! was drawn. Does not live here: what must hold of it (`referee/policy`).
 
 use fastrand::Rng;
@@ -16,16 +16,32 @@ fn group(chance: &mut Rng, cast: &Cast) -> Option<Wish> {
 }
 
 /// The team of one life.
-pub(crate) struct Team(Rng);
+pub(crate) struct Team {
+    chance: Rng,
+    /// Who thinks again does so apart: what else is drawn stays what it was.
+    again: Rng,
+}
 
 impl Team {
     pub(crate) fn of(seed: u64) -> Self {
-        Self(Rng::with_seed(seed.wrapping_mul(0x2545_F491_4F6C_DD1D) ^ 0x10CC))
+        let drawn = seed.wrapping_mul(0x2545_F491_4F6C_DD1D);
+        Self { chance: Rng::with_seed(drawn ^ 0x10CC), again: Rng::with_seed(drawn ^ 0xA6A1) }
+    }
+
+    /// Where somebody wants that once more which went back, now and then whatever is locked.
+    pub(crate) fn second_thought(&mut self, cast: &Cast) -> Option<Wish> {
+        let chance = &mut self.again;
+        if chance.u32(..5) != 0 {
+            return None;
+        }
+        let places = cast.places();
+        let retry = Wish::Retry { place: places[chance.usize(..places.len())].clone() };
+        Some(if chance.u32(..8) == 0 { Wish::Urgent(Box::new(retry)) } else { retry })
     }
 
     /// What the team does beside what is wished anyway.
     pub(crate) fn wish(&mut self, cast: &Cast) -> Option<Wish> {
-        let chance = &mut self.0;
+        let chance = &mut self.chance;
         if chance.u32(..4) == 0 {
             return group(chance, cast);
         }

@@ -4,6 +4,7 @@
 mod evidence;
 mod policy;
 mod rules;
+mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -52,6 +53,10 @@ pub struct Figures {
     pub deaths: u64,
     /// Events in the journal.
     pub events: u64,
+    /// How often a user came back to a release that was to be kept.
+    pub returns: u64,
+    /// Rollouts that went back and were tried again.
+    pub retried: u64,
 }
 
 impl Figures {
@@ -67,6 +72,8 @@ impl Figures {
             rolled_back: self.rolled_back + other.rolled_back,
             deaths: self.deaths + other.deaths,
             events: self.events + other.events,
+            returns: self.returns + other.returns,
+            retried: self.retried + other.retried,
         }
     }
 }
@@ -87,6 +94,7 @@ pub(crate) struct Referee {
     pub(crate) serves: BTreeMap<Place, ReleaseNumber>,
     chain: Chain,
     policy: policy::Policy,
+    users: users::Users,
     /// What the checks of this life find.
     pub(crate) checks: sim::Checks,
     /// How many events each actor caused.
@@ -219,15 +227,21 @@ impl Referee {
         *self.actors.entry(record.actor.clone()).or_default() += 1;
         self.tell(|| told(&record, &event));
         self.check(&record, &event, machine);
-        if let Some(broken) = self.policy.follow(&event, record.at) {
+        if let Some(broken) = self.policy.follow(&event, &record.actor, record.at) {
             self.breaks(broken);
         }
+        self.figures.retried = self.policy.retried;
         let before = self.world.generation;
         if let Err(illegal) = self.world.apply(&event, record.seq, record.at) {
             self.breaks(format!("event {} cannot be replayed: {illegal}", record.seq));
         }
         if self.world.generation < before {
             self.breaks(format!("the generation goes back from {before}"));
+        }
+        if let Event::Rollout { place, .. } = &event
+            && let Some(rollout) = self.world.lanes.get(place).and_then(|lane| lane.rollout.as_ref())
+        {
+            self.users.learn(place, rollout);
         }
         self.keep_score(&event, machine);
     }
@@ -362,6 +376,10 @@ impl Referee {
                 served.lost, served.place
             ));
         }
+        if let Some(broken) = self.users.follow(served) {
+            self.breaks(broken);
+        }
+        self.figures.returns = self.users.returns;
         let Some(rollout) = self.world.lanes.get(&served.place).and_then(|lane| lane.rollout.as_ref()) else {
             return;
         };
@@ -370,6 +388,11 @@ impl Referee {
             let id = format!("{}/{}", served.place, rollout.to);
             self.breaks(format!("{id} is rolled back and gets requests"));
         }
+    }
+
+    /// An operator asks for that again which went back.
+    pub(crate) fn asks_again(&mut self, actor: &str, place: &Place) {
+        self.policy.asks_again(actor, place);
     }
 
     /// An operator has an answer: what it says must be in the journal, and what it denies must not.

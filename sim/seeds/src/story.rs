@@ -43,6 +43,9 @@ pub(crate) async fn live(seed: u64, tells: bool, gate: Gate) -> Outcome {
         if let Some(wish) = team.wish(&cast) {
             life.act(wish.into()).await;
         }
+        if let Some(wish) = team.second_thought(&cast) {
+            life.act(wish.into()).await;
+        }
     }
     life.heal().await;
     life.rest().await;

@@ -88,8 +88,9 @@ const ROWS: &[Row] = &[
     row("shipshape", ANYTHING, "the one binary wires everything"),
     row(
         "sim",
-        &["model", "ports"],
-        "the simulated world stands outside of control, so it knows the ports alone; runtime's tests bring the two together",
+        &["model", "ports", "routes"],
+        "the simulated world stands outside of control, so it knows the ports alone, and its users are dealt releases by the \
+         gateway's own rules; runtime's tests bring world and control together",
     ),
     row(
         "seeds",

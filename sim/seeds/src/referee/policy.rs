@@ -1,6 +1,6 @@
 //! What a team was promised: where somebody locked, no rollout begins, unless somebody passes the lock and says so;
-//! what was put right is told, at most once a minute; what begins together ends alike. Told
-//! apart from the code that keeps it: a fold of the events of its own.
+//! what was put right is told, at most once a minute; what begins together ends alike; what went back is tried again as it
+//! was, when somebody asks for it. Told apart from the code that keeps it: a fold of the events of its own.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,10 +20,22 @@ pub(super) struct Policy {
     /// Where the next rollout may begin in spite of a lock.
     passed: Option<Place>,
     /// The latest rollout of each place.
-    rollouts: BTreeMap<Place, RolloutNumber>,
+    rollouts: BTreeMap<Place, Latest>,
+    /// Where operators want that tried again which went back.
+    asked_again: BTreeMap<String, Place>,
+    /// How often it was.
+    pub(super) retried: u64,
     groups: BTreeMap<u64, BTreeMap<Place, Followed>>,
     /// When drift was last told of.
     drifts: BTreeMap<(Option<Place>, DriftKind), Timestamp>,
+}
+
+/// The latest rollout of a place.
+#[derive(Debug)]
+struct Latest {
+    number: RolloutNumber,
+    begun: ship::Event,
+    went_back: bool,
 }
 
 /// A member of a group.
@@ -42,8 +54,13 @@ impl Followed {
 
 impl Policy {
     /// Takes in an event; what it says is broken comes back.
-    pub(super) fn follow(&mut self, event: &Event, at: Timestamp) -> Option<String> {
+    pub(super) fn follow(&mut self, event: &Event, actor: &str, at: Timestamp) -> Option<String> {
         let passed = self.passed.take();
+        if let Event::Rollout { place, event: ship::Event::RolledBack } = event
+            && let Some(latest) = self.rollouts.get_mut(place)
+        {
+            latest.went_back = true;
+        }
         match event {
             Event::Locked { scope, until, .. } => {
                 self.locks.insert(scope.clone(), *until);
@@ -58,10 +75,12 @@ impl Policy {
                 let locked = self.is_locked(place, at);
                 (!locked).then(|| format!("a lock at {place} is passed, and there is none"))
             }
-            Event::Rollout { place, event: ship::Event::Started { number, .. } } => {
-                self.rollouts.insert(place.clone(), *number);
+            Event::Rollout { place, event: event @ ship::Event::Started { number, .. } } => {
+                let unasked = self.not_as_asked(place, event, actor);
+                let latest = Latest { number: *number, begun: event.clone(), went_back: false };
+                self.rollouts.insert(place.clone(), latest);
                 let free = passed.as_ref() == Some(place) || !self.is_locked(place, at);
-                (!free).then(|| format!("a rollout begins at {place}, which is locked"))
+                if free { unasked } else { Some(format!("a rollout begins at {place}, which is locked")) }
             }
             // Whoever passes a lock may have to let an old release go before the rollout begins.
             Event::GroupBegun { number, members, .. } => {
@@ -102,12 +121,35 @@ impl Policy {
         }
     }
 
+    /// Somebody asks for that again which went back.
+    pub(super) fn asks_again(&mut self, actor: &str, place: &Place) {
+        self.asked_again.insert(actor.to_owned(), place.clone());
+    }
+
+    /// No rollout begins by itself, and what is tried again is what went back: the same release, as carefully, not one of a
+    /// group without the others.
+    fn not_as_asked(&mut self, place: &Place, event: &ship::Event, actor: &str) -> Option<String> {
+        if actor == super::rules::PLANNER {
+            return Some(format!("a rollout begins at {place}, and nobody asked for it"));
+        }
+        if self.asked_again.get(actor) != Some(place) {
+            return None;
+        }
+        self.retried += 1;
+        let latest = self.rollouts.get(place);
+        let same = latest.is_some_and(|latest| latest.went_back && goes_alike(&latest.begun, event));
+        let sound = same && !self.is_in_a_group(place);
+        (!sound).then(|| format!("{place} tries again what did not go back, or not in the same way"))
+    }
+
     fn is_in_a_group(&self, place: &Place) -> bool {
         self.groups.values().any(|group| self.is_member(group, place))
     }
 
     fn is_member(&self, group: &BTreeMap<Place, Followed>, place: &Place) -> bool {
-        group.get(place).is_some_and(|it| self.rollouts.get(place) == Some(&it.rollout))
+        group
+            .get(place)
+            .is_some_and(|it| self.rollouts.get(place).map(|latest| latest.number) == Some(it.rollout))
     }
 
     /// Members of a group end alike, and none takes all requests before all can.
@@ -149,4 +191,29 @@ impl Policy {
             here && until.is_none_or(|until| until > at)
         })
     }
+}
+
+/// Whether both begin the same, but for their numbers.
+fn goes_alike(one: &ship::Event, other: &ship::Event) -> bool {
+    let begun = |event: &ship::Event| match event {
+        ship::Event::Started { from, to, cause, strategy, .. } => {
+            Some((*from, *to, *cause, strategy.clone()))
+        }
+        ship::Event::Scaled { .. }
+        | ship::Event::Shifted { .. }
+        | ship::Event::HeaderRouted { .. }
+        | ship::Event::Readied { .. }
+        | ship::Event::StepEntered { .. }
+        | ship::Event::Measured { .. }
+        | ship::Event::BaselineFrozen(_)
+        | ship::Event::ClockStepped { .. }
+        | ship::Event::RuleMeasured(_)
+        | ship::Event::Paused { .. }
+        | ship::Event::Resumed { .. }
+        | ship::Event::Promoted
+        | ship::Event::RollbackBegun { .. }
+        | ship::Event::RolledBack
+        | ship::Event::Completed => None,
+    };
+    begun(one) == begun(other)
 }

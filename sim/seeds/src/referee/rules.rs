@@ -13,7 +13,7 @@ use super::{Referee, Sighting, is_timed_pause};
 use sim::Machine;
 
 /// Who acts when nobody in particular does.
-const PLANNER: &str = "shipshape";
+pub(super) const PLANNER: &str = "shipshape";
 /// As long as a ready replica may not count, with the time that control needs to notice.
 const PROBATION: std::time::Duration = std::time::Duration::from_secs(4);
 
