@@ -1,6 +1,34 @@
 //! The header fields that a gateway has to know, told apart by name; and small questions about their values. What follows
 //! from a field is not decided here.
 
+use std::mem::MaybeUninit;
+
+use httparse::Header;
+
+/// So many header lines are read without asking for memory.
+const FEW: usize = 100;
+
+/// Room for the header lines of one head.
+pub(super) struct Room<'a> {
+    few: [MaybeUninit<Header<'a>>; FEW],
+    many: Vec<MaybeUninit<Header<'a>>>,
+}
+
+impl<'a> Room<'a> {
+    pub(super) const fn new() -> Self {
+        Self { few: [const { MaybeUninit::uninit() }; FEW], many: Vec::new() }
+    }
+
+    /// For so many lines.
+    pub(super) fn lines(&mut self, count: usize) -> &mut [MaybeUninit<Header<'a>>] {
+        if count > FEW {
+            self.many.resize_with(count, MaybeUninit::uninit);
+            return &mut self.many;
+        }
+        &mut self.few[..count]
+    }
+}
+
 /// What a field is to the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Field {

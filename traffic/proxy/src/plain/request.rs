@@ -1,7 +1,6 @@
 //! A client's head: read strictly, and written for a replica. What cannot be read in exactly one way is refused, and what
 //! goes on is written by us from what was understood. The rules on what passes are those of `head`.
 
-use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use httparse::{Header, ParserConfig, Status};
@@ -11,10 +10,8 @@ use crate::counts;
 use crate::error::Code;
 use crate::head;
 use crate::plain::edge::Edge;
-use crate::plain::fields::{Field, Options, has_token, length, line, number};
+use crate::plain::fields::{Field, Options, Room, has_token, length, line, number};
 
-/// So many header lines are read without asking for memory.
-pub(super) const FEW_HEADERS: usize = 100;
 /// A connection keeps no more memory for its next head than this, in bytes.
 const KEPT_BYTES: usize = 2048;
 
@@ -93,17 +90,13 @@ impl Head {
         edge: &mut Edge,
     ) -> Result<Option<usize>, Code> {
         self.reset();
-        let mut few = [const { MaybeUninit::uninit() }; FEW_HEADERS];
-        let mut many;
-        let room = match few.get_mut(..limits.headers) {
-            Some(room) => room,
-            None => {
-                many = vec![MaybeUninit::uninit(); limits.headers];
-                &mut many
-            }
-        };
+        let mut room = Room::new();
         let mut request = httparse::Request::new(&mut []);
-        let parsed = ParserConfig::default().parse_request_with_uninit_headers(&mut request, bytes, room);
+        let parsed = ParserConfig::default().parse_request_with_uninit_headers(
+            &mut request,
+            bytes,
+            room.lines(limits.headers),
+        );
         match parsed {
             Ok(Status::Complete(size)) if size <= limits.header_bytes => {
                 self.size = size;

@@ -2,7 +2,6 @@
 //! what passes are those of `head`.
 
 use std::cell::Cell;
-use std::mem::MaybeUninit;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
@@ -10,8 +9,7 @@ use httparse::{Header, ParserConfig, Status};
 
 use crate::config::Limits;
 use crate::error::Code;
-use crate::plain::fields::{Field, Options, line, number};
-use crate::plain::request::FEW_HEADERS;
+use crate::plain::fields::{Field, Options, Room, line, number};
 
 /// The length of a date in a head.
 const DATE_BYTES: usize = 29;
@@ -72,17 +70,13 @@ pub(super) fn read(
     out: &mut Vec<u8>,
 ) -> Result<Option<Answer>, Invalid> {
     out.clear();
-    let mut few = [const { MaybeUninit::uninit() }; FEW_HEADERS];
-    let mut many;
-    let room = match few.get_mut(..limits.headers) {
-        Some(room) => room,
-        None => {
-            many = vec![MaybeUninit::uninit(); limits.headers];
-            &mut many
-        }
-    };
+    let mut room = Room::new();
     let mut response = httparse::Response::new(&mut []);
-    match ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, room) {
+    match ParserConfig::default().parse_response_with_uninit_headers(
+        &mut response,
+        bytes,
+        room.lines(limits.headers),
+    ) {
         Ok(Status::Complete(size)) if size <= limits.buffer() => {
             understand(&response, head_only, size, out).map(Some)
         }
