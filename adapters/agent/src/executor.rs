@@ -18,7 +18,7 @@ use crate::gateway::Gateway;
 use crate::home::Home;
 use crate::plan;
 use crate::seen::Board;
-use crate::succession::Released;
+use crate::succession::{LeftOut, Released};
 
 /// How often counters are looked at; every other change is seen at once.
 const LOOK: Duration = Duration::from_millis(100);
@@ -95,6 +95,8 @@ impl<G: Gateway> Executor<G> {
         for secrets in released.secrets.into_iter().flat_map(|values| values.0) {
             self.supervisor.supply(&secrets.group, secrets.values);
         }
+        let now = std::time::Instant::now();
+        self.gateway.inherit(released.ejected.into_iter().map(|left_out| left_out.ejected(now)).collect());
         let replicas = self.supervisor.replicas();
         let leaving: BTreeSet<ReplicaId> =
             released.leaving.into_iter().filter(|id| exists(&replicas, id)).collect();
@@ -116,6 +118,7 @@ impl<G: Gateway> Executor<G> {
         self.supervisor.release().await;
         let state = self.state.lock().await;
         let replicas = self.supervisor.replicas();
+        let now = std::time::Instant::now();
         let ids = |is: fn(&ReplicaSeen) -> bool| -> BTreeSet<ReplicaId> {
             let of = |(group, all): (&GroupId, &Vec<ReplicaSeen>)| -> Vec<ReplicaId> {
                 let chosen = all.iter().filter(|replica| is(replica));
@@ -127,6 +130,7 @@ impl<G: Gateway> Executor<G> {
             leaving: state.leaving.clone(),
             ready: ids(|replica| replica.phase == ReplicaPhase::Ready),
             secrets: Some(self.supervisor.secrets()),
+            ejected: self.gateway.ejected().iter().map(|ejected| LeftOut::new(ejected, now)).collect(),
         }
     }
 

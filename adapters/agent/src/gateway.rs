@@ -15,6 +15,8 @@ use crate::succession::{InFlight, Predecessor};
 
 /// What the executor needs of a gateway.
 pub(crate) trait Gateway: Send + Sync + 'static {
+    /// What it shall leave out when it opens, as the gateway before did.
+    fn inherit(&self, ejected: Vec<Ejected>);
     /// Takes requests from now on, with the table that was swapped in, if one was.
     fn open(&self) -> Result<(), String>;
     /// Puts a table in force. When this returns, no request starts on the one before. An error leaves that one in force.
@@ -56,6 +58,7 @@ pub(crate) struct Real {
     config: proxy::Config,
     /// Until it opens. Connections wait in their queues meanwhile.
     closed: Mutex<Option<Listeners>>,
+    inherited: Mutex<Vec<Ejected>>,
     proxy: RwLock<Option<proxy::Gateway>>,
     listen: Option<SocketAddr>,
     predecessor: OnceCell<Predecessor>,
@@ -79,6 +82,7 @@ impl Real {
         Ok(Self {
             config,
             closed: Mutex::new(Some(listeners)),
+            inherited: Mutex::default(),
             proxy: RwLock::default(),
             listen,
             predecessor: OnceCell::new(),
@@ -91,7 +95,8 @@ impl Real {
         let mut closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         let listeners = closed.as_ref()?.try_clone().map_err(|error| error.to_string());
         let started = listeners.and_then(|listeners| {
-            proxy::Gateway::start_on(self.config.clone(), listeners, &routing)
+            let ejected = self.inherited.lock().unwrap_or_else(PoisonError::into_inner);
+            proxy::Gateway::start_on(self.config.clone(), listeners, &routing, &ejected)
                 .map_err(|error| error.to_string())
         });
         Some(started.map(|proxy| {
@@ -141,6 +146,10 @@ fn place(entry: &routes::Entry) -> proxy::PlaceRouting {
 }
 
 impl Gateway for Real {
+    fn inherit(&self, ejected: Vec<Ejected>) {
+        *self.inherited.lock().unwrap_or_else(PoisonError::into_inner) = ejected;
+    }
+
     fn open(&self) -> Result<(), String> {
         self.open_with(proxy::Routing::default()).unwrap_or(Ok(()))
     }

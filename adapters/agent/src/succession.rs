@@ -5,7 +5,7 @@
 //!   connect                ->
 //!                          <-  Offer, then one socket or file after the other (SCM_RIGHTS)
 //!   Take                   ->    stops its API, its executor and its supervision: nobody acts on replicas now
-//!                          <-  Released: which replicas leave, which are ready, the secrets
+//!                          <-  Released: which replicas leave, are ready, are ejected; the secrets
 //!     adopts, builds its table, starts to accept
 //!   Serving                ->    leaves new connections to the heir
 //!   Swap, InFlight, End    ->    for as long as it has connections to finish
@@ -24,11 +24,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::route::Route;
 use model::{Epoch, Place, ReleaseNumber, Weight};
-use ports::fleet::SecretValues;
+use ports::fleet::{GroupId, SecretValues};
 use process::ReplicaId;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,46 @@ pub(crate) struct Released {
     pub(crate) ready: BTreeSet<ReplicaId>,
     /// They are on no disk.
     pub(crate) secrets: Option<SecretValues>,
+    /// Left out of the gateway because they failed their requests.
+    #[serde(default)]
+    pub(crate) ejected: Vec<LeftOut>,
+}
+
+/// An ejected replica. The two clocks have no beginning in common, so times are told from now.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LeftOut {
+    id: ReplicaId,
+    for_ms: u64,
+    left_ms: u64,
+    times: u32,
+    why: String,
+}
+
+impl LeftOut {
+    pub(crate) fn new(ejected: &proxy::Ejected, now: Instant) -> Self {
+        let group = GroupId { place: ejected.place.clone(), release: ejected.release };
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            id: ReplicaId { group, ordinal: ejected.ordinal },
+            for_ms: ms(now.saturating_duration_since(ejected.since)),
+            left_ms: ms(ejected.until.saturating_duration_since(now)),
+            times: ejected.times,
+            why: ejected.why.clone(),
+        }
+    }
+
+    pub(crate) fn ejected(self, now: Instant) -> proxy::Ejected {
+        let ReplicaId { group, ordinal } = self.id;
+        proxy::Ejected {
+            place: group.place,
+            release: group.release,
+            ordinal,
+            since: now.checked_sub(Duration::from_millis(self.for_ms)).unwrap_or(now),
+            until: now.checked_add(Duration::from_millis(self.left_ms)).unwrap_or(now),
+            times: self.times,
+            why: self.why,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

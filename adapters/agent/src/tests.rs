@@ -73,6 +73,10 @@ fn routed(table: &Table) -> Vec<(u64, u32)> {
 }
 
 impl Gateway for Fake {
+    fn inherit(&self, ejected: Vec<proxy::Ejected>) {
+        assert!(ejected.is_empty(), "nobody was before");
+    }
+
     fn open(&self) -> Result<(), String> {
         Ok(())
     }
@@ -322,7 +326,7 @@ async fn a_replica_that_was_left_out_is_taken_back_when_its_time_is_over_and_its
     for (id, since, until) in [(&ids[0], now, now), (&ids[1], now + hour, now), (&ids[2], now, now + hour)] {
         let (place, release) = (place("shop"), ReleaseNumber(1));
         let why = "of errors".to_owned();
-        let ejected = proxy::Ejected { place, release, ordinal: id.ordinal, since, until, why };
+        let ejected = proxy::Ejected { place, release, ordinal: id.ordinal, since, until, times: 1, why };
         world.gateway.state().ejected.insert(id.clone(), ejected);
     }
     let told = |seen: &Seen| seen.warnings.iter().filter(|warning| warning.contains("left out")).count();

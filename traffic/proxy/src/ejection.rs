@@ -50,6 +50,8 @@ pub struct Ejected {
     pub since: Instant,
     /// From when on it may be taken back, if it answers.
     pub until: Instant,
+    /// Which ejection in a row this is; each lasts longer than the one before.
+    pub times: u32,
     /// In words.
     pub why: String,
 }
@@ -133,6 +135,14 @@ impl Repute {
         self.ejected.store(true, Ordering::Relaxed);
     }
 
+    /// Takes over what a predecessor held against it.
+    pub(crate) fn inherit(&self, ejected: &Ejected) {
+        let mut times = lock(&self.times);
+        times.count = ejected.times;
+        times.current = Some(Spell { since: ejected.since, until: ejected.until, why: ejected.why.clone() });
+        self.ejected.store(true, Ordering::Relaxed);
+    }
+
     /// Takes it back, with a clean sheet except for how often it was ejected.
     pub(crate) fn readmit(&self, now: Instant) {
         let mut times = lock(&self.times);
@@ -172,6 +182,7 @@ pub(crate) fn told(replica: &Replica) -> Option<Ejected> {
         ordinal: id.ordinal,
         since: spell.since,
         until: spell.until,
+        times: times.count,
         why: spell.why.clone(),
     })
 }

@@ -55,16 +55,22 @@ impl Gateway {
     pub fn start(config: Config, routing: &Routing) -> Result<Self, Error> {
         check(&config)?;
         let listeners = Listeners::bind(&config)?;
-        Self::start_on(config, listeners, routing)
+        Self::start_on(config, listeners, routing, &[])
     }
 
-    /// Serves on sockets that exist already, with this table from the first request on. The addresses of the
-    /// configuration do not matter then. There are at least as many workers as sockets.
+    /// Serves on sockets that exist already, with this table from the first request on, and without the replicas that a
+    /// predecessor had ejected. The addresses of the configuration do not matter then. There are at least as many workers
+    /// as sockets.
     ///
     /// # Errors
     /// When the configuration makes no sense, a socket does not listen, the table contradicts itself, or threads are
     /// not to be had.
-    pub fn start_on(mut config: Config, listeners: Listeners, routing: &Routing) -> Result<Self, Error> {
+    pub fn start_on(
+        mut config: Config,
+        listeners: Listeners,
+        routing: &Routing,
+        ejected: &[Ejected],
+    ) -> Result<Self, Error> {
         config.workers = config.workers.max(listeners.traffic.len());
         check(&config)?;
         let address = |listener: &std::net::TcpListener, wanted| {
@@ -77,6 +83,10 @@ impl Gateway {
         let (each, admin_listener) = dealt.map_err(|source| Error::Listen { address: listen, source })?;
         let registry = Arc::new(Registry::new(config.workers, config.limits.series));
         let (live, open) = (Arc::new(registry.bind(routing)?), Doors::default());
+        for ejected in ejected {
+            let replicas = registry.replicas(&ejected.place, ejected.release, ejected.ordinal);
+            replicas.iter().for_each(|replica| replica.repute.inherit(ejected));
+        }
         let worker = |index| {
             Arc::new(Worker {
                 index,

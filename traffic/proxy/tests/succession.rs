@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 fn successor(of: &Gateway, routing: Routing) -> Gateway {
     let config = Config { workers: 1, ..Config::new(SocketAddr::from(([127, 0, 0, 1], 1))) };
-    Gateway::start_on(config, of.listeners().unwrap(), &routing).unwrap()
+    Gateway::start_on(config, of.listeners().unwrap(), &routing, &of.ejected()).unwrap()
 }
 
 #[tokio::test]
@@ -91,11 +91,33 @@ async fn one_socket_serves_many_workers_and_many_sockets_are_all_served() {
     for (listeners, workers) in [(all, 1), (only, 4)] {
         let config = Config { workers, ..config.clone() };
         let table = Routing { places: vec![Shop::only(named("x").await).0] };
-        let gateway = Gateway::start_on(config, listeners, &table).unwrap();
+        let gateway = Gateway::start_on(config, listeners, &table, &[]).unwrap();
         for _ in 0..64 {
             assert_eq!(get(&gateway, "/").await.status, 200);
         }
     }
-    let nothing = Gateway::start_on(config, Listeners::default(), &Routing::default()).unwrap_err();
+    let nothing = Gateway::start_on(config, Listeners::default(), &Routing::default(), &[]).unwrap_err();
     assert!(nothing.to_string().contains("no socket"), "{nothing}");
+}
+
+#[tokio::test]
+async fn a_successor_leaves_out_what_was_left_out_before() {
+    let first = gateway();
+    let (well, ill) = (named("well").await, status(500).await);
+    let table = || shop().share(1, 10_000).ready(1, 0, well).ready(1, 1, ill);
+    table().on(&first);
+    while first.ejected().is_empty() {
+        get(&first, "/").await;
+    }
+    let second = successor(&first, Routing { places: vec![table().0] });
+    assert_eq!(second.ejected(), first.ejected());
+    first.shutdown(Duration::ZERO).await;
+    for _ in 0..50 {
+        assert_eq!(get(&second, "/").await.body, "well");
+    }
+    second.readmit(&place(), model::ReleaseNumber(1), 1);
+    while second.ejected().is_empty() {
+        get(&second, "/").await;
+    }
+    assert_eq!(second.ejected()[0].times, 2, "and the next time is longer");
 }
