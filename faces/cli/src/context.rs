@@ -8,7 +8,7 @@ use model::{EnvironmentName, Place};
 
 use crate::args::Common;
 use crate::failure::Failure;
-use crate::manifest_file::{self, Text};
+use crate::manifest_file::{self, Named, Text};
 use crate::printer::Printer;
 
 /// What a verb works with.
@@ -37,7 +37,7 @@ impl<'a> Context<'a> {
 
     /// The manifest's text.
     pub(crate) fn text(&self) -> Result<Text, Failure> {
-        Text::read(&self.common.file)
+        Text::read(&self.common.file, Named::File)
     }
 
     /// The manifest.

@@ -24,28 +24,49 @@ pub(crate) struct Text {
     pub(crate) text: String,
 }
 
+/// How a user names a manifest, and would name another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// By `--file`.
+    File,
+    /// As a member of a group.
+    Member,
+}
+
+impl Named {
+    fn another(self) -> &'static str {
+        match self {
+            Self::File => "name another with --file PATH",
+            Self::Member => {
+                "name a member by its manifest, MANIFEST or MANIFEST=PATH, as in shop/shipshape.yaml=./build/shop"
+            }
+        }
+    }
+}
+
 impl Text {
     /// Reads the file.
-    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn read(path: &Path, named: Named) -> Result<Self, Failure> {
         let full = args::absolute(path)?;
         let name = path.display().to_string();
         let mut bytes = Vec::new();
         let read = File::open(&full).and_then(|file| file.take(LARGEST_BYTES + 1).read_to_end(&mut bytes));
         if let Err(error) = read {
             return Err(match error.kind() == ErrorKind::NotFound {
-                true => missing(&full),
-                false => Failure::new(format!("cannot read the manifest {name}: {error}"))
-                    .instead("name a file with --file PATH"),
+                true => missing(&full, named),
+                false => {
+                    Failure::new(format!("cannot read the manifest {name}: {error}")).instead(named.another())
+                }
             });
         }
         if bytes.len() as u64 > LARGEST_BYTES {
             return Err(Failure::new(format!("the manifest {name} is larger than {LARGEST_BYTES} bytes"))
-                .instead("is this the right file? --file PATH names another"));
+                .instead(format!("is this the right file? {}", named.another())));
         }
         let text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             Failure::new(format!("the manifest {name} is not UTF-8 text: see byte {at}"))
-                .instead("save it as UTF-8")
+                .instead(format!("save it as UTF-8, or {}", named.another()))
         })?;
         let directory = full.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
         Ok(Self { name, directory, text })
@@ -66,10 +87,10 @@ impl Text {
     }
 }
 
-fn missing(path: &Path) -> Failure {
-    Failure::new(format!("there is no manifest at {}", path.display())).instead(
-        "name another with --file PATH, or write one; two lines are enough:\n\nservice: shop\nrun: ./shop",
-    )
+fn missing(path: &Path, named: Named) -> Failure {
+    let another = named.another();
+    Failure::new(format!("there is no manifest at {}", path.display()))
+        .instead(format!("{another}, or write one; two lines are enough:\n\nservice: shop\nrun: ./shop"))
 }
 
 /// The environment that is meant: the one that was asked for, or the only one.
@@ -86,5 +107,21 @@ pub(crate) fn environment(
         (None, [only]) => Ok((*only).clone()),
         (None, _) => Err(Failure::new(format!("which environment? the manifest declares {list}"))
             .instead("say one with -e NAME")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_out_of_a_missing_manifest_is_one_that_can_be_gone() {
+        let out =
+            |named| Text::read(Path::new("nowhere/shipshape.yaml"), named).unwrap_err().instead.unwrap();
+        assert!(out(Named::File).contains("--file PATH"));
+        let group = out(Named::Member);
+        assert!(group.contains("MANIFEST=PATH") && !group.contains("--file"), "{group}");
+        let directory = Text::read(Path::new("."), Named::Member).unwrap_err();
+        assert!(directory.instead.unwrap().contains("MANIFEST=PATH"), "an artifact is no manifest");
     }
 }
