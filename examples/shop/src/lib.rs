@@ -5,6 +5,7 @@
 //! variables that every replica gets, and anything that a test could not also do to a service of its own.
 
 mod body;
+mod chat;
 mod ledger;
 mod log;
 mod server;

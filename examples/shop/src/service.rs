@@ -4,15 +4,19 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::body::Reply;
+use crate::chat::chat;
 use crate::ledger::Ledger;
 use crate::server::{InFlight, Stop};
 use crate::{Error, Settings, log};
@@ -94,6 +98,7 @@ impl Shop {
             (&Method::GET, "/healthz/live") => json_reply(StatusCode::OK, &json!({ "live": true })),
             (&Method::GET, "/healthz/ready") => self.ready(),
             (&Method::GET, "/echo") => self.echo(request),
+            (&Method::GET, "/chat") => self.chat(request),
             _ => self.page(request, &path).await,
         }
     }
@@ -113,7 +118,7 @@ impl Shop {
 
     /// The pages proper: these take the latency, and these fail.
     async fn page(&self, request: Request<Incoming>, path: &str) -> Response<Reply> {
-        let fails = self.fails();
+        let fails = self.fails() || self.settings.fail_while.as_ref().is_some_and(|file| file.exists());
         if !self.settings.latency.is_zero() {
             tokio::time::sleep(self.settings.latency).await;
         }
@@ -163,6 +168,33 @@ impl Shop {
         })
     }
 
+    /// Switches to WebSocket: every message comes back until the client goes or the shop stops.
+    fn chat(&self, request: Request<Incoming>) -> Response<Reply> {
+        let is = |name, wanted: &str| {
+            let value = request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+            value.is_some_and(|value| value.eq_ignore_ascii_case(wanted))
+        };
+        let key = request.headers().get(SEC_WEBSOCKET_KEY).cloned();
+        let key = key.filter(|_| is(UPGRADE, "websocket") && is(SEC_WEBSOCKET_VERSION, "13"));
+        let accept = key.and_then(|key| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok());
+        let Some(accept) = accept else {
+            let mut response = problem(StatusCode::UPGRADE_REQUIRED, "ask with a WebSocket of version 13");
+            response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+            response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            return response;
+        };
+        let (stop, in_flight) = (self.stop.clone(), self.stop.begin());
+        tokio::spawn(async move {
+            match hyper::upgrade::on(request).await {
+                Ok(upgraded) => chat(TokioIo::new(upgraded), stop, in_flight).await,
+                Err(error) => log::error("upgrade", &error.to_string()),
+            }
+        });
+        let mut response = switching("websocket");
+        response.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept);
+        response
+    }
+
     /// Switches to the protocol `echo`: every byte comes back until the client closes or the shop stops.
     fn echo(&self, request: Request<Incoming>) -> Response<Reply> {
         let wanted = request.headers().get(UPGRADE).and_then(|value| value.to_str().ok());
@@ -178,12 +210,16 @@ impl Shop {
                 Err(error) => log::error("upgrade", &error.to_string()),
             }
         });
-        let mut response = Response::new(Reply::whole(Bytes::new()));
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        response.headers_mut().insert(UPGRADE, HeaderValue::from_static("echo"));
-        response
+        switching("echo")
     }
+}
+
+fn switching(protocol: &'static str) -> Response<Reply> {
+    let mut response = Response::new(Reply::whole(Bytes::new()));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    response.headers_mut().insert(UPGRADE, HeaderValue::from_static(protocol));
+    response
 }
 
 /// A tunnel is ended by the shop's stop, after the bytes it has read are back: a client that never closes must not

@@ -21,6 +21,8 @@ pub struct Settings {
     pub version: String,
     /// Of the requests to the shop's own pages, the share that is answered with 500 (0 to 1).
     pub failure_rate: f64,
+    /// While this file exists, all of them are; `{replica}` in its path is the replica's name.
+    pub fail_while: Option<PathBuf>,
     /// How long every page takes at least.
     pub latency: Duration,
     /// How long it is not ready after its start.
@@ -51,6 +53,7 @@ pub struct Settings {
 struct File {
     version: String,
     failure_rate: f64,
+    fail_while: Option<String>,
     latency_ms: u64,
     start_delay_ms: u64,
     never_ready: bool,
@@ -64,6 +67,7 @@ impl Default for File {
         Self {
             version: "1".into(),
             failure_rate: 0.0,
+            fail_while: None,
             latency_ms: 0,
             start_delay_ms: 0,
             never_ready: false,
@@ -102,10 +106,12 @@ impl Settings {
             let found = file.failure_rate.to_string();
             return Err(Error::Range { setting: "failureRate", found, want: "a number from 0 to 1" });
         }
+        let replica = word(variable("SHIPSHAPE_REPLICA")).unwrap_or_else(|| std::process::id().to_string());
         Ok(Self {
             port: get.read("PORT", "a port number (0 to 65535)")?.ok_or(Error::NoPort)?,
             version: file.version,
             failure_rate: file.failure_rate,
+            fail_while: file.fail_while.map(|path| path.replace("{replica}", &replica).into()),
             latency: delay("latencyMs", file.latency_ms)?,
             start_delay: delay("startDelayMs", file.start_delay_ms)?,
             never_ready: file.never_ready,
@@ -116,7 +122,7 @@ impl Settings {
             ledger: variable("SHOP_LEDGER").filter(|path| !path.is_empty()).map(PathBuf::from),
             log_requests,
             release: word(variable("SHIPSHAPE_RELEASE")).unwrap_or_else(|| "none".into()),
-            replica: word(variable("SHIPSHAPE_REPLICA")).unwrap_or_else(|| std::process::id().to_string()),
+            replica,
         })
     }
 }

@@ -193,7 +193,7 @@ fn bodies_are_read_and_connections_used_again() {
 #[test]
 fn an_upgrade_echoes_raw_bytes() {
     let shop = Shop::start("", &[]);
-    assert_eq!(shop.get("/echo").status, 426);
+    assert_eq!((shop.get("/echo").status, shop.get("/chat").status), (426, 426));
     let mut connection = shop.connect();
     connection.send("GET /echo HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nearly ");
     let head = connection.head();
@@ -231,6 +231,18 @@ fn failures_come_at_the_rate_and_follow_the_seed() {
     assert_ne!(first, outcomes("2"));
     let failed = first.iter().filter(|failed| **failed).count();
     assert!((60..=120).contains(&failed), "{failed} of 300");
+}
+
+#[test]
+fn all_pages_fail_while_a_file_of_the_replica_exists() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("{replica}-is-ill");
+    let shop = Shop::start(&serde_json::json!({ "failWhile": file }).to_string(), &[]);
+    assert_eq!(shop.get("/").status, 200);
+    std::fs::write(dir.path().join("a-is-ill"), "").unwrap();
+    assert_eq!((shop.get("/").status, shop.get("/healthz/ready").status), (500, 200));
+    std::fs::remove_file(dir.path().join("a-is-ill")).unwrap();
+    assert_eq!(shop.get("/").status, 200);
 }
 
 #[test]
