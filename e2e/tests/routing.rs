@@ -1,7 +1,7 @@
 //! Who gets which release, with the real binary: by a header, by a cookie that stays, and by nobody after the way back.
 #![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -32,16 +32,20 @@ impl Answer {
 }
 
 fn ask(stage: &Stage, more: &str) -> Answer {
-    let mut socket = TcpStream::connect(stage.gateway()).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    write!(socket, "GET / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n{more}\r\n").unwrap();
+    try_ask(stage, more).unwrap()
+}
+
+fn try_ask(stage: &Stage, more: &str) -> io::Result<Answer> {
+    let mut socket = TcpStream::connect(stage.gateway())?;
+    socket.set_read_timeout(Some(Duration::from_secs(20)))?;
+    write!(socket, "GET / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n{more}\r\n")?;
     let mut reader = BufReader::new(socket);
     let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap() > 0 {}
-    let mut rest = Vec::new();
-    let _ = reader.read_to_end(&mut rest);
-    Answer { head }
+    while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head)? > 0 {}
+    reader.read_to_end(&mut Vec::new())?;
+    Ok(Answer { head })
 }
+
 const LED: &str = "
 rollout:
   strategy: canary
@@ -70,10 +74,7 @@ rollout:
 
 /// Release 1 serves, and release 2 waits in its first pause.
 fn paused(more: &str) -> Stage {
-    let stage = Stage::with(more);
-    stage.up();
-    let first = stage.build("one", &json!({"version": "1"}));
-    let _ = stage.run(&["deploy", &first]).ok();
+    let stage = Stage::deployed(more);
     let second = stage.build("two", &json!({"version": "2"}));
     let _ = stage.run(&["deploy", &second, "--detach"]).ok();
     let _ = stage.wait_for_phase("production", "paused");
@@ -95,6 +96,14 @@ fn a_header_leads_to_the_new_release_at_no_weight_until_it_goes_back() {
     }
 }
 
+/// Everybody is served by the release that they were dealt, and is given no cookie again.
+fn stay(stage: &Stage, users: &[(String, String)]) {
+    for (cookie, release) in users {
+        let again = ask(stage, cookie);
+        assert_eq!((again.release(), again.cookie()), (release.as_str(), None));
+    }
+}
+
 #[test]
 fn users_keep_their_release_while_the_weight_grows_and_lose_it_when_it_goes_back() {
     let stage = paused(STICKY);
@@ -105,15 +114,22 @@ fn users_keep_their_release_while_the_weight_grows_and_lose_it_when_it_goes_back
             (format!("cookie: other=1; {cookie}\r\n"), first.release().to_owned())
         })
         .collect();
-    for (cookie, release) in &users {
-        let again = ask(&stage, cookie);
-        assert_eq!((again.release(), again.cookie()), (release.as_str(), None));
-    }
+    stay(&stage, &users);
     let on_new = |users: &[(String, String)]| users.iter().filter(|(_, release)| release == "2").count();
     assert!(
         (1..40).contains(&on_new(&users)),
         "half of forty users, but for luck of one in a million million"
     );
+    // Who was dealt what is written down nowhere, and the next gateway knows it all the same.
+    let _ = stage.kill(stage.pid_of("agent"));
+    let _ = stage.run(&["up"]).ok();
+    let is_served = |(cookie, release): &(String, String)| {
+        try_ask(&stage, cookie).is_ok_and(|answer| answer.release() == release)
+    };
+    eventually("all are served as before", Duration::from_secs(30), || {
+        users.iter().all(is_served).then_some(())
+    });
+    stay(&stage, &users);
     let _ = stage.run(&["promote"]).ok();
     eventually("the new release has 80 %", Duration::from_secs(30), || {
         let place = stage.place("production");
