@@ -69,7 +69,7 @@ impl Service {
         }
         // Every build that is called healthy fails as seldom as the next one.
         let ordinary = [0.0, 0.0, 0.01, 0.03][chance.usize(..4)];
-        let stalls = [0.0, 0.003, 0.006][chance.clone().usize(..3)];
+        let stalls = [0.0, 0.02, 0.05][chance.clone().usize(..3)];
         let builds = (0..4).map(|build| {
             let path = Path::new("/builds").join(format!("{name}-{build}"));
             // What else is drawn stays what it was: a seed that once failed goes on to mean the same.

@@ -41,6 +41,10 @@ pub struct Figures {
     pub healthy_judged: u64,
     /// Of those, rolled back by the judge.
     pub blamed: u64,
+    /// Of those that were judged, the ones that were judged on latency, too.
+    pub healthy_timed: u64,
+    /// Of those, rolled back for it.
+    pub blamed_timed: u64,
     /// Releases no worse than the one before that were watched, in peace, after they took all requests.
     pub healthy_baked: u64,
     /// Of those, rolled back by the judge.
@@ -66,6 +70,8 @@ impl Figures {
         Self {
             healthy_judged: self.healthy_judged + other.healthy_judged,
             blamed: self.blamed + other.blamed,
+            healthy_timed: self.healthy_timed + other.healthy_timed,
+            blamed_timed: self.blamed_timed + other.blamed_timed,
             healthy_baked: self.healthy_baked + other.healthy_baked,
             blamed_baked: self.blamed_baked + other.blamed_baked,
             completed: self.completed + other.completed,
@@ -288,14 +294,18 @@ impl Referee {
                 if healthy && first && watched && rollout.phase == Phase::Progressing {
                     self.judged.insert(place.clone(), true);
                     self.figures.healthy_judged += 1;
+                    let timed = rollout.baseline.as_ref().is_some_and(|it| !it.thresholds.is_empty());
+                    self.figures.healthy_timed += u64::from(timed);
                 }
             }
             // After the last shift nobody serves beside it, and an incident that hits all is held against it, as documented.
-            ship::Event::RollbackBegun { reason: RollbackReason::Judge(_) }
-            | ship::Event::Paused { reason: PauseReason::Frozen(RollbackReason::Judge(_)) }
+            ship::Event::RollbackBegun { reason: RollbackReason::Judge(why) }
+            | ship::Event::Paused { reason: PauseReason::Frozen(RollbackReason::Judge(why)) }
                 if rollout.weight < Weight::ALL =>
             {
-                self.figures.blamed += u64::from(self.judged.get(place) == Some(&true));
+                let blamed = self.judged.get(place) == Some(&true);
+                self.figures.blamed += u64::from(blamed);
+                self.figures.blamed_timed += u64::from(blamed && why.contains("slower than"));
             }
             ship::Event::Completed => {
                 self.baked.remove(place);

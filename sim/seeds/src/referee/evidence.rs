@@ -24,7 +24,10 @@ impl Evidence {
     /// Control is told how a release does in the epoch in force.
     pub(super) fn counted(&mut self, rollout: &Rollout, tally: &Tally) {
         let Some((rate, _)) = asked(rollout) else { return };
-        let (requests, errors) = (tally.requests as f64, tally.errors as f64);
+        let (requests, errors) = match rollout.session_affinity() {
+            Some(_) => (tally.users.seen as f64, tally.users.erred as f64),
+            None => (tally.requests as f64, tally.errors as f64),
+        };
         let e = FRACTIONS.map(|fraction| {
             let tried = rate * fraction;
             let ln = errors * (tried / rate).ln() + (requests - errors) * ((1.0 - tried) / (1.0 - rate)).ln();

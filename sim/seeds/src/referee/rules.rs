@@ -190,7 +190,8 @@ impl Referee {
         let id = GroupId { place: place.clone(), release: rollout.to };
         let fair = match reason {
             RollbackReason::Judge(_) | RollbackReason::Rule(_) => {
-                let slow = machine.behaviour(&id).slow_rate > 0.0;
+                let behaviour = machine.behaviour(&id);
+                let slow = behaviour.slow_rate > 0.0 || behaviour.stalls > 0.0;
                 let failed = self.smoke(rollout).is_some_and(|(verdict, _)| verdict == Verdict::Failed);
                 errors > 0 || slow || restarted || failed
             }
