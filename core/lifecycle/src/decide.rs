@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::drift::Drift;
+use model::hook::Hooks;
 use model::release::Artifact;
+use model::strategy::Strategy;
 use model::{EnvironmentName, Place, Release, ReleaseNumber, ServiceName, Spec, Timestamp};
 use ship::Refusal;
 use ship::{Cause, Phase, Rollout};
@@ -324,7 +326,7 @@ fn roll_out(
     let mut events = Vec::new();
     let mut from = lane.stable;
     match lane.active() {
-        // A return waits for nobody; a next release would end an analysis that nobody has accepted.
+        // A return waits for nobody; a next release would end an analysis that nobody has accepted, or skip hooks.
         Some(active) if active.is_proving() && cause != Cause::Rollback => {
             return Err(unproved(&place, active));
         }
@@ -339,16 +341,22 @@ fn roll_out(
     claims::check(world, spec)?;
     let direct = from.is_none() || cause == Cause::Rollback;
     let stable_replicas = from.and_then(|from| world.spec(&place, from)).map_or(0, |spec| spec.replicas);
+    let strategy = if direct { at_once(&spec.rollout) } else { spec.rollout.clone() };
     events.push(ship::Event::Started {
         number: lane.last_rollout.next(),
         from,
         to: release.number,
         cause,
-        strategy: if direct { at_once(&spec.rollout) } else { spec.rollout.clone() },
+        strategy: if cause == Cause::Rollback { without_hooks(strategy) } else { strategy },
         stable_replicas,
         candidate_replicas: spec.replicas,
     });
     Ok(events.into_iter().map(|event| Event::Rollout { place: place.clone(), event }).collect())
+}
+
+/// An earlier release had its hooks when it came, and whoever goes back waits for nothing.
+fn without_hooks(strategy: Strategy) -> Strategy {
+    Strategy { hooks: Hooks::default(), ..strategy }
 }
 
 fn busy(world: &World, place: &Place, lane: &Lane) -> Refusal {
@@ -377,11 +385,7 @@ fn busy(world: &World, place: &Place, lane: &Lane) -> Refusal {
 
 fn unproved(place: &Place, rollout: &Rollout) -> Refusal {
     Refusal::new(
-        if rollout.has_unfinished_run() {
-            format!("release {} at {place} has not passed its postPromotionAnalysis yet", rollout.to)
-        } else {
-            format!("there is not enough evidence for release {} at {place} yet", rollout.to)
-        },
+        ship::decide::unproved(rollout, &format!(" at {place}")),
         format!(
             "wait for it (`shipshape status`), accept it with `shipshape promote --full -e {0}`, or go back with \
              `shipshape rollback -e {0}`",

@@ -2,6 +2,7 @@
 //! values mean together is not decided here, but by the section's own reader.
 
 mod assignment;
+mod hooks;
 mod rules;
 
 use crate::shape::Elsewhere::{NotYet, Use};
@@ -10,6 +11,7 @@ use crate::shape::{Field, Key, Object, Shape};
 pub(crate) use assignment::{
     AFFINITY_COOKIE, AFFINITY_HEADER, HEADER_MATCH, HEADER_ROUTE, HEADER_VALUE, SCALE, SESSION_AFFINITY,
 };
+pub(crate) use hooks::{HOOK_AFTER, HOOK_BEFORE, HOOKS};
 pub(crate) use rules::{CHECK_COMMAND, CHECK_HTTP, EXPECT, METRIC};
 
 const DURATION: Shape = Shape::Duration { positive: false };
@@ -325,6 +327,7 @@ pub(crate) static ROLLOUT: Object = Object {
         )
         .or("rollback"),
         Field::new("analysis", Shape::Object(&ANALYSIS), "What is watched while both releases serve."),
+        Field::new("hooks", Shape::Object(&HOOKS), "Commands that run before and after it, as a migration."),
     ],
     elsewhere: &[
         ("steps", Use("rollout.canary.steps")),

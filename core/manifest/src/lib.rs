@@ -20,6 +20,7 @@ mod assignment;
 mod check;
 mod environments;
 mod health;
+mod hooks;
 mod promotion;
 mod rollout;
 mod route;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use model::assignment::{HeaderMatch, Pattern, SessionAffinity};
 use model::check::{Http, Target};
+use model::hook::{Hook, Hooks, Moment};
 use model::spec::{Check, Probe, SecretSource};
 use model::strategy::{
     Amount, Analysis, CanaryScale, Kind, Latency, Metric, Promotion, Source, Step, Strategy,
@@ -179,6 +180,27 @@ fn rollout(strategy: &Strategy) -> Value {
     map.insert("bakeTime".to_owned(), json!(time(strategy.bake_time)));
     map.insert("onFailure".to_owned(), json!(strategy.on_failure.name()));
     map.insert("analysis".to_owned(), analysis(&strategy.analysis));
+    put(&mut map, "hooks", hooks(&strategy.hooks));
+    Value::Object(map)
+}
+
+fn hooks(hooks: &Hooks) -> Option<Value> {
+    let mut map = Map::new();
+    for moment in [Moment::Before, Moment::After] {
+        let all: Vec<Value> = hooks.of(moment).iter().map(|it| hook(it, moment)).collect();
+        put(&mut map, moment.name(), (!all.is_empty()).then(|| json!(all)));
+    }
+    (!map.is_empty()).then_some(Value::Object(map))
+}
+
+fn hook(hook: &Hook, moment: Moment) -> Value {
+    let mut map = Map::new();
+    map.insert("name".to_owned(), json!(hook.name));
+    map.insert("run".to_owned(), json!(hook.command.run));
+    map.insert("timeout".to_owned(), json!(time(hook.command.timeout)));
+    map.insert("idempotent".to_owned(), json!(hook.idempotent));
+    // Those before a rollout have no choice.
+    put(&mut map, "onFailure", (moment == Moment::After).then(|| json!(hook.on_failure.name())));
     Value::Object(map)
 }
 

@@ -1,5 +1,5 @@
 //! Rolling updates, canaries and blue-green switches, with the words of Kubernetes and Argo Rollouts. Does not live
-//! here: the steps of a canary (`steps`).
+//! here: the steps of a canary (`steps`), and hooks (`hooks`).
 
 use model::route::Route;
 use model::strategy::{Amount, Kind, Metric, OnFailure, Strategy};
@@ -9,6 +9,7 @@ use crate::analysis;
 use crate::assignment;
 use crate::diagnostic::Problem;
 use crate::fields;
+use crate::hooks;
 use crate::node::Span;
 use crate::promotion;
 use crate::read::Mapping;
@@ -80,6 +81,7 @@ pub(crate) fn rollout(root: &Mapping<'_>, at: &At<'_>) -> Rollout {
             Some(_) | None => OnFailure::Rollback,
         },
         analysis: analysis::analysis(&rollout),
+        hooks: hooks::hooks(&rollout),
     };
     promotion::check(&rollout, &strategy, at.replicas);
     rollout.finish();

@@ -8,6 +8,7 @@ pub mod assignment;
 pub mod check;
 pub mod digest;
 pub mod drift;
+pub mod hook;
 pub mod ids;
 pub mod latency;
 pub mod release;

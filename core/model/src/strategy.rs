@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Weight;
 use crate::assignment::{HeaderRoute, SessionAffinity};
 use crate::check::{self, Check};
+use crate::hook::Hooks;
 
 /// A declared rollout: how, how fast, and who judges.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct Strategy {
     pub on_failure: OnFailure,
     /// What is watched while both releases serve.
     pub analysis: Analysis,
+    /// Commands that run beside it.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
 }
 
 /// What becomes of a rollout that fails by itself.

@@ -1,14 +1,17 @@
-//! Looks at the new release from outside: which are wanted now, what their outcome counts for, and how they are told.
+//! Looks at the new release from outside, and hooks beside it: which are wanted now, what their outcome counts for, and how
+//! they are told.
 //!
 //! The planner only says which looks are wanted; whoever carries them out brings the outcome back with its [`Ticket`]. An
 //! outcome whose ticket is over (another measurement was taken since, the step or the rollout is over) counts for nothing.
 //! Does not live here: carrying them out (`ports::Checks`, `runtime`).
 
 use model::check::{Check, Outcome, Verdict};
+use model::hook::Moment;
 use model::strategy::{Kind, Metric, Strategy};
 use model::time::format_duration;
 use model::{RolloutNumber, Timestamp};
 
+use crate::hooks;
 use crate::observation::Observation;
 use crate::plan::watch::{self, MEASURE_EVERY_PAUSED};
 use crate::rollout::{Phase, Rollout};
@@ -17,32 +20,47 @@ use crate::rules::{self, Measurement, Reading, Run, State};
 /// How many characters of a check's words are written down.
 const MOST_CHARACTERS: usize = 1_000;
 
-/// One measurement that a check is to take. It is over once the rule has taken another.
+/// What somebody is to carry out once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket {
-    /// For which rollout.
-    pub rollout: RolloutNumber,
-    /// For which run.
-    pub run: Run,
-    /// For which of its rules.
-    pub rule: u32,
-    /// How many measurements were tried before it in its run.
-    pub tries: u32,
-    /// When the last of them was tried, or the run began: a run may begin anew.
-    pub after: Timestamp,
+pub enum Ticket {
+    /// One measurement. It is over once the rule has taken another.
+    Measurement {
+        /// For which rollout.
+        rollout: RolloutNumber,
+        /// For which run.
+        run: Run,
+        /// For which of its rules.
+        rule: u32,
+        /// How many measurements were tried before it in its run.
+        tries: u32,
+        /// When the last of them was tried, or the run began: a run may begin anew.
+        after: Timestamp,
+    },
+    /// One attempt of a hook. No clock is part of it: whoever sets one runs no migration twice.
+    Hook {
+        /// For which rollout.
+        rollout: RolloutNumber,
+        /// When in the rollout.
+        moment: Moment,
+        /// Which of them.
+        hook: u32,
+        /// Which attempt.
+        attempt: u32,
+    },
 }
 
 impl Ticket {
     /// The next measurement of a rule.
     pub(crate) fn next(rollout: &Rollout, run: Run, rule: u32, state: &State) -> Self {
-        Self { rollout: rollout.number, run, rule, tries: state.tries, after: state.last_at }
+        let (tries, after) = (state.tries, state.last_at);
+        Self::Measurement { rollout: rollout.number, run, rule, tries, after }
     }
 }
 
 /// A check that is wanted now, whether it is under way already or not.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
-    /// For which measurement.
+    /// For what.
     pub ticket: Ticket,
     /// What is to be done.
     pub check: Check,
@@ -51,7 +69,7 @@ pub struct Wanted {
 /// A check under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Begun {
-    /// For which measurement.
+    /// For what.
     pub ticket: Ticket,
     /// Since when.
     pub since: Timestamp,
@@ -66,14 +84,15 @@ pub fn looks(strategy: &Strategy) -> bool {
             pre_promotion.iter().chain(post_promotion).collect()
         }
     };
-    strategy.analysis.metrics.iter().chain(of_kind).any(|metric| metric.source.is_check())
+    let mut all = strategy.analysis.metrics.iter().chain(of_kind);
+    !strategy.hooks.is_empty() || all.any(|metric| metric.source.is_check())
 }
 
 /// Every check that is wanted now. One that is under way and not among them is to be ended.
 pub fn wanted(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Vec<Wanted> {
     let background = (Run::Background, rollout.strategy.analysis.metrics.as_slice(), &rollout.rules);
     let run = rollout.run().map(|(run, metrics)| (run, metrics, &rollout.run_rules));
-    let mut wanted = Vec::new();
+    let mut wanted: Vec<Wanted> = hooks::wanted(rollout).collect();
     for (run, metrics, states) in std::iter::once(background).chain(run) {
         let has_baked = rollout.bakes_until().is_some_and(|until| at >= until);
         if !watch::is_open(rollout, run) || (run == Run::Background && has_baked) {
@@ -116,30 +135,32 @@ pub(crate) fn is_begun(seen: &Observation, ticket: Ticket) -> bool {
 
 /// The measurement that an outcome is; `None` when its ticket is over.
 pub(crate) fn measured(rollout: &Rollout, ticket: Ticket, outcome: &Outcome) -> Option<Measurement> {
-    let (metrics, states) = match ticket.run {
+    let Ticket::Measurement { run, rule, .. } = ticket else { return None };
+    let (metrics, states) = match run {
         Run::Background => (rollout.strategy.analysis.metrics.as_slice(), &rollout.rules),
-        run @ (Run::Step(_) | Run::PrePromotion | Run::PostPromotion) => {
+        Run::Step(_) | Run::PrePromotion | Run::PostPromotion => {
             (rollout.run().filter(|(now, _)| *now == run)?.1, &rollout.run_rules)
         }
     };
-    let index = ticket.rule as usize;
+    let index = rule as usize;
     let (metric, state) = (metrics.get(index)?, states.get(index)?);
-    let is_over = ticket != Ticket::next(rollout, ticket.run, ticket.rule, state) || state.is_done(metric);
-    if is_over || !metric.source.is_check() || !watch::is_open(rollout, ticket.run) {
+    let is_over = ticket != Ticket::next(rollout, run, rule, state) || state.is_done(metric);
+    if is_over || !metric.source.is_check() || !watch::is_open(rollout, run) {
         return None;
     }
-    let mut detail = outcome.detail.clone();
-    if let Some((end, _)) = detail.char_indices().nth(MOST_CHARACTERS) {
-        detail.truncate(end);
-    }
     Some(Measurement {
-        run: ticket.run,
-        rule: ticket.rule,
+        run,
+        rule,
         value: outcome.value,
         outcome: meaning(metric, outcome),
-        detail: Some(detail),
+        detail: Some(shortened(&outcome.detail)),
         reading: Reading::default(),
     })
+}
+
+/// As many of these words as are written down.
+pub(crate) fn shortened(words: &str) -> String {
+    words.chars().take(MOST_CHARACTERS).collect()
 }
 
 /// What was found is a success when it was as expected, and when the conditions, if there are any, say so too.

@@ -2,11 +2,13 @@
 
 use model::assignment::HeaderRoute;
 use model::check::Outcome;
+use model::hook::Moment;
 use model::strategy::{Kind, OnFailure, Step};
 use model::{Timestamp, Weight};
 
 use crate::checks::{self, Ticket};
 use crate::event::{Event, PauseReason, RollbackReason};
+use crate::hooks;
 use crate::latency::Baseline;
 use crate::observation::EpochTally;
 use crate::rollout::{Phase, Rollout};
@@ -44,13 +46,22 @@ pub enum Command {
     },
     /// Planner: write a rule's measurement down.
     MeasureRule(Measurement),
-    /// What a check found.
+    /// What a check or a hook found.
     NoteCheck {
-        /// For which measurement.
+        /// For what.
         ticket: Ticket,
         /// What.
         outcome: Outcome,
     },
+    /// Planner: run a hook.
+    BeginHook {
+        /// When in the rollout.
+        moment: Moment,
+        /// Its index.
+        hook: u32,
+    },
+    /// Runtime: a control begins, and the hooks that the last one ran died with it.
+    LoseHooks,
     /// Planner: stand still.
     Hold(PauseReason),
     /// Planner: the new release takes all requests.
@@ -110,8 +121,11 @@ pub fn decide(rollout: &Rollout, command: Command, _at: Timestamp) -> Result<Vec
         Command::MeasureRule(measurement) => vec![Event::RuleMeasured(measurement)],
         Command::NoteCheck { ticket, outcome } => {
             // One that is over was overtaken: it counts for nothing.
-            checks::measured(rollout, ticket, &outcome).map(Event::RuleMeasured).into_iter().collect()
+            let measured = || checks::measured(rollout, ticket, &outcome).map(Event::RuleMeasured);
+            hooks::ended(rollout, ticket, &outcome).or_else(measured).into_iter().collect()
         }
+        Command::BeginHook { moment, hook } => hooks::begun(rollout, moment, hook).into_iter().collect(),
+        Command::LoseHooks => hooks::lost(rollout),
         Command::Hold(reason) => vec![Event::Paused { reason }],
         Command::Conclude => vec![Event::Promoted],
         Command::RollBack(reason) => failed(rollout, reason),
@@ -154,6 +168,10 @@ fn moved(rollout: &Rollout, stable: u32, candidate: u32, weight: Weight) -> Vec<
 
 /// The way back, or a standstill where that is declared.
 fn failed(rollout: &Rollout, reason: RollbackReason) -> Vec<Event> {
+    // Before anything has moved, the way back costs nothing.
+    if rollout.awaits_hooks() {
+        return vec![Event::RollbackBegun { reason }];
+    }
     match rollout.strategy.on_failure {
         OnFailure::Rollback => vec![Event::RollbackBegun { reason }],
         OnFailure::Freeze if rollout.is_frozen() => vec![],
@@ -176,6 +194,10 @@ fn promote(rollout: &Rollout, full: bool) -> Result<Vec<Event>, Refusal> {
         || rollout.is_before_the_switch()
         || rollout.asks_for_evidence();
     match &rollout.phase {
+        Phase::Progressing if rollout.awaits_hooks() => Err(Refusal::new(
+            "the hooks before the rollout have not passed yet, and nobody goes past them",
+            "`shipshape status` says which is running; `shipshape abort` ends it and goes back",
+        )),
         Phase::Paused(_) if full => Ok(vec![Event::Resumed { step }]),
         Phase::Paused(PauseReason::Operator | PauseReason::Frozen(_)) => Ok(vec![Event::Resumed { step }]),
         Phase::Paused(PauseReason::Step | PauseReason::Inconclusive(_)) => {
@@ -209,14 +231,11 @@ fn promote(rollout: &Rollout, full: bool) -> Result<Vec<Event>, Refusal> {
             ),
         }),
         // What was inconclusive after the switch is accepted, and what is not measured yet when that is said in full.
-        Phase::Promoted if rules::inconclusive(rollout.run_states()).is_some() => Ok(complete(rollout)),
         Phase::Promoted if full && rollout.is_proving() => Ok(complete(rollout)),
-        Phase::Promoted if rollout.has_unfinished_run() => Err(Refusal::new(
-            format!("release {} has not passed its postPromotionAnalysis yet", rollout.to),
-            "`shipshape status` says what is still measured; `shipshape promote --full` accepts it as it is, \
-             `shipshape rollback` goes back",
-        )),
-        Phase::Promoted if rollout.lacks_evidence() => Ok(complete(rollout)),
+        Phase::Promoted if rules::inconclusive(rollout.run_states()).is_some() => Ok(accepted(rollout)),
+        Phase::Promoted if rollout.has_unfinished_run() => Err(unfinished(rollout)),
+        Phase::Promoted if rollout.lacks_evidence() => Ok(accepted(rollout)),
+        Phase::Promoted if rollout.has_hooks_to_run() => Err(unfinished(rollout)),
         Phase::Promoted | Phase::Completed => Err(Refusal::new(
             format!("release {} already takes all requests", rollout.to),
             "nothing is left to do",
@@ -225,6 +244,34 @@ fn promote(rollout: &Rollout, full: bool) -> Result<Vec<Event>, Refusal> {
             format!("release {} is on its way back", rollout.to),
             "deploy it again once the rollback is done",
         )),
+    }
+}
+
+/// Somebody answers for what was left open: what follows is the rest.
+fn accepted(rollout: &Rollout) -> Vec<Event> {
+    if rollout.has_hooks_to_run() {
+        return vec![Event::Resumed { step: rollout.step }];
+    }
+    complete(rollout)
+}
+
+fn unfinished(rollout: &Rollout) -> Refusal {
+    Refusal::new(
+        unproved(rollout, ""),
+        "`shipshape status` says what it waits for; `shipshape promote --full` accepts it as it is and skips the rest, \
+         `shipshape rollback` goes back",
+    )
+}
+
+/// What a release that takes all requests still lacks, in words; `at` names its place.
+pub fn unproved(rollout: &Rollout, at: &str) -> String {
+    let to = rollout.to;
+    if rollout.has_unfinished_run() {
+        format!("release {to}{at} has not passed its postPromotionAnalysis yet")
+    } else if rollout.lacks_evidence() {
+        format!("there is not enough evidence for release {to}{at} yet")
+    } else {
+        format!("release {to}{at} has not run its hooks after the rollout yet")
     }
 }
 

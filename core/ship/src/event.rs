@@ -3,10 +3,12 @@
 use std::fmt;
 
 use model::assignment::HeaderRoute;
+use model::hook::Moment;
 use model::strategy::Strategy;
 use model::{Epoch, ReleaseNumber, RolloutNumber, Weight};
 use serde::{Deserialize, Serialize};
 
+use crate::hooks;
 use crate::latency::Baseline;
 use crate::observation::EpochTally;
 use crate::rules::Measurement;
@@ -14,6 +16,7 @@ use crate::rules::Measurement;
 /// One thing that happened in a rollout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[allow(clippy::large_enum_variant, reason = "events are handled one by one and kept nowhere but as bytes")]
 pub enum Event {
     /// It began. No replica and no traffic has moved yet.
     Started {
@@ -79,12 +82,34 @@ pub enum Event {
     },
     /// A threshold rule took a measurement.
     RuleMeasured(Measurement),
+    /// A hook is run from now on. Recorded before it is: what is not in the journal never ran.
+    HookBegun {
+        /// When in the rollout.
+        moment: Moment,
+        /// Its name.
+        hook: String,
+        /// Which attempt this is, from 1.
+        attempt: u32,
+    },
+    /// An attempt of a hook ended.
+    HookEnded {
+        /// When in the rollout.
+        moment: Moment,
+        /// Its name.
+        hook: String,
+        /// Which attempt it was.
+        attempt: u32,
+        /// How it ended.
+        outcome: hooks::Outcome,
+        /// The same in words, with the end of what it printed.
+        detail: String,
+    },
     /// It stands still until somebody or something moves it.
     Paused {
         /// Why.
         reason: PauseReason,
     },
-    /// It goes on.
+    /// It goes on; of one that takes all requests: somebody answers for what its analysis or the evidence left open.
     Resumed {
         /// At this step.
         step: u32,
@@ -116,6 +141,8 @@ impl Event {
             Self::ClockStepped { .. } => "clockStepped",
             Self::Measured { .. } => "measured",
             Self::RuleMeasured(_) => "ruleMeasured",
+            Self::HookBegun { .. } => "hookBegun",
+            Self::HookEnded { .. } => "hookEnded",
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
             Self::Promoted => "promoted",
@@ -138,6 +165,8 @@ impl Event {
             | Self::StepEntered { .. }
             | Self::Measured { .. }
             | Self::RuleMeasured(_)
+            | Self::HookBegun { .. }
+            | Self::HookEnded { .. }
             | Self::Paused { .. }
             | Self::Resumed { .. }
             | Self::BaselineFrozen(_)
@@ -199,6 +228,8 @@ pub enum RollbackReason {
     ProgressDeadline(String),
     /// Somebody asked for it.
     Operator,
+    /// A hook failed: which, and why.
+    Hook(String),
     /// Another member of its group goes back: which, and why.
     Group(String),
 }
@@ -211,6 +242,7 @@ impl fmt::Display for RollbackReason {
             Self::CrashLoop(why) => write!(f, "crash loop: {why}"),
             Self::ProgressDeadline(why) => write!(f, "progress deadline: {why}"),
             Self::Operator => f.write_str("an operator asked for it"),
+            Self::Hook(why) => write!(f, "hook {why}"),
             Self::Group(why) => write!(f, "its group goes back: {why}"),
         }
     }

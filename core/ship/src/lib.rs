@@ -15,6 +15,7 @@ pub mod bound;
 pub mod checks;
 pub mod decide;
 pub mod event;
+pub mod hooks;
 pub mod judge;
 pub mod latency;
 pub mod observation;

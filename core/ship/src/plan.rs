@@ -5,6 +5,7 @@ mod back;
 mod blue_green;
 mod canary;
 mod evidence;
+mod hooks;
 mod proof;
 mod rolling;
 pub(crate) mod watch;
@@ -76,6 +77,12 @@ fn next(rollout: &Rollout, seen: &Observation, watched: &watch::Watched, at: Tim
         );
     }
     match &rollout.phase {
+        Phase::Progressing | Phase::Paused(_)
+            if rollout.awaits_hooks() && hooks::failed(rollout).is_some() =>
+        {
+            hooks::before(rollout, at)
+        }
+        Phase::Progressing if rollout.awaits_hooks() => hooks::before(rollout, at),
         Phase::Progressing => match &rollout.strategy.kind {
             Kind::Canary { .. } => canary::next(rollout, seen, watched, at),
             Kind::BlueGreen { auto_promotion, .. } => {
@@ -114,7 +121,7 @@ fn keep_warm(rollout: &Rollout, seen: &Observation, watched: &watch::Watched, at
     let Some(from) = rollout.from.filter(|_| rollout.wanted_stable > 0) else {
         return match bakes_until.filter(|until| at < *until) {
             Some(until) => Next::wait(doing, "it bakes, and goes back when it turns bad", Some(until)),
-            None => Next::act(doing, Command::Complete),
+            None => hooks::after(rollout, &doing, at).unwrap_or_else(|| Next::act(doing, Command::Complete)),
         };
     };
     if let Some(why) = &watched.run_is_inconclusive {
@@ -130,8 +137,12 @@ fn keep_warm(rollout: &Rollout, seen: &Observation, watched: &watch::Watched, at
     if let Some(next) = proof::keep_for_evidence(rollout, seen, watched, &doing, at) {
         return next;
     }
+    let bakes = bakes_until.is_some_and(|until| at < until);
+    if !bakes && let Some(next) = hooks::after(rollout, &doing, at) {
+        return next;
+    }
     if at < until {
-        let bakes = if bakes_until.is_some_and(|until| at < until) { "it bakes, and " } else { "" };
+        let bakes = if bakes { "it bakes, and " } else { "" };
         return Next::wait(doing, format!("{bakes}release {from} stays warm for a rollback"), Some(until));
     }
     // Whoever stands ready to help is not let go while the new release limps.

@@ -23,9 +23,9 @@ pub struct Proof {
 
 impl Rollout {
     /// What it is promoted on; `None` when time is enough, when there is no old release to keep, and once somebody overruled
-    /// what was found.
+    /// what was found, or answered for what was not.
     pub fn proof(&self) -> Option<Proof> {
-        self.declared_proof().filter(|_| !self.overruled)
+        self.declared_proof().filter(|_| !self.overruled && !self.accepted)
     }
 
     /// What it was to be promoted on, whatever was overruled since.

@@ -1,15 +1,17 @@
 //! The state of a rollout, moved by events alone.
 
 use model::assignment::{HeaderRoute, SessionAffinity};
+use model::hook::Moment;
 use model::strategy::{Kind, Metric, Step, Strategy};
 use model::{Epoch, ReleaseNumber, RolloutNumber, Timestamp, Weight};
 
 use crate::bake::Bake;
 use crate::book::Book;
 use crate::event::{Cause, Event, PauseReason, RollbackReason};
+use crate::hooks::{self, Course};
 use crate::latency::{Baseline, Trial};
 use crate::observation::EpochTally;
-use crate::rules::{self, Run};
+use crate::rules::{self, Measurement, Run};
 use crate::transitions;
 
 /// One rollout at one place.
@@ -74,6 +76,10 @@ pub struct Rollout {
     pub rules: Vec<rules::State>,
     /// Those of the run that it waits for ([`Rollout::run`]): each begins anew.
     pub run_rules: Vec<rules::State>,
+    /// How far the hooks have come.
+    pub course: Course,
+    /// Whether somebody answers for what its analysis or the evidence left open after its switch: neither is asked for any more.
+    pub accepted: bool,
 }
 
 /// Where a rollout is.
@@ -159,6 +165,8 @@ impl Rollout {
             measured_at: at,
             rules: vec![rules::State::default(); strategy.analysis.metrics.len()],
             run_rules: vec![],
+            course: Course::begin(&strategy.hooks),
+            accepted: false,
         })
         .map(|mut rollout: Self| {
             rollout.begin_run(at);
@@ -197,17 +205,16 @@ impl Rollout {
                 self.book.enter(instance, tallies);
                 self.measured_at = at;
             }
-            Event::RuleMeasured(measurement) => {
-                let states = match measurement.run {
-                    Run::Background => &mut self.rules,
-                    run if self.run().is_some_and(|(now, _)| now == run) => &mut self.run_rules,
-                    Run::Step(_) | Run::PrePromotion | Run::PostPromotion => return Ok(()),
-                };
-                if let Some(state) = states.get_mut(measurement.rule as usize) {
-                    state.apply(measurement, at);
-                }
+            Event::RuleMeasured(measurement) => self.hear_rule(measurement, at),
+            Event::HookBegun { moment, hook, attempt } => self.begin_hook(*moment, hook, *attempt, at),
+            Event::HookEnded { moment, hook, outcome, detail, .. } => {
+                self.hear_hook(*moment, hook, *outcome, detail, at);
             }
             Event::Paused { reason } => self.phase = Phase::Paused(reason.clone()),
+            Event::Resumed { .. } if self.phase == Phase::Promoted => {
+                self.accepted = true;
+                self.begin_run(at);
+            }
             Event::Resumed { step } => {
                 self.overruled |= self.is_frozen();
                 self.phase = Phase::Progressing;
@@ -249,6 +256,7 @@ impl Rollout {
         ];
         instants.into_iter().for_each(|instant| *instant = instant.moved(by_us));
         self.rules.iter_mut().chain(&mut self.run_rules).for_each(|rule| rule.follow_clock(by_us));
+        self.course.follow_clock(by_us);
     }
 
     /// The latest instant that something is counted from: no clock that goes right is behind it.
@@ -343,6 +351,33 @@ impl Rollout {
         self.begin_run(at);
     }
 
+    fn hear_rule(&mut self, measurement: &Measurement, at: Timestamp) {
+        let states = match measurement.run {
+            Run::Background => &mut self.rules,
+            run if self.run().is_some_and(|(now, _)| now == run) => &mut self.run_rules,
+            Run::Step(_) | Run::PrePromotion | Run::PostPromotion => return,
+        };
+        if let Some(state) = states.get_mut(measurement.rule as usize) {
+            state.apply(measurement, at);
+        }
+    }
+
+    /// What waits for the hooks begins when the last has passed.
+    fn hear_hook(
+        &mut self,
+        moment: Moment,
+        hook: &str,
+        outcome: hooks::Outcome,
+        detail: &str,
+        at: Timestamp,
+    ) {
+        let waited = self.awaits_hooks();
+        self.end_hook(moment, hook, outcome, detail);
+        if waited && !self.awaits_hooks() {
+            self.enter_step(self.step, at);
+        }
+    }
+
     fn begin_run(&mut self, at: Timestamp) {
         let fresh = rules::State { last_at: at, read_at: at, ..rules::State::default() };
         self.run_rules = vec![fresh; self.run().map_or(0, |(_, metrics)| metrics.len())];
@@ -351,6 +386,9 @@ impl Rollout {
     /// The run that it waits for, if any, and its rules: an analysis step's, a preview's, or a switch's while the old
     /// release is warm.
     pub fn run(&self) -> Option<(Run, &[Metric])> {
+        if self.awaits_hooks() || self.accepted {
+            return None;
+        }
         if let Some(Step::Analysis { metrics }) = self.current_step() {
             return Some((Run::Step(self.step), metrics));
         }
@@ -386,9 +424,10 @@ impl Rollout {
         bakes.then(|| self.phase_since.after(self.strategy.bake_time))
     }
 
-    /// Whether it is promoted and still has to pass its analysis, or to be shown to be good.
+    /// Whether it is promoted and still has to pass its analysis, to be shown to be good, or to run its hooks.
     pub fn is_proving(&self) -> bool {
-        self.phase == Phase::Promoted && (self.has_unfinished_run() || self.lacks_evidence())
+        let lacks = self.has_unfinished_run() || self.lacks_evidence() || self.has_hooks_to_run();
+        self.phase == Phase::Promoted && lacks
     }
 
     /// Whether a rule of the run that it waits for has not taken all its measurements.

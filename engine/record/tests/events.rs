@@ -7,6 +7,7 @@ use std::time::Duration;
 use lifecycle::Event;
 use model::assignment::{HeaderMatch, HeaderRoute, Pattern, SessionAffinity};
 use model::check;
+use model::hook::{Hook, Hooks, Moment};
 use model::release::{Artifact, ArtifactKind};
 use model::strategy::{
     Analysis, CanaryScale, Comparison, Condition, Judge, Kind, Latency, Metric, OnFailure, Promotion, Source,
@@ -19,6 +20,19 @@ use ship::latency::{Baseline, Slow, Threshold};
 use ship::rules::{Measurement, Outcome, Reading};
 use ship::users::{UserTally, Users};
 use ship::{Cause, Counts, EpochTally, PauseReason, RollbackReason};
+
+fn hooks() -> Hooks {
+    let run = vec!["./migrate".to_owned(), "--all".to_owned()];
+    let command = model::check::Command { run, timeout: Duration::from_secs(300) };
+    let before = Hook {
+        name: "migrate".to_owned(),
+        command,
+        idempotent: false,
+        on_failure: model::hook::OnFailure::Rollback,
+    };
+    let after = Hook { idempotent: true, on_failure: model::hook::OnFailure::Warn, ..before.clone() };
+    Hooks { before: vec![before], after: vec![after] }
+}
 
 fn strategy() -> Strategy {
     Strategy {
@@ -35,6 +49,7 @@ fn strategy() -> Strategy {
         scale_down_delay: Duration::from_secs(30),
         bake_time: Duration::ZERO,
         on_failure: OnFailure::Rollback,
+        hooks: model::hook::Hooks::default(),
         analysis: Analysis {
             judge: Some(Judge {
                 alpha: 0.01,
@@ -222,6 +237,7 @@ fn later_forms_of_version_1_read_back() {
         judge.latency = Some(Latency { quantiles, tolerance: 1.5, initial_delay });
     }
     (dry.bake_time, dry.on_failure) = (Duration::from_secs(600), OnFailure::Freeze);
+    dry.hooks = hooks();
     let metrics = dry.analysis.metrics.clone();
     let counts = Counts { requests: 100, errors: 7 };
     let slow = Slow { candidate: [1, 2, 0, 0], stable: [3, 0, 0, 0] };
@@ -264,6 +280,15 @@ fn later_forms_of_version_1_read_back() {
         rule(ship::rules::Run::Step(3), Outcome::Error),
         rule(ship::rules::Run::PostPromotion, Outcome::Failed),
         look(),
+        ship::Event::HookBegun { moment: Moment::Before, hook: "migrate".to_owned(), attempt: 2 },
+        ship::Event::HookEnded {
+            moment: Moment::After,
+            hook: "announce".to_owned(),
+            attempt: 1,
+            outcome: ship::hooks::Outcome::Failed,
+            detail: "exit status 1".to_owned(),
+        },
+        ship::Event::RollbackBegun { reason: RollbackReason::Hook("migrate: exit status 1".to_owned()) },
     ];
     let place = Place { service: "shop".parse().unwrap(), environment: "production".parse().unwrap() };
     let mut chain = Chain::new();

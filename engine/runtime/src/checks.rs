@@ -1,8 +1,10 @@
-//! The checks under way. The rules say which are wanted; here they are begun, ended, and their outcomes kept until they
-//! are recorded. The loop never waits for one.
+//! The checks and hooks under way. The rules say which are wanted; here they are begun, ended, and their outcomes kept until
+//! they are recorded. The loop never waits for one.
 //!
 //! Killed in between, the next control finds the same check wanted and begins it again: a check may run twice, never
-//! zero times, and its outcome is recorded once. Does not live here: looking (`ports::Checks`), and what an outcome means.
+//! zero times, and its outcome is recorded once. A hook is wanted only once the journal says that its attempt has begun, and
+//! that attempt never runs again: the next control counts it as lost. Does not live here: looking (`ports::Checks`), and what
+//! an outcome means.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,10 +13,12 @@ use std::time::Duration;
 
 use lifecycle::World;
 use model::check::Outcome;
+use model::hook::Moment;
+use model::spec::SecretSource;
 use model::{Place, Spec, Timestamp};
 use ports::checks::{Context, Running};
 use ports::fleet::ReplicaPhase;
-use ports::{Artifacts, Checks, Secrets};
+use ports::{Artifacts, Checks, Secret, Secrets};
 use ship::Rollout;
 use ship::checks::{Begun, Ticket, Wanted};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -23,6 +27,8 @@ use crate::observe::{View, observation};
 
 /// How many checks run at once; the others wait for their turn.
 const MOST_AT_ONCE: usize = 8;
+/// How many hooks run at once, beside the checks: they may take hours, and a group's members have theirs together.
+const MOST_HOOKS_AT_ONCE: usize = 32;
 /// How much longer than its timeout a check may take to say so.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -112,14 +118,12 @@ impl Looks {
         });
         for (place, Wanted { ticket, check }) in wanted {
             let key = (place, ticket);
-            if self.running.len() >= MOST_AT_ONCE {
-                return;
-            }
-            if self.running.contains_key(&key) || self.found.contains_key(&key) {
+            let has_to_wait = self.is_full(ticket);
+            if has_to_wait || self.running.contains_key(&key) || self.found.contains_key(&key) {
                 continue;
             }
             let limit = check.timeout() + PATIENCE;
-            let look = self.look(world, view, &key.0, check);
+            let look = self.look(world, view, &key, check);
             let task = self.tasks.spawn(async move {
                 let late = || Outcome::error("the check did not end in time");
                 tokio::time::timeout(limit, look).await.unwrap_or_else(|_| late())
@@ -128,28 +132,87 @@ impl Looks {
         }
     }
 
+    fn is_full(&self, next: Ticket) -> bool {
+        let is_hook = |ticket: Ticket| matches!(ticket, Ticket::Hook { .. });
+        let alike = self.running.keys().filter(|(_, ticket)| is_hook(*ticket) == is_hook(next)).count();
+        alike >= if is_hook(next) { MOST_HOOKS_AT_ONCE } else { MOST_AT_ONCE }
+    }
+
     /// The check itself; the artifact and the secrets are looked up where blocking is allowed.
-    fn look(&self, world: &Arc<World>, view: &View, place: &Place, check: model::check::Check) -> Running {
+    fn look(
+        &self,
+        world: &Arc<World>,
+        view: &View,
+        (place, ticket): &Key,
+        check: model::check::Check,
+    ) -> Running {
         let Some((rollout, spec, artifact)) = subject(world, place) else {
             return Box::pin(async { Outcome::error("the release is not known any more") });
         };
         let mut context = context(world, view, place, rollout, spec);
         let (port, artifacts, secrets) = (self.port.clone(), self.artifacts.clone(), self.secrets.clone());
         let (references, artifact) = (spec.secrets.clone(), artifact.clone());
+        let is_hook = match ticket {
+            Ticket::Measurement { .. } => false,
+            Ticket::Hook { moment, hook, attempt, .. } => {
+                context.variables = variables(rollout, spec, *moment, *hook, *attempt);
+                true
+            }
+        };
         Box::pin(async move {
             let looking_up = tokio::task::spawn_blocking(move || {
-                // One that has no value now cannot be shown either.
-                let hidden = references.values().filter_map(|source| secrets.resolve(source).ok()).collect();
-                artifacts.directory(&artifact).map(|directory| (directory, hidden))
+                let directory = artifacts.directory(&artifact).map_err(|error| error.to_string())?;
+                let values = resolve(&references, &*secrets, is_hook)?;
+                Ok::<_, String>((directory, values))
             });
             match looking_up.await {
-                Ok(Ok((directory, hidden))) => (context.directory, context.hidden) = (directory, hidden),
-                Ok(Err(error)) => return Outcome::error(error.to_string()),
+                Ok(Ok((directory, values))) if is_hook => {
+                    (context.directory, context.secrets) = (directory, values);
+                }
+                Ok(Ok((directory, values))) => {
+                    (context.directory, context.hidden) = (directory, values.into_values().collect());
+                }
+                Ok(Err(what)) => return Outcome::error(what),
                 Err(error) => return Outcome::error(error.to_string()),
             }
             port.run(check, context).await
         })
     }
+}
+
+/// What a hook is told: what the service is told, and which attempt of what this is.
+fn variables(
+    rollout: &Rollout,
+    spec: &Spec,
+    moment: Moment,
+    hook: u32,
+    attempt: u32,
+) -> BTreeMap<String, String> {
+    let mut variables = spec.config.clone();
+    let name = rollout.strategy.hooks.of(moment).get(hook as usize).map(|hook| hook.name.clone());
+    variables.extend([
+        ("SHIPSHAPE_ROLLOUT".to_owned(), rollout.number.to_string()),
+        ("SHIPSHAPE_HOOK".to_owned(), name.unwrap_or_default()),
+        ("SHIPSHAPE_ATTEMPT".to_owned(), attempt.to_string()),
+    ]);
+    variables
+}
+
+/// The values of secrets. A hook needs each; of a check, one that has no value now cannot be shown either.
+fn resolve(
+    references: &BTreeMap<String, SecretSource>,
+    secrets: &dyn Secrets,
+    each: bool,
+) -> Result<BTreeMap<String, Secret>, String> {
+    let mut values = BTreeMap::new();
+    for (name, source) in references {
+        match secrets.resolve(source) {
+            Ok(value) => drop(values.insert(name.clone(), value)),
+            Err(error) if each => return Err(format!("{name}: {error}")),
+            Err(_) => {}
+        }
+    }
+    Ok(values)
 }
 
 fn wanted(world: &World, view: &View, at: Timestamp) -> Vec<(Place, Wanted)> {

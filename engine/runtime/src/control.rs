@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lifecycle::{Answer, Command, Event, Refusal};
+use lifecycle::{Answer, Command, Event, Refusal, World};
 use model::{Generation, Place, Timestamp};
 use ports::fleet::{self, Fleet, Seen};
 use ports::{Artifacts, Checks, Clock, Journal, Secrets};
-use ship::{Phase, Report};
+use ship::{Phase, Report, Rollout};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -182,6 +182,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         let started = Event::ControlStarted { version: self.config.version.clone() };
         draft.happened(started, "shipshape", None).map_err(refused)?;
         draft.catch_up_with_clock().map_err(refused)?;
+        draft.lose_hooks().map_err(refused)?;
         self.engine.commit(draft, at).await.map_err(unrecorded)?;
         self.since = *self.engine.last_seq().borrow();
         Ok(())
@@ -486,6 +487,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
             ))
         });
         warnings.extend(frozen);
+        warnings.extend(failed_hooks(self.engine.world()));
         warnings.extend(self.push_warnings.iter().cloned());
         warnings.extend(self.view.seen.warnings.iter().cloned());
         let at = self.clock.now();
@@ -500,6 +502,20 @@ impl<J: Journal, F: Fleet> Control<J, F> {
             warnings,
         }));
     }
+}
+
+/// The hooks after a rollout that failed, until the next rollout at their place begins.
+fn failed_hooks(world: &World) -> Vec<String> {
+    let serving = world.lanes.iter().filter_map(|(place, lane)| {
+        let serves = matches!(lane.rollout.as_ref()?.phase, Phase::Promoted | Phase::Completed);
+        serves.then_some((place, lane.rollout.as_ref()?))
+    });
+    let told = |(place, rollout): (&Place, &Rollout)| {
+        let (place, to) = (place.clone(), rollout.to);
+        let failed: Vec<String> = rollout.failed_hooks().collect();
+        failed.into_iter().map(move |why| format!("release {to} serves at {place}, but its hook {why}"))
+    };
+    serving.flat_map(told).collect()
 }
 
 fn refused(error: draft::Error) -> Error {

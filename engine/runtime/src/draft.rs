@@ -104,7 +104,18 @@ impl Draft {
         Ok(())
     }
 
-    /// What a check found. One whose rollout is over counts for nothing.
+    /// The hooks that the last control ran died with it, and nothing else may be thought of them.
+    pub(crate) fn lose_hooks(&mut self) -> Result<(), Error> {
+        let active = self.world.lanes.iter().filter(|(_, lane)| lane.active().is_some());
+        let places: Vec<Place> = active.map(|(place, _)| place.clone()).collect();
+        for place in places {
+            let command = ship::Command::LoseHooks;
+            self.command(Command::Operate { place, command }, PLANNER, None)?;
+        }
+        Ok(())
+    }
+
+    /// What a check or a hook found. One whose rollout is over counts for nothing.
     pub(crate) fn note_check(
         &mut self,
         place: &Place,

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 
 pub use lifecycle::Stage;
 use lifecycle::{Lane, Lock, Scope, World};
+use model::hook::Moment;
 use model::{Digest, Place, ReleaseNumber, RolloutNumber, Timestamp, Weight};
 use ports::fleet::{ReplicaSeen, Seen};
 use serde::{Deserialize, Serialize};
+pub use ship::hooks::State as HookState;
 use ship::{Cause, Phase, Report, Rollout};
 
 /// Everything at one glance.
@@ -143,13 +145,36 @@ pub struct RolloutStatus {
     pub started_at: Timestamp,
     /// When it entered its phase.
     pub phase_since: Timestamp,
-    /// Whether it takes all requests and still has to pass an analysis, or to be shown to be good.
+    /// Its hooks, in the order in which they run; absent without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookStatus>,
+    /// Whether it takes all requests and still has to pass an analysis, to be shown to be good, or to run its hooks.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub proving: bool,
     /// Whether it has ended.
     pub ended: bool,
     /// Why it stands where it stands; absent once it has ended.
     pub report: Option<Report>,
+}
+
+/// A hook of a rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HookStatus {
+    /// Its name.
+    pub name: String,
+    /// `before` or `after`.
+    pub moment: Moment,
+    /// `waiting`, `running`, `passed` or `failed`.
+    pub state: HookState,
+    /// How often it was begun.
+    pub attempt: u32,
+    /// When it was begun last; absent before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// How its last attempt ended, in words; absent before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// The locks that hold at this time, of the places that `wanted` accepts; one of a whole environment always.
@@ -269,8 +294,23 @@ pub fn rollout_status(rollout: &Rollout, report: Option<&Report>) -> RolloutStat
         weight: rollout.weight,
         started_at: rollout.started_at,
         phase_since: rollout.phase_since,
+        hooks: hooks(rollout),
         proving: rollout.is_proving(),
         ended,
         report: report.filter(|_| !ended).cloned(),
     }
+}
+
+fn hooks(rollout: &Rollout) -> Vec<HookStatus> {
+    let of = |moment| {
+        rollout.hooks(moment).map(move |(hook, progress)| HookStatus {
+            name: hook.name.clone(),
+            moment,
+            state: progress.state,
+            attempt: progress.attempt,
+            since: (progress.attempt > 0).then_some(progress.since),
+            detail: progress.detail.clone(),
+        })
+    };
+    of(Moment::Before).chain(of(Moment::After)).collect()
 }

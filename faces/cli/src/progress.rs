@@ -6,6 +6,6 @@ mod screen;
 mod view;
 
 pub(crate) use follow::{End, follow};
-pub(crate) use view::{doing, evidence, phase, requests, step};
+pub(crate) use view::{doing, evidence, hooks, phase, requests, step};
 #[cfg(test)]
 pub(crate) use view::{line, lines};

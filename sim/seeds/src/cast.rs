@@ -37,6 +37,20 @@ pub(crate) struct Build {
     pub(crate) behaviour: Behaviour,
     /// How long its smoke test takes, and what it then finds.
     pub(crate) smoke: (Duration, Verdict),
+    /// The hooks of its rollout.
+    pub(crate) hooks: Vec<Hook>,
+}
+
+/// A hook, and how it goes.
+#[derive(Debug, Clone)]
+pub(crate) struct Hook {
+    /// What is run; no other hook is called so.
+    pub(crate) run: String,
+    pub(crate) takes: Duration,
+    pub(crate) verdict: Verdict,
+    moment: &'static str,
+    /// How it is declared.
+    declared: String,
 }
 
 impl Cast {
@@ -78,9 +92,10 @@ impl Service {
             let preview = previewed.then(|| blue_green(&mut apart, &smoke_test(&name, build)));
             let smoke = smoke(&mut apart, build);
             let bake = [0, 0, 20, 40][apart.usize(..4)];
-            let manifest = manifest(chance, &name, &environments, preview, bake);
+            let hooks = hooks(&mut apart, &name, build);
+            let manifest = manifest(chance, &name, &environments, preview, bake) + &declared(&hooks);
             let behaviour = Behaviour { stalls, ..behaviour(chance, build, ordinary) };
-            Build { path, manifest, behaviour, smoke }
+            Build { path, manifest, behaviour, smoke, hooks }
         });
         let builds = builds.collect();
         Self { name, environments, builds }
@@ -103,6 +118,35 @@ fn behaviour(chance: &mut Rng, build: u32, ordinary: f64) -> Behaviour {
 /// What the smoke test of a build is called.
 pub(crate) fn smoke_test(service: &str, build: u32) -> String {
     format!("smoke {service}-{build}")
+}
+
+/// Some builds have hooks, and some of those fail, cannot be run, take too long, or must not run again.
+fn hooks(chance: &mut Rng, service: &str, build: u32) -> Vec<Hook> {
+    let names =
+        [("before", "migrate", 4), ("before", "warm", 8), ("after", "announce", 5), ("after", "tidy", 8)];
+    let mut hooks = Vec::new();
+    for (moment, name, seldom) in names {
+        if chance.u32(..seldom) > 0 {
+            continue;
+        }
+        let run = format!("{name} {service}-{build}");
+        let (takes, verdict) = smoke(chance, build);
+        let once = if chance.u32(..4) == 0 { ", idempotent: false" } else { "" };
+        let must = if moment == "after" && chance.u32(..3) == 0 { ", onFailure: rollback" } else { "" };
+        let declared = format!("      - {{ name: {name}, run: {run}, timeout: 20s{once}{must} }}\n");
+        hooks.push(Hook { run, takes, verdict, moment, declared });
+    }
+    hooks
+}
+
+fn declared(hooks: &[Hook]) -> String {
+    let of = |moment: &str| {
+        let lines: String =
+            hooks.iter().filter(|it| it.moment == moment).map(|it| it.declared.as_str()).collect();
+        if lines.is_empty() { lines } else { format!("    {moment}:\n{lines}") }
+    };
+    let all = of("before") + &of("after");
+    if all.is_empty() { all } else { format!("  hooks:\n{all}") }
 }
 
 fn smoke(chance: &mut Rng, build: u32) -> (Duration, Verdict) {

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use crate::acts::{Act, Fault, Wish};
 use crate::cast::{Cast, smoke_test};
 use crate::gate::{self, Gate};
-use crate::outside::{Fleet, Journal, Wall, World};
+use crate::outside::{Checks, Fleet, Journal, Wall, World};
 use crate::referee::{Figures, Referee, SECRET};
 
 /// How often the end of everything is looked for.
@@ -69,6 +69,9 @@ impl Life {
             for (index, build) in (0..).zip(&service.builds) {
                 let (takes, verdict) = build.smoke;
                 checks.find(&smoke_test(&service.name, index), takes, verdict);
+                for hook in &build.hooks {
+                    checks.find(&hook.run, hook.takes, hook.verdict);
+                }
             }
         }
         let world = World::new(machine, referee, journal.clone(), wall.clone(), cast.grain);
@@ -134,7 +137,7 @@ impl Life {
             journal,
             fleet: Arc::new(Fleet(self.world.clone())),
             artifacts: Arc::new(gate::Artifacts(self.artifacts.clone(), gate.clone())),
-            checks: Arc::new(self.checks.clone()),
+            checks: Arc::new(Checks(self.checks.clone(), self.world.clone())),
             secrets: Arc::new(gate::Secrets(self.secrets.clone(), gate)),
             clock: Arc::new(self.wall.clone()),
         };

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::Timestamp;
+use model::check::Check;
+use ports::checks::{Context, Running};
 use ports::fleet::{Error, SecretValues, Seen, Wanted};
 use ports::journal::{self, Entry};
 use sim::{Crash, Machine};
@@ -238,6 +240,16 @@ impl ports::Fleet for Fleet {
 
     async fn stop(&self) -> Result<(), Error> {
         Err(Error::Refused("nobody stops the simulated machine".to_owned()))
+    }
+}
+
+/// The checks' port.
+pub(crate) struct Checks(pub(crate) sim::Checks, pub(crate) World);
+
+impl ports::Checks for Checks {
+    fn run(&self, check: Check, context: Context) -> Running {
+        self.1.now().referee.runs(&context);
+        self.0.run(check, context)
     }
 }
 

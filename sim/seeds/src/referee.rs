@@ -2,6 +2,7 @@
 //! What one event may be is `rules`' business.
 
 mod evidence;
+mod hooks;
 mod policy;
 mod rules;
 mod users;
@@ -101,6 +102,7 @@ pub(crate) struct Referee {
     chain: Chain,
     policy: policy::Policy,
     users: users::Users,
+    hooks: hooks::Hooks,
     /// What the checks of this life find.
     pub(crate) checks: sim::Checks,
     /// How many events each actor caused.
@@ -152,6 +154,7 @@ impl Referee {
     pub(crate) fn control_starts(&mut self) {
         self.told.clear();
         self.in_mind.clear();
+        self.hooks.lose();
     }
 
     /// Control is given a report, or none.
@@ -233,6 +236,7 @@ impl Referee {
         *self.actors.entry(record.actor.clone()).or_default() += 1;
         self.tell(|| told(&record, &event));
         self.check(&record, &event, machine);
+        self.hook_recorded(&event);
         if let Some(broken) = self.policy.follow(&event, &record.actor, record.at) {
             self.breaks(broken);
         }
@@ -322,6 +326,8 @@ impl Referee {
             | ship::Event::ClockStepped { .. }
             | ship::Event::Measured { .. }
             | ship::Event::RuleMeasured(_)
+            | ship::Event::HookBegun { .. }
+            | ship::Event::HookEnded { .. }
             | ship::Event::Paused { .. }
             | ship::Event::Resumed { .. }
             | ship::Event::RollbackBegun { .. } => {}
@@ -394,6 +400,11 @@ impl Referee {
             return;
         };
         let back = matches!(rollout.phase, Phase::RolledBack(_));
+        let used = served.by.contains_key(&rollout.to);
+        if used && !rollout.phase.is_terminal() && !self.may_be_used(&served.place, rollout) {
+            self.breaks(format!("{}/{} gets requests before its hooks", served.place, rollout.to));
+            return;
+        }
         if back && served.by.contains_key(&rollout.to) {
             let id = format!("{}/{}", served.place, rollout.to);
             self.breaks(format!("{id} is rolled back and gets requests"));
@@ -445,6 +456,10 @@ fn told(record: &Record, event: &Event) -> String {
             ship::Event::Paused { reason } => reason.to_string(),
             ship::Event::RollbackBegun { reason } => reason.to_string(),
             ship::Event::ClockStepped { by_us } => format!("{by_us} us"),
+            ship::Event::HookBegun { hook, attempt, .. } => format!("{hook}, attempt {attempt}"),
+            ship::Event::HookEnded { hook, attempt, outcome, detail, .. } => {
+                format!("{hook}, attempt {attempt}: {outcome:?}: {detail}")
+            }
             ship::Event::BaselineFrozen(_)
             | ship::Event::Measured { .. }
             | ship::Event::RuleMeasured(_)

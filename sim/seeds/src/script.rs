@@ -48,6 +48,7 @@ pub(crate) async fn play(text: &str, gate: Gate) -> Result<Outcome, String> {
         manifest: script.manifest(),
         behaviour: *behaviour,
         smoke: (Duration::ZERO, model::check::Verdict::Passed),
+        hooks: vec![],
     });
     let builds: Vec<Build> = builds.collect();
     let service = Service {

@@ -148,6 +148,7 @@ pub(crate) fn spec(service: &str, environment: &str, host: &str) -> Spec {
             scale_down_delay: second,
             bake_time: Duration::ZERO,
             on_failure: model::strategy::OnFailure::Rollback,
+            hooks: model::hook::Hooks::default(),
             analysis: Analysis { judge: None, metrics: vec![] },
         },
     }

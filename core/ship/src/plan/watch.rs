@@ -62,7 +62,8 @@ pub(super) fn watch(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Wat
     let metrics = || rollout.strategy.analysis.metrics.iter().zip(&states);
     let run_metrics = rollout.run().map_or(&[][..], |(_, metrics)| metrics);
     let of_run = || run_metrics.iter().zip(&run_states);
-    let verdict = if rollout.overruled || rollout.is_frozen() {
+    // While hooks run, nothing has moved: what there is to say is theirs.
+    let verdict = if rollout.overruled || rollout.is_frozen() || rollout.awaits_hooks() {
         None
     } else if watching {
         verdict(rollout, seen, &evidence, metrics().chain(of_run()))

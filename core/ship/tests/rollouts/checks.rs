@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::Weight;
 use model::check::{Check, Expect, Http, Target, Verdict};
 use model::strategy::{Comparison, Condition, Metric, Source, Step};
-use ship::checks::wanted;
+use ship::checks::{Ticket, wanted};
 use ship::rules::{Outcome, Run};
 use ship::{Command, Event};
 
@@ -126,7 +126,8 @@ fn an_outcome_counts_once() {
 fn an_outcome_of_another_rollout_counts_for_nothing() {
     let mut scene = previewed(smoke()).begin();
     let mut ticket = scene.seen.checks[0].ticket;
-    ticket.rollout = ticket.rollout.next();
+    let Ticket::Measurement { rollout, .. } = &mut ticket else { panic!("{ticket:?}") };
+    *rollout = rollout.next();
     assert!(!scene.ends(ticket, Verdict::Failed, None));
 }
 

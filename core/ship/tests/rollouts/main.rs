@@ -12,6 +12,7 @@ mod clock;
 mod counts;
 mod everywhere;
 mod evidence;
+mod hooks;
 mod judge;
 mod latency;
 mod operators;

@@ -2,6 +2,7 @@
 
 use model::Weight;
 use model::check::Verdict;
+use model::hook::Moment;
 use model::strategy::{Amount, Kind, Metric, Step};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -142,6 +143,7 @@ fn chance() -> impl Strategy<Value = Chance> {
         1 => Just(Command::Pause),
         1 => Just(Command::Abort),
         1 => Just(Command::Complete),
+        1 => Just(Command::LoseHooks),
     ];
     prop_oneof![
         4 => (0u64..700).prop_map(Chance::Time),
@@ -196,6 +198,12 @@ fn any_plan() -> impl Strategy<Value = Plan> {
             if new % 2 == 0 {
                 plan = plan.judged_on_latency().baking(300);
             }
+            if old % 3 == 0 {
+                plan = plan
+                    .hooked(Moment::Before, ["migrate", "warm"])
+                    .hooked(Moment::After, ["tidy", "announce"]);
+                plan.strategy.hooks.after[0].on_failure = model::hook::OnFailure::Rollback;
+            }
             if first == 0 { plan.first() } else { plan }
         },
     )
@@ -245,6 +253,14 @@ fn holds_always(scene: &Scene, before: &Earlier) -> Result<(), TestCaseError> {
         rollout.weight == Weight::NONE || rollout.wanted_candidate > 0,
         "traffic without wanted replicas"
     );
+    if rollout.awaits_hooks() {
+        prop_assert_eq!(
+            (rollout.weight, rollout.wanted_candidate),
+            (Weight::NONE, 0),
+            "it moves before its hooks"
+        );
+        prop_assert!(rollout.phase != Phase::Promoted && rollout.phase != Phase::Completed);
+    }
     let back = rollout.phase.is_terminal() || matches!(rollout.phase, Phase::RollingBack(_));
     prop_assert!(!(back && rollout.previews()), "a preview of what goes back or has ended");
     if matches!(rollout.strategy.kind, Kind::BlueGreen { .. }) {

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use model::assignment::HeaderRoute;
+use model::check::Verdict;
+use model::hook::Moment;
 use model::strategy::Metric;
 use model::{Epoch, ReleaseNumber, RolloutNumber, Weight};
 use ship::latency::Baseline;
@@ -38,6 +40,14 @@ fn one_of_each() -> Vec<Event> {
         Event::ClockStepped { by_us: -3_600_000_000 },
         Event::Measured { instance: "x".to_owned(), tallies: vec![] },
         Event::RuleMeasured(measurement()),
+        Event::HookBegun { moment: Moment::Before, hook: "migrate".to_owned(), attempt: 1 },
+        Event::HookEnded {
+            moment: Moment::After,
+            hook: "announce".to_owned(),
+            attempt: 2,
+            outcome: ship::hooks::Outcome::Lost,
+            detail: "control died while it ran".to_owned(),
+        },
         Event::Paused { reason: PauseReason::Step },
         Event::Resumed { step: 1 },
         Event::Promoted,
@@ -106,7 +116,7 @@ fn the_table_names_only_phases_and_events_that_exist_and_each_pair_once() {
         );
         assert!(pairs.insert((from, event)), "{from} {event} twice");
     }
-    assert_eq!(events.len(), 16);
+    assert_eq!(events.len(), 18);
 }
 
 #[test]
@@ -165,6 +175,15 @@ fn every_row_of_the_table_is_walked() {
     let scene = given(blue_green().passed_by(passed).promptly()).when(seen());
     assert_eq!(scene.rollout.run().map(|(run, _)| run), Some(Run::PostPromotion));
     walk(scene.when(seen().after(10).candidate(100, 0)).is("promoted"));
+    // Hooks, also one that ends in a pause, and an analysis that somebody accepts before they run.
+    let hooked = || given(canary([]).promptly().hooked(Moment::Before, ["a"]).hooked(Moment::After, ["b"]));
+    let passes = |scene: Scene| scene.found(Verdict::Passed, Some(0.0));
+    walk(passes(passes(hooked().when(seen()))).when(seen().after(30)).is("completed"));
+    walk(passes(hooked().when(seen()).operator(Command::Pause)).is("paused"));
+    let undecided = Metric { consecutive_error_limit: Some(0), ..super::support::smoke() };
+    let switched = blue_green().promptly().passed_by(undecided).hooked(Moment::After, ["a"]);
+    let open = given(switched).when(seen()).found(Verdict::Error, None);
+    walk(open.operator(Command::Promote { full: false }).is("promoted"));
     let table: BTreeSet<_> = TRANSITIONS.iter().copied().collect();
     assert_eq!(walked, table);
 }

@@ -11,5 +11,6 @@ mod crashes;
 mod deploys;
 mod faults;
 mod fleet;
+mod hooks;
 mod journal;
 mod once;

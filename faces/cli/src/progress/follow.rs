@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use model::hook::Moment;
 use model::{Place, ReleaseNumber, RolloutNumber};
-use views::RolloutStatus;
+use views::{HookState, HookStatus, RolloutStatus};
 
 use super::screen::Screen;
 use crate::context::Context;
@@ -20,7 +21,12 @@ const ABSENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum End {
     /// This release takes all requests.
-    Serves(ReleaseNumber),
+    Serves {
+        /// Which.
+        release: ReleaseNumber,
+        /// The hooks after the rollout that failed, each with why.
+        failed_hooks: Vec<String>,
+    },
     /// It was rolled back.
     Back {
         /// From this release.
@@ -103,18 +109,15 @@ pub(crate) async fn follow(
 fn end(rollout: &RolloutStatus, number: RolloutNumber, last: &Option<Box<RolloutStatus>>) -> Option<End> {
     if rollout.number != number {
         // The next one began between two looks. It says what had served by then.
-        let wanted = last.as_ref().map(|last| last.to);
-        return Some(match wanted.filter(|wanted| rollout.from == Some(*wanted)) {
-            Some(served) => End::Serves(served),
-            None => End::Overtaken(rollout.number),
-        });
+        let served = last.as_ref().filter(|last| rollout.from == Some(last.to));
+        return Some(served.map_or(End::Overtaken(rollout.number), |last| serves(last)));
     }
     match rollout.phase.as_str() {
         "promoted" if rollout.reason.is_some() => {
             Some(End::Paused { rollout: Box::new(rollout.clone()), inconclusive: true })
         }
         "promoted" if rollout.proving => None,
-        "promoted" | "completed" => Some(End::Serves(rollout.to)),
+        "promoted" | "completed" => Some(serves(rollout)),
         "rolledBack" => Some(End::Back {
             from: rollout.to,
             to: rollout.from,
@@ -130,6 +133,15 @@ fn end(rollout: &RolloutStatus, number: RolloutNumber, last: &Option<Box<Rollout
         }),
         _ => None,
     }
+}
+
+fn serves(rollout: &RolloutStatus) -> End {
+    let failed =
+        rollout.hooks.iter().filter(|hook| hook.moment == Moment::After && hook.state == HookState::Failed);
+    let told = |hook: &HookStatus| {
+        format!("{}: {}", hook.name, hook.detail.as_deref().unwrap_or("no reason was recorded"))
+    };
+    End::Serves { release: rollout.to, failed_hooks: failed.map(told).collect() }
 }
 
 #[cfg(test)]
@@ -150,6 +162,28 @@ mod tests {
         end(seen, RolloutNumber(3), &last.map(Box::new))
     }
 
+    fn served() -> End {
+        End::Serves { release: ReleaseNumber(2), failed_hooks: vec![] }
+    }
+
+    #[test]
+    fn a_hook_that_failed_after_the_rollout_is_part_of_its_end() {
+        let mut done = rollout(3, 1, 2, "completed", None);
+        let hook = |moment, state| HookStatus {
+            name: "announce".to_owned(),
+            moment,
+            state,
+            attempt: 1,
+            since: None,
+            detail: Some("exit status 1".to_owned()),
+        };
+        done.hooks = vec![hook(Moment::Before, HookState::Passed), hook(Moment::After, HookState::Passed)];
+        assert_eq!(ends(&done, None), Some(served()));
+        done.hooks.push(hook(Moment::After, HookState::Failed));
+        let failed_hooks = vec!["announce: exit status 1".to_owned()];
+        assert_eq!(ends(&done, None), Some(End::Serves { release: ReleaseNumber(2), failed_hooks }));
+    }
+
     #[test]
     fn a_rollout_under_way_has_no_end() {
         for phase in ["progressing", "rollingBack"] {
@@ -161,7 +195,7 @@ mod tests {
     fn a_rollout_ends_with_the_release_that_serves() {
         for phase in ["promoted", "completed"] {
             let end = ends(&rollout(3, 1, 2, phase, None), None);
-            assert_eq!(end, Some(End::Serves(ReleaseNumber(2))), "{phase}");
+            assert_eq!(end, Some(served()), "{phase}");
         }
         let back = ends(&rollout(3, 1, 2, "rolledBack", Some("judge: worse")), None);
         let expected = End::Back {
@@ -197,7 +231,7 @@ mod tests {
     #[test]
     fn a_rollout_that_was_overtaken_succeeded_when_the_next_one_starts_from_it() {
         let last = || Some(rollout(3, 1, 2, "progressing", None));
-        assert_eq!(ends(&rollout(4, 2, 5, "progressing", None), last()), Some(End::Serves(ReleaseNumber(2))));
+        assert_eq!(ends(&rollout(4, 2, 5, "progressing", None), last()), Some(served()));
         let overtaken = Some(End::Overtaken(RolloutNumber(4)));
         assert_eq!(ends(&rollout(4, 1, 5, "progressing", None), last()), overtaken);
         assert_eq!(ends(&rollout(4, 2, 5, "progressing", None), None), overtaken);

@@ -1,7 +1,7 @@
 //! A rollout in words: a few lines to redraw, or one line for a file. Pure. Does not live here: when it is shown.
 
 use model::{Timestamp, Weight};
-use views::{PlaceStatus, RolloutStatus};
+use views::{HookState, HookStatus, PlaceStatus, RolloutStatus};
 
 use crate::words;
 
@@ -22,6 +22,7 @@ pub(crate) fn lines(place: &PlaceStatus, rollout: &RolloutStatus, at: Timestamp)
         row("traffic", format!("{} {}", share_bar(rollout.weight), share(rollout))),
         row("replicas", replicas(place, rollout)),
     ];
+    rows.extend(hooks(rollout).map(|hooks| row("hooks", hooks)));
     if !place.preview_hosts.is_empty() {
         rows.push(row("preview", format!("release {} at {}", rollout.to, place.preview_hosts.join(", "))));
     }
@@ -114,6 +115,22 @@ pub(crate) fn requests(rollout: &RolloutStatus) -> String {
         Some(from) => format!("release {}: {new}; release {from}: {old}", rollout.to),
         None => format!("release {}: {new}", rollout.to),
     }
+}
+
+/// The hooks and how far each is; `None` without any.
+pub(crate) fn hooks(rollout: &RolloutStatus) -> Option<String> {
+    let told = |hook: &HookStatus| {
+        let state = match hook.state {
+            HookState::Waiting => "waits",
+            HookState::Running => "is running",
+            HookState::Passed => "passed",
+            HookState::Failed => "failed",
+        };
+        let again = if hook.attempt > 1 { format!(" (attempt {})", hook.attempt) } else { String::new() };
+        format!("{} {state}{again}", hook.name)
+    };
+    let all: Vec<String> = rollout.hooks.iter().map(told).collect();
+    (!all.is_empty()).then(|| all.join(", "))
 }
 
 /// Which step of how many, when there are steps.

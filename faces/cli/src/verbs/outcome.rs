@@ -69,14 +69,20 @@ fn ended(
     let seconds = seconds(took);
     let time = words::duration(took);
     match end {
-        End::Serves(release) => {
+        End::Serves { release, failed_hooks } => {
             let again = if wish == Wish::Back { " again" } else { "" };
-            tell(
-                context,
-                &json!({"outcome": "serves", "place": place, "release": release, "seconds": seconds}),
-                &format!("release {release} serves all requests{again} at {place}, after {time}"),
-            );
-            Ok(Done::Well)
+            let mut data =
+                json!({"outcome": "serves", "place": place, "release": release, "seconds": seconds});
+            let what = format!("release {release} serves all requests{again} at {place}, after {time}");
+            if failed_hooks.is_empty() {
+                tell(context, &data, &what);
+                return Ok(Done::Well);
+            }
+            data["failedHooks"] = json!(failed_hooks);
+            let why = words::plain(&failed_hooks.join("; hook "));
+            let next = "the release stays where it is (onFailure: warn): do by hand what the hook did not, or mend it and \
+                        deploy again";
+            badly(context, &data, Failure::new(format!("{what}, but hook {why}")).instead(next))
         }
         End::Back { from, to, reason, last } => {
             let back = Back { from, to, reason: words::plain(&reason), last };

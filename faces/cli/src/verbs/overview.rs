@@ -157,6 +157,7 @@ fn rollout(rollout: &RolloutStatus, at: Timestamp) -> Vec<Line> {
         return indented.map(|line| if bad { coloured(Paint::Warning, line) } else { plain(line) }).collect();
     }
     let mut lines = vec![plain(head), plain(format!("           {}", progress::doing(rollout, Some(at))))];
+    lines.extend(progress::hooks(rollout).map(|hooks| plain(format!("           hooks {hooks}"))));
     if rollout.report.as_ref().is_some_and(|r| r.evidence.candidate.requests + r.evidence.stable.requests > 0)
     {
         lines.push(plain(format!("           {}", progress::requests(rollout))));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use model::strategy::Promotion;
 use model::{Epoch, Place, RolloutNumber};
 use ports::fleet::Tally;
-use ship::Rollout;
+use ship::{Phase, Rollout};
 
 /// The error rates that are tried, as fractions of the one that is promised.
 const FRACTIONS: [f64; 4] = [0.5, 0.25, 0.1, 0.01];
@@ -43,8 +43,9 @@ impl Evidence {
 
     /// Somebody lets it go on with this step.
     pub(super) fn answered_for(&mut self, place: &Place, rollout: &Rollout, step: u32) {
-        if step != rollout.step {
-            let rest = step >= rollout.last_step();
+        let is_shifted = rollout.phase == Phase::Promoted;
+        if step != rollout.step || is_shifted {
+            let rest = is_shifted || step >= rollout.last_step();
             self.answered.insert(place.clone(), (rollout.number, (!rest).then_some(rollout.epoch)));
         }
     }

@@ -177,6 +177,8 @@ impl Policy {
             | ship::Event::HeaderRouted { .. }
             | ship::Event::ClockStepped { .. }
             | ship::Event::RuleMeasured(_)
+            | ship::Event::HookBegun { .. }
+            | ship::Event::HookEnded { .. }
             | ship::Event::Paused { .. }
             | ship::Event::Resumed { .. }
             | ship::Event::Promoted
@@ -208,6 +210,8 @@ fn goes_alike(one: &ship::Event, other: &ship::Event) -> bool {
         | ship::Event::BaselineFrozen(_)
         | ship::Event::ClockStepped { .. }
         | ship::Event::RuleMeasured(_)
+        | ship::Event::HookBegun { .. }
+        | ship::Event::HookEnded { .. }
         | ship::Event::Paused { .. }
         | ship::Event::Resumed { .. }
         | ship::Event::Promoted

@@ -76,6 +76,9 @@ impl Referee {
                 }
                 self.confirmed(place, &rollout, event, machine);
             }
+            ship::Event::Scaled { candidate: 1.., .. } if !self.may_be_used(place, &rollout) => {
+                self.breaks(format!("{place} starts a release before its hooks"));
+            }
             ship::Event::Started { .. }
             | ship::Event::Scaled { .. }
             | ship::Event::Readied { .. }
@@ -84,6 +87,8 @@ impl Referee {
             | ship::Event::ClockStepped { .. }
             | ship::Event::Measured { .. }
             | ship::Event::RuleMeasured(_)
+            | ship::Event::HookBegun { .. }
+            | ship::Event::HookEnded { .. }
             | ship::Event::Paused { .. }
             | ship::Event::Resumed { .. }
             | ship::Event::RollbackBegun { .. } => {}
@@ -205,6 +210,7 @@ impl Referee {
                     |it: &Told<'_>| it.sighting.reachable && it.candidate() < rollout.wanted_candidate.max(1);
                 just_now || self.told_any(place, rollout, lacks)
             }
+            RollbackReason::Hook(_) => self.hook_fails(place, rollout),
             // The rule is that of the member that it follows.
             RollbackReason::Group(_) => true,
             RollbackReason::Operator => false,

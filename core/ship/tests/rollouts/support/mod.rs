@@ -8,6 +8,6 @@ mod strategies;
 pub(crate) use random::Random;
 pub(crate) use scene::{Scene, given};
 pub(crate) use strategies::{
-    Change, Plan, blue_green, canary, evidence, hold, hold_for, led_by, not_led_by, rolling, rule, scaled,
-    seen, share, smoke, to, weight,
+    Change, Plan, blue_green, canary, evidence, hold, hold_for, hook, led_by, not_led_by, rolling, rule,
+    scaled, seen, share, smoke, to, weight,
 };

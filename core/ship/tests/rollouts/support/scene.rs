@@ -290,6 +290,10 @@ fn line(event: &Event) -> String {
             format!("back: {}", reason.split(':').next().unwrap_or_default())
         }
         Event::ClockStepped { by_us } => format!("clock: {by_us} us"),
+        Event::HookBegun { hook, attempt, .. } => format!("{hook} begins: {attempt}"),
+        Event::HookEnded { hook, attempt, outcome, .. } => {
+            format!("{hook} {}: {attempt}", format!("{outcome:?}").to_lowercase())
+        }
         Event::Started { .. }
         | Event::BaselineFrozen(_)
         | Event::Measured { .. }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use model::Weight;
 use model::assignment::{HeaderMatch, HeaderRoute, Pattern, SessionAffinity};
 use model::check::Command;
+use model::hook::{Hook, Moment};
 use model::latency::Histogram;
 use model::strategy::{
     Amount, Analysis, CanaryScale, Comparison, Condition, Judge, Kind, Latency, Metric, OnFailure, Promotion,
@@ -33,6 +34,7 @@ fn plan(kind: Kind) -> Plan {
         scale_down_delay: Duration::from_secs(30),
         bake_time: Duration::ZERO,
         on_failure: OnFailure::Rollback,
+        hooks: model::hook::Hooks::default(),
         analysis: Analysis { judge: Some(judge), metrics: vec![] },
     };
     Plan { strategy, old: 4, new: 4, first: false, prompt: false, before: Histogram::default() }
@@ -112,6 +114,19 @@ impl Plan {
         Self { prompt: true, ..self }
     }
 
+    /// These hooks run at this moment.
+    pub(crate) fn hooked<const N: usize>(mut self, moment: Moment, names: [&str; N]) -> Self {
+        let hooks = names.into_iter().map(hook);
+        match moment {
+            Moment::Before => self.strategy.hooks.before.extend(hooks),
+            Moment::After => {
+                let warns = |hook| Hook { on_failure: model::hook::OnFailure::Warn, ..hook };
+                self.strategy.hooks.after.extend(hooks.map(warns));
+            }
+        }
+        self
+    }
+
     /// The preview has to pass this rule before the switch.
     pub(crate) fn checked_by(mut self, metric: Metric) -> Self {
         if let Kind::BlueGreen { pre_promotion, .. } = &mut self.strategy.kind {
@@ -166,6 +181,13 @@ impl Plan {
         self.strategy.analysis.metrics.push(metric);
         self
     }
+}
+
+/// A hook whose failure fails the rollout.
+pub(crate) fn hook(name: &str) -> Hook {
+    let command = Command { run: vec![format!("./{name}")], timeout: Duration::from_secs(300) };
+    let on_failure = model::hook::OnFailure::Rollback;
+    Hook { name: name.to_owned(), command, idempotent: true, on_failure }
 }
 
 pub(crate) fn weight(percent: u16) -> Weight {
