@@ -1,0 +1,190 @@
+//! The newest samples of all series that still get some, in memory.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use promql::Point;
+
+use crate::block::Content;
+use crate::chunk::{self, Chunk, MOST, Writer};
+
+/// How many samples a chunk grows to before it is finished: what has to be read to find the newest sample.
+const GROWN: u32 = 120;
+
+/// The newest samples of one series.
+#[derive(Debug, Default)]
+struct Newest {
+    finished: Vec<Arc<Chunk>>,
+    growing: Option<Growing>,
+    /// The newest sample.
+    last: Option<Point>,
+}
+
+#[derive(Debug)]
+struct Growing {
+    writer: Writer,
+    first: i64,
+    /// The stretch that it belongs to.
+    stretch: i64,
+}
+
+/// Why a sample is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// The series has a newer one.
+    OutOfOrder,
+    /// The series has another one at the same time.
+    Contradicts,
+    /// The same one is there already.
+    Known,
+    /// It belongs to a stretch that is finished.
+    TooOld,
+}
+
+/// The newest samples of all series.
+#[derive(Debug)]
+pub(crate) struct Head {
+    series: BTreeMap<u32, Newest>,
+    /// How long a stretch is that becomes a block, in milliseconds.
+    span: i64,
+    /// Samples before this are in blocks.
+    pub(crate) from: i64,
+    /// The newest sample of any series.
+    pub(crate) newest: i64,
+}
+
+impl Head {
+    pub(crate) fn new(span: i64, from: i64) -> Self {
+        Self { series: BTreeMap::new(), span, from, newest: i64::MIN }
+    }
+
+    /// How many series have samples here.
+    pub(crate) fn active(&self) -> usize {
+        self.series.len()
+    }
+
+    /// Those that have.
+    pub(crate) fn series(&self) -> impl Iterator<Item = u32> {
+        self.series.keys().copied()
+    }
+
+    pub(crate) fn has(&self, series: u32) -> bool {
+        self.series.contains_key(&series)
+    }
+
+    pub(crate) fn push(&mut self, series: u32, point: Point) -> Result<(), NotTaken> {
+        if point.at < self.from {
+            return Err(NotTaken::TooOld);
+        }
+        let newest = self.series.entry(series).or_default();
+        if let Some(last) = newest.last {
+            if point.at < last.at {
+                return Err(NotTaken::OutOfOrder);
+            }
+            if point.at == last.at {
+                let same = point.value.to_bits() == last.value.to_bits();
+                return Err(if same { NotTaken::Known } else { NotTaken::Contradicts });
+            }
+        }
+        newest.push(point, point.at.div_euclid(self.span));
+        self.newest = self.newest.max(point.at);
+        Ok(())
+    }
+
+    /// The series' chunks that may have samples in `(after, until]`, finished and growing.
+    pub(crate) fn chunks(&self, series: u32, after: i64, until: i64, into: &mut Vec<Arc<Chunk>>) {
+        let Some(newest) = self.series.get(&series) else { return };
+        let within = |chunk: &&Arc<Chunk>| chunk.first <= until && chunk.last > after;
+        into.extend(newest.finished.iter().filter(within).cloned());
+        if let Some(chunk) = newest.growing_chunk().filter(|chunk| chunk.first <= until && chunk.last > after)
+        {
+            into.push(Arc::new(chunk));
+        }
+    }
+
+    /// The newest sample of a series.
+    pub(crate) fn last(&self, series: u32) -> Option<Point> {
+        self.series.get(&series)?.last
+    }
+
+    /// The end of the oldest stretch, once no more samples of it are to be expected: half a stretch after.
+    pub(crate) fn finished_until(&self) -> Option<i64> {
+        let oldest = self.series.values().filter_map(Newest::first).min()?;
+        let until = (oldest.div_euclid(self.span) + 1) * self.span;
+        (self.newest >= until + self.span / 2).then_some(until)
+    }
+
+    /// All samples before `until`, packed as tightly as it goes. From now on none is taken there.
+    pub(crate) fn finish(&mut self, until: i64) -> Content {
+        self.from = self.from.max(until);
+        let mut content = Content::new();
+        for (series, newest) in &mut self.series {
+            if newest.growing.as_ref().is_some_and(|growing| growing.first < until) {
+                newest.end_growing();
+            }
+            let old: Vec<&Arc<Chunk>> = newest.finished.iter().filter(|chunk| chunk.first < until).collect();
+            if old.is_empty() {
+                continue;
+            }
+            let mut points = Vec::new();
+            for chunk in old {
+                // What cannot be read is damaged memory; there is nothing to save.
+                let _ = chunk.read(i64::MIN, i64::MAX, &mut points);
+            }
+            content.insert(*series, points.chunks(MOST).filter_map(Chunk::of).map(Arc::new).collect());
+        }
+        content
+    }
+
+    /// Lets go of what [`Head::finish`] gave, now that it is in a block, and of series that have nothing newer.
+    pub(crate) fn forget(&mut self, until: i64) {
+        self.series.retain(|_, newest| {
+            newest.finished.retain(|chunk| chunk.first >= until);
+            newest.growing.is_some() || !newest.finished.is_empty()
+        });
+    }
+
+    /// Everything, as chunks.
+    pub(crate) fn content(&self) -> BTreeMap<u32, Vec<Arc<Chunk>>> {
+        let all = |newest: &Newest| {
+            let growing = newest.growing_chunk().map(Arc::new);
+            newest.finished.iter().cloned().chain(growing).collect()
+        };
+        self.series.iter().map(|(series, newest)| (*series, all(newest))).collect()
+    }
+}
+
+impl Newest {
+    fn push(&mut self, point: Point, stretch: i64) {
+        let full = |growing: &Growing| growing.writer.count() >= GROWN || growing.stretch != stretch;
+        if self.growing.as_ref().is_some_and(full) {
+            self.end_growing();
+        }
+        let fresh = || Growing { writer: Writer::growing(), first: point.at, stretch };
+        self.growing.get_or_insert_with(fresh).writer.push(point);
+        self.last = Some(point);
+    }
+
+    fn first(&self) -> Option<i64> {
+        let finished = self.finished.first().map(|chunk| chunk.first);
+        finished.or(self.growing.as_ref().map(|growing| growing.first))
+    }
+
+    fn growing_chunk(&self) -> Option<Chunk> {
+        let (growing, last) = (self.growing.as_ref()?, self.last?);
+        let (count, bytes) = (growing.writer.count(), growing.writer.bytes().to_vec());
+        Some(Chunk { count, first: growing.first, last: last.at, bytes })
+    }
+
+    fn end_growing(&mut self) {
+        let Some(grown) = self.growing_chunk() else { return };
+        let mut points = Vec::with_capacity(grown.count as usize);
+        let packed = chunk::read(&grown.bytes, grown.count, i64::MIN, i64::MAX, &mut points)
+            .and_then(|()| Chunk::of(&points))
+            .filter(|packed| packed.bytes.len() < grown.bytes.len());
+        let mut chunk = packed.unwrap_or(grown);
+        chunk.bytes.shrink_to_fit();
+        self.finished.push(Arc::new(chunk));
+        self.growing = None;
+    }
+}

@@ -1,0 +1,16 @@
+//! Metrics on one machine: series of samples, compressed, on disk, with limits. Who measures, and how queries are written,
+//! is not here; [`Store`] is a source of samples for PromQL.
+//!
+//! A folder holds the list of series, a log of the newest samples, and a block for each finished stretch of time.
+
+mod bits;
+mod block;
+mod chunk;
+mod frame;
+mod head;
+mod log;
+mod registry;
+mod store;
+
+pub use registry::SeriesRef;
+pub use store::{Appended, Config, Error, Refused, Stats, Store};

@@ -1,0 +1,165 @@
+//! The samples that are not in a block yet, on disk: what a crash would otherwise lose. Files are numbered; one that
+//! begins with everything that is still needed makes those before it superfluous.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use promql::Point;
+
+use crate::chunk::Chunk;
+use crate::frame::{Appender, Fields, push_varint, replay};
+use crate::head::Head;
+use crate::registry::sync_folder;
+
+const SAMPLES: u8 = 1;
+const CHUNK: u8 = 2;
+/// How many bytes of chunks are gathered before they are written.
+const GATHERED: usize = 1 << 20;
+
+pub(crate) struct Log {
+    folder: PathBuf,
+    number: u64,
+    file: Appender,
+}
+
+impl Log {
+    /// Brings everything into the head that it does not have, and goes on in a new file.
+    pub(crate) fn open(folder: &Path, head: &mut Head, known: impl Fn(u32) -> bool) -> io::Result<Self> {
+        let numbers = numbers(folder)?;
+        for number in &numbers {
+            let mut strangers = 0usize;
+            let lost = replay(&path(folder, *number), |record| {
+                let mut each = |series: u32, point: Point| {
+                    if known(series) {
+                        // What is known, or in a block already, is refused, and rightly so.
+                        let _ = head.push(series, point);
+                    } else {
+                        strangers += 1;
+                    }
+                };
+                if read(record, &mut each).is_none() {
+                    tracing::warn!(number, "a record of the metrics' log makes no sense and was left out");
+                }
+            })?;
+            if lost > 0 || strangers > 0 {
+                tracing::warn!(lost, strangers, "the metrics' log was cut off by a crash");
+            }
+        }
+        let number = numbers.last().map_or(0, |last| last + 1);
+        Ok(Self { folder: folder.to_owned(), number, file: Appender::open(&path(folder, number))? })
+    }
+
+    pub(crate) fn samples(&mut self, samples: &[(u32, Point)]) {
+        if samples.is_empty() {
+            return;
+        }
+        let mut record = Vec::with_capacity(8 + samples.len() * 16);
+        record.push(SAMPLES);
+        push_varint(&mut record, samples.len() as u64);
+        let mut before = 0i64;
+        for (series, point) in samples {
+            record.extend_from_slice(&series.to_le_bytes());
+            push_varint(&mut record, folded(point.at.wrapping_sub(before)));
+            record.extend_from_slice(&point.value.to_bits().to_le_bytes());
+            before = point.at;
+        }
+        self.file.push(&record);
+    }
+
+    /// Bytes that a crash would lose now.
+    pub(crate) fn waiting(&self) -> usize {
+        self.file.waiting()
+    }
+
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    /// Bytes on disk.
+    pub(crate) fn size(&self) -> u64 {
+        let sizes = numbers(&self.folder).unwrap_or_default().into_iter();
+        sizes.filter_map(|number| std::fs::metadata(path(&self.folder, number)).ok()).map(|it| it.len()).sum()
+    }
+
+    /// Goes on in a new file. Returns the number that is left free before it, for [`checkpoint`].
+    pub(crate) fn turn(&mut self) -> io::Result<u64> {
+        self.file.sync()?;
+        let free = self.number + 1;
+        self.file = Appender::open(&path(&self.folder, free + 1))?;
+        self.number = free + 1;
+        Ok(free)
+    }
+}
+
+/// Writes everything that is still needed into the file of this number, and removes those before it.
+pub(crate) fn checkpoint<'a>(
+    folder: &Path,
+    number: u64,
+    chunks: impl Iterator<Item = (u32, &'a Arc<Chunk>)>,
+) -> io::Result<()> {
+    let (kept, written) = (path(folder, number), folder.join("log.new"));
+    let _ = std::fs::remove_file(&written);
+    let mut file = Appender::open(&written)?;
+    for (series, chunk) in chunks {
+        let mut record = vec![CHUNK];
+        record.extend_from_slice(&series.to_le_bytes());
+        record.extend_from_slice(&chunk.count.to_le_bytes());
+        record.extend_from_slice(&chunk.bytes);
+        file.push(&record);
+        if file.waiting() > GATHERED {
+            file.sync()?;
+        }
+    }
+    file.sync()?;
+    std::fs::rename(&written, &kept)?;
+    sync_folder(&kept)?;
+    for older in numbers(folder)?.into_iter().filter(|older| *older < number) {
+        std::fs::remove_file(path(folder, older))?;
+    }
+    Ok(())
+}
+
+fn path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("log-{number:010}"))
+}
+
+fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        numbers.extend(name.to_str().and_then(|name| name.strip_prefix("log-")?.parse::<u64>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+fn folded(value: i64) -> u64 {
+    (value << 1 ^ value >> 63) as u64
+}
+
+fn unfolded(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
+}
+
+fn read(record: &[u8], each: &mut impl FnMut(u32, Point)) -> Option<()> {
+    let mut fields = Fields(record);
+    match fields.u8()? {
+        SAMPLES => {
+            let mut at = 0i64;
+            for _ in 0..fields.varint()? {
+                let series = fields.u32()?;
+                at = at.wrapping_add(unfolded(fields.varint()?));
+                each(series, Point { at, value: f64::from_bits(fields.u64()?) });
+            }
+        }
+        CHUNK => {
+            let (series, count) = (fields.u32()?, fields.u32()?);
+            let mut points = Vec::new();
+            crate::chunk::read(fields.0, count, i64::MIN, i64::MAX, &mut points)?;
+            points.into_iter().for_each(|point| each(series, point));
+        }
+        _ => return None,
+    }
+    Some(())
+}

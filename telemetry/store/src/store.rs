@@ -1,0 +1,444 @@
+//! The store as others see it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use promql::expr::Matcher;
+use promql::{Labels, Point, Series, Source};
+
+use crate::block::{Block, ReadError};
+use crate::chunk::Chunk;
+use crate::head::{Head, NotTaken};
+use crate::log::{self, Log};
+use crate::registry::{Registry, SeriesRef};
+
+/// How much is kept.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Blocks whose newest sample is older are removed.
+    pub retention: Duration,
+    /// The oldest blocks are removed while everything together takes more bytes than this.
+    pub max_bytes: u64,
+    /// How many series may get samples at the same time; more are refused.
+    pub max_series: usize,
+    /// How many labels a series may have.
+    pub max_labels: usize,
+    /// How many bytes a label's name and its value may have each.
+    pub max_label_bytes: usize,
+    /// How long a stretch of time is that becomes a block.
+    pub span: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            retention: Duration::from_secs(15 * 24 * 3600),
+            max_bytes: 4 << 30,
+            max_series: 200_000,
+            max_labels: 64,
+            max_label_bytes: 2048,
+            span: Duration::from_secs(2 * 3600),
+        }
+    }
+}
+
+/// Why the store fails.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The disk, most likely.
+    #[error("the metrics under {folder}: {source}")]
+    Io {
+        /// Where.
+        folder: PathBuf,
+        /// What.
+        source: io::Error,
+    },
+}
+
+/// Why a series is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Too many get samples at the same time.
+    #[error("{0} series get samples already, and no more are allowed")]
+    TooManySeries(usize),
+    /// It has no name, too many labels, or too long ones.
+    #[error("{0}")]
+    Labels(String),
+}
+
+/// What became of samples.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// Taken.
+    pub taken: usize,
+    /// Exactly these were there already.
+    pub known: usize,
+    /// Older than the newest of their series.
+    pub out_of_order: usize,
+    /// Other values at times that have one.
+    pub contradicting: usize,
+    /// Of a stretch of time that is finished.
+    pub too_old: usize,
+    /// Of series that this store does not know any more, or may not take up again: ask for them anew.
+    pub unknown: usize,
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Series that get samples.
+    pub active: usize,
+    /// Series that are known.
+    pub series: usize,
+    /// Finished stretches of time.
+    pub blocks: usize,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// Series refused because there were too many, since the store was opened.
+    pub refused: u64,
+}
+
+/// Metrics on disk and in memory. One process at a time may have a folder open.
+pub struct Store {
+    folder: PathBuf,
+    config: Config,
+    state: RwLock<State>,
+    log: Mutex<Log>,
+    /// One at a time moves samples into blocks.
+    tidying: Mutex<()>,
+}
+
+struct State {
+    registry: Registry,
+    head: Head,
+    /// In order of time.
+    blocks: Vec<Arc<Block>>,
+    refused: u64,
+}
+
+impl Store {
+    /// Opens a folder, which is made if it is missing, and brings back everything that was durable.
+    ///
+    /// # Errors
+    /// When it cannot be read or written. A damaged block is set aside under another name, and said in the log.
+    pub fn open(folder: &Path, config: Config) -> Result<Self, Error> {
+        let open = || -> io::Result<Self> {
+            std::fs::create_dir_all(folder)?;
+            let blocks = blocks(folder)?;
+            let registry = Registry::open(folder)?;
+            let span = i64::try_from(config.span.as_millis()).unwrap_or(i64::MAX).max(1);
+            let from = blocks.iter().map(|block| block.until).max().unwrap_or(i64::MIN);
+            let mut head = Head::new(span, from);
+            let log = Log::open(folder, &mut head, |series| registry.labels(series).is_some())?;
+            Ok(Self {
+                folder: folder.to_owned(),
+                config: config.clone(),
+                state: RwLock::new(State { registry, head, blocks, refused: 0 }),
+                log: Mutex::new(log),
+                tidying: Mutex::new(()),
+            })
+        };
+        open().map_err(|source| Error::Io { folder: folder.to_owned(), source })
+    }
+
+    /// The series with these labels, made known if it is not.
+    ///
+    /// # Errors
+    /// When it may not be.
+    pub fn series(&self, labels: &Labels) -> Result<SeriesRef, Refused> {
+        if let Some(number) = self.read().registry.number(labels) {
+            return Ok(SeriesRef(number));
+        }
+        self.check(labels)?;
+        let mut state = self.write();
+        let State { registry, head, refused, .. } = &mut *state;
+        let most = self.config.max_series;
+        if let Some(number) = registry.number(labels) {
+            return Ok(SeriesRef(number));
+        }
+        // Those that were made known and have no sample yet count too.
+        if head.active() >= most || registry.len() >= most.saturating_mul(16) {
+            *refused += 1;
+            return Err(Refused::TooManySeries(most));
+        }
+        registry.add(labels).map(SeriesRef).ok_or(Refused::TooManySeries(most))
+    }
+
+    fn check(&self, labels: &Labels) -> Result<(), Refused> {
+        let Config { max_labels, max_label_bytes, .. } = self.config;
+        if labels.name().is_empty() {
+            return Err(Refused::Labels("a series needs a name".to_owned()));
+        }
+        let count = labels.iter().count();
+        if count > max_labels {
+            return Err(Refused::Labels(format!("{count} labels; the most is {max_labels}")));
+        }
+        match labels.iter().find(|(name, value)| name.len().max(value.len()) > max_label_bytes) {
+            Some((name, _)) => {
+                let shown: String = name.chars().take(40).collect();
+                Err(Refused::Labels(format!("the label {shown} has more than {max_label_bytes} bytes")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes samples. They can be queried at once, and are durable after the next [`Store::flush`].
+    pub fn append(&self, samples: &[(SeriesRef, Point)]) -> Appended {
+        let mut result = Appended::default();
+        let mut taken = Vec::with_capacity(samples.len());
+        let mut state = self.write();
+        let State { registry, head, refused, .. } = &mut *state;
+        for (SeriesRef(series), point) in samples {
+            let fresh = !head.has(*series);
+            if fresh && head.active() >= self.config.max_series {
+                *refused += 1;
+                result.unknown += 1;
+                continue;
+            }
+            if fresh && registry.labels(*series).is_none() {
+                result.unknown += 1;
+                continue;
+            }
+            match head.push(*series, *point) {
+                Ok(()) => taken.push((*series, *point)),
+                Err(NotTaken::Known) => result.known += 1,
+                Err(NotTaken::OutOfOrder) => result.out_of_order += 1,
+                Err(NotTaken::Contradicts) => result.contradicting += 1,
+                Err(NotTaken::TooOld) => result.too_old += 1,
+            }
+        }
+        result.taken = taken.len();
+        // In the order in which the head took them: the state is still locked.
+        self.log().samples(&taken);
+        result
+    }
+
+    /// Makes everything that was appended durable.
+    ///
+    /// # Errors
+    /// When the disk refuses; the same samples are tried again with the next flush.
+    pub fn flush(&self) -> Result<(), Error> {
+        // Series before the samples that name them.
+        self.write().registry.sync().map_err(|source| self.io(source))?;
+        self.log().sync().map_err(|source| self.io(source))
+    }
+
+    /// Bytes that a crash would lose now.
+    pub fn waiting(&self) -> usize {
+        self.log().waiting()
+    }
+
+    /// Moves finished stretches of time into blocks, and removes what is older than `now` allows (milliseconds since 1970)
+    /// or takes too much room. To be called now and then; it may take a while, and queries go on meanwhile.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing is lost, and it is tried again the next time.
+    pub fn tidy(&self, now: i64) -> Result<(), Error> {
+        let _alone = self.tidying.lock().unwrap_or_else(PoisonError::into_inner);
+        self.flush()?;
+        while self.cut().map_err(|source| self.io(source))? {}
+        self.expire(now).map_err(|source| self.io(source))
+    }
+
+    /// Moves the oldest stretch into a block, if it is finished.
+    fn cut(&self) -> io::Result<bool> {
+        let Some(until) = self.read().head.finished_until() else { return Ok(false) };
+        let span = i64::try_from(self.config.span.as_millis()).unwrap_or(i64::MAX).max(1);
+        let content = self.write().head.finish(until);
+        // Samples may have come in before the stretch began that this block is named after.
+        let first = content.values().flatten().map(|chunk| chunk.first).min().unwrap_or(until - span);
+        let block = Block::write(&self.folder, first.min(until - span), until, &content)?;
+        drop(content);
+        let (free, rest) = {
+            let mut state = self.write();
+            state.blocks.push(Arc::new(block));
+            state.blocks.sort_by_key(|block| (block.from, block.until));
+            state.head.forget(until);
+            // Never a sample on disk whose series is not: its number would be given to another.
+            state.registry.sync()?;
+            (self.log().turn()?, state.head.content())
+        };
+        let chunks = rest.iter().flat_map(|(series, chunks)| chunks.iter().map(|chunk| (*series, chunk)));
+        log::checkpoint(&self.folder, free, chunks)?;
+        Ok(true)
+    }
+
+    fn expire(&self, now: i64) -> io::Result<()> {
+        let keep = i64::try_from(self.config.retention.as_millis()).unwrap_or(i64::MAX);
+        let mut gone = Vec::new();
+        {
+            let mut size = self.log().size();
+            let mut state = self.write();
+            size += state.blocks.iter().map(|block| block.size).sum::<u64>();
+            while let Some(oldest) = state.blocks.first() {
+                let old = oldest.until < now.saturating_sub(keep);
+                if !old && size <= self.config.max_bytes {
+                    break;
+                }
+                size -= oldest.size;
+                gone.push(state.blocks.remove(0));
+            }
+        }
+        for block in &gone {
+            std::fs::remove_file(&block.path)?;
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.write();
+        let State { registry, head, blocks, .. } = &mut *state;
+        let mut used: std::collections::HashSet<u32> =
+            blocks.iter().flat_map(|block| block.series()).collect();
+        used.extend(head.series());
+        if registry.len() > 2 * used.len() {
+            registry.retain(|series| used.contains(&series))?;
+        }
+        Ok(())
+    }
+
+    /// How much there is.
+    pub fn stats(&self) -> Stats {
+        let log = self.log().size();
+        let state = self.read();
+        Stats {
+            active: state.head.active(),
+            series: state.registry.len(),
+            blocks: state.blocks.len(),
+            bytes: log + state.blocks.iter().map(|block| block.size).sum::<u64>(),
+            refused: state.refused,
+        }
+    }
+
+    /// The labels of the series that all of one of these sets of matchers match, and that have samples in
+    /// `(after, until]`, as far as whole blocks tell.
+    pub fn matching(&self, sets: &[Vec<Matcher>], (after, until): (i64, i64)) -> Vec<Labels> {
+        let state = self.read();
+        let blocks = state.blocks.iter().filter(|block| block.from <= until && block.until > after);
+        let there: std::collections::HashSet<u32> = blocks.flat_map(|block| block.series()).collect();
+        let mut numbers: Vec<u32> =
+            sets.iter().flat_map(|matchers| state.registry.select(matchers)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let alive = |number: &u32| {
+            there.contains(number) || state.head.last(*number).is_some_and(|last| last.at > after)
+        };
+        numbers
+            .into_iter()
+            .filter(alive)
+            .filter_map(|number| state.registry.labels(number).cloned())
+            .collect()
+    }
+
+    /// The names of all labels, sorted.
+    pub fn label_names(&self) -> Vec<String> {
+        self.read().registry.names().map(str::to_owned).collect()
+    }
+
+    /// All values of a label, sorted.
+    pub fn label_values(&self, name: &str) -> Vec<String> {
+        self.read().registry.values(name).map(str::to_owned).collect()
+    }
+
+    fn io(&self, source: io::Error) -> Error {
+        Error::Io { folder: self.folder.clone(), source }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for Store {
+    fn select(
+        &self,
+        matchers: &[Matcher],
+        after: i64,
+        until: i64,
+        limit: usize,
+    ) -> Result<Vec<Series>, promql::Error> {
+        // What is needed is taken under the lock, and read without it.
+        let (numbers, labels, blocks, heads) = {
+            let state = self.read();
+            let numbers = state.registry.select(matchers);
+            let labels: Vec<Labels> = numbers
+                .iter()
+                .map(|number| state.registry.labels(*number).cloned().unwrap_or_default())
+                .collect();
+            let within = |block: &&Arc<Block>| block.from <= until && block.until > after;
+            let blocks: Vec<Arc<Block>> = state.blocks.iter().filter(within).cloned().collect();
+            let mut heads: Vec<Vec<Arc<Chunk>>> = vec![Vec::new(); numbers.len()];
+            for (number, into) in numbers.iter().zip(&mut heads) {
+                state.head.chunks(*number, after, until, into);
+            }
+            (numbers, labels, blocks, heads)
+        };
+        let mut points: Vec<Vec<Point>> = vec![Vec::new(); numbers.len()];
+        let mut left = limit;
+        for block in blocks {
+            block
+                .read(&numbers, (after, until), &mut points, &mut left)
+                .map_err(|error| unread(&block, &error))?;
+        }
+        for (chunks, points) in heads.into_iter().zip(&mut points) {
+            for chunk in chunks {
+                let newest = points.last().map_or(after, |point| point.at.max(after));
+                let before = points.len();
+                let damaged = || promql::Error::Storage("samples in memory are damaged".to_owned());
+                chunk.read(newest, until, points).ok_or_else(damaged)?;
+                left = left.checked_sub(points.len() - before).ok_or_else(too_much)?;
+            }
+        }
+        let series = labels.into_iter().zip(points).filter(|(_, points)| !points.is_empty());
+        Ok(series.map(|(labels, points)| Series { labels, points }).collect())
+    }
+}
+
+fn too_much() -> promql::Error {
+    promql::Error::TooMuch(
+        "query processing would load too many samples into memory; ask for fewer series or a shorter range"
+            .to_owned(),
+    )
+}
+
+fn unread(block: &Block, error: &ReadError) -> promql::Error {
+    match error {
+        ReadError::TooMuch => too_much(),
+        ReadError::Damaged => promql::Error::Storage(format!("{} is damaged", block.path.display())),
+        ReadError::Io(error) => promql::Error::Storage(format!("{}: {error}", block.path.display())),
+    }
+}
+
+/// The folder's blocks in order of time. One that is contained in another, as a crash may leave it, is left out; a
+/// damaged one is set aside.
+fn blocks(folder: &Path) -> io::Result<Vec<Arc<Block>>> {
+    let mut blocks = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.ends_with(".new") {
+            std::fs::remove_file(&path)?;
+        } else if name.starts_with("block-") && path.extension().is_none() {
+            match Block::open(&path) {
+                Ok(block) => blocks.push(Arc::new(block)),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    let aside = path.with_extension("damaged");
+                    tracing::error!(%error, aside = %aside.display(), "a block of metrics is damaged and was set aside");
+                    std::fs::rename(&path, &aside)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    blocks.sort_by_key(|block| (block.from, block.until));
+    Ok(blocks)
+}
