@@ -102,9 +102,11 @@ impl Head {
         }
     }
 
-    /// The newest sample of a series.
-    pub(crate) fn last(&self, series: u32) -> Option<Point> {
-        self.series.get(&series)?.last
+    /// Whether a series may have samples in `(after, until]`.
+    pub(crate) fn reaches(&self, series: u32, after: i64, until: i64) -> bool {
+        self.series.get(&series).is_some_and(|newest| {
+            newest.last.is_some_and(|last| last.at > after) && newest.first().is_some_and(|first| first <= until)
+        })
     }
 
     /// The end of the oldest stretch, once no more samples of it are to be expected: half a stretch after.

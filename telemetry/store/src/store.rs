@@ -321,9 +321,7 @@ impl Store {
             sets.iter().flat_map(|matchers| state.registry.select(matchers)).collect();
         numbers.sort_unstable();
         numbers.dedup();
-        let alive = |number: &u32| {
-            there.contains(number) || state.head.last(*number).is_some_and(|last| last.at > after)
-        };
+        let alive = |number: &u32| there.contains(number) || state.head.reaches(*number, after, until);
         numbers
             .into_iter()
             .filter(alive)

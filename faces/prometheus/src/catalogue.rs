@@ -1,0 +1,111 @@
+//! What there is: series, labels, what metrics mean, rules, alerts, and what this is.
+
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State as Extract};
+use promql::Labels;
+use serde_json::{Value, json};
+
+use crate::State;
+use crate::answer::{Bad, Good, labels as object, list};
+use crate::params::Params;
+
+impl State {
+    /// The series that a request asks for, by `match[]`, `start` and `end`.
+    fn series(&self, params: &Params) -> Result<Vec<Labels>, Bad> {
+        let span = (params.time("start")?.unwrap_or(i64::MIN), params.time("end")?.unwrap_or(i64::MAX));
+        Ok(self.backend.store.matching(&params.selectors()?, span))
+    }
+}
+
+/// At most `limit` of them, with a warning when there are more.
+fn limited(mut items: Vec<String>, limit: Option<usize>) -> Good {
+    let cut = limit.is_some_and(|limit| items.len() > limit);
+    items.truncate(limit.unwrap_or(usize::MAX));
+    let warnings = if cut { vec!["results truncated due to limit".to_owned()] } else { vec![] };
+    Good { warnings, ..Good::data(list(items.into_iter())) }
+}
+
+pub(crate) async fn series(
+    Extract(state): Extract<State>,
+    RawQuery(address): RawQuery,
+    body: Bytes,
+) -> Result<Good, Bad> {
+    let params = Params::of(address.as_deref(), &body)?;
+    if params.selectors()?.is_empty() {
+        return Err(Bad::parameter("match[]", "no match[] parameter provided"));
+    }
+    let mut found = state.series(&params)?;
+    found.sort();
+    Ok(limited(found.iter().map(object).collect(), params.limit()?))
+}
+
+pub(crate) async fn labels(
+    Extract(state): Extract<State>,
+    RawQuery(address): RawQuery,
+    body: Bytes,
+) -> Result<Good, Bad> {
+    let params = Params::of(address.as_deref(), &body)?;
+    let names = if params.selectors()?.is_empty() {
+        state.backend.store.label_names()
+    } else {
+        let series = state.series(&params)?;
+        sorted(series.iter().flat_map(|labels| labels.iter().map(|(name, _)| name.to_string())))
+    };
+    Ok(limited(names.iter().map(|name| json!(name).to_string()).collect(), params.limit()?))
+}
+
+pub(crate) async fn values(
+    Extract(state): Extract<State>,
+    Path(name): Path<String>,
+    RawQuery(address): RawQuery,
+) -> Result<Good, Bad> {
+    let params = Params::of(address.as_deref(), &Bytes::new())?;
+    let values = if params.selectors()?.is_empty() {
+        state.backend.store.label_values(&name)
+    } else {
+        let series = state.series(&params)?;
+        sorted(series.iter().map(|labels| labels.get(&name).to_owned()).filter(|value| !value.is_empty()))
+    };
+    Ok(limited(values.iter().map(|value| json!(value).to_string()).collect(), params.limit()?))
+}
+
+fn sorted(items: impl Iterator<Item = String>) -> Vec<String> {
+    items.collect::<std::collections::BTreeSet<String>>().into_iter().collect()
+}
+
+pub(crate) async fn metadata(
+    Extract(state): Extract<State>,
+    RawQuery(address): RawQuery,
+) -> Result<Good, Bad> {
+    let params = Params::of(address.as_deref(), &Bytes::new())?;
+    let wanted = params.get("metric");
+    let limit = params.limit()?.unwrap_or(usize::MAX);
+    let families = state.backend.catalogue.families().into_iter();
+    let families = families.filter(|(name, _)| wanted.is_none_or(|wanted| wanted == name)).take(limit);
+    let one = |(name, family): (String, exposition::Family)| {
+        (name, json!([{"type": family.kind.name(), "help": family.help, "unit": family.unit}]))
+    };
+    let all: serde_json::Map<String, Value> = families.map(one).collect();
+    Ok(Good::data(Value::Object(all).to_string()))
+}
+
+pub(crate) async fn rules() -> Good {
+    Good::data(json!({"groups": []}).to_string())
+}
+
+pub(crate) async fn alerts() -> Good {
+    Good::data(json!({"alerts": []}).to_string())
+}
+
+/// The version is Prometheus' whose answers these are: its clients choose by it what they ask for.
+pub(crate) async fn build(Extract(state): Extract<State>) -> Good {
+    let build = json!({
+        "version": "3.5.0",
+        "revision": format!("shipshape-{}", state.backend.version),
+        "branch": "",
+        "buildUser": "",
+        "buildDate": "",
+        "goVersion": "",
+    });
+    Good::data(build.to_string())
+}

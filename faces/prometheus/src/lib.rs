@@ -1,0 +1,84 @@
+//! Prometheus' HTTP API over the embedded store: what Grafana, `promtool` and curl expect, answer for answer. Who may ask
+//! is decided before; what is not here answers 404, as Prometheus does for what it does not have.
+
+mod answer;
+mod ask;
+mod catalogue;
+mod params;
+mod query;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use exposition::Family;
+use store::Store;
+use tokio::sync::Semaphore;
+
+/// What one query may take, and how many may run.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How long a query may take; a shorter `timeout` of the asker counts.
+    pub timeout: Duration,
+    /// How many queries run at the same time; more wait.
+    pub concurrent: usize,
+    /// How many samples a query may read and make.
+    pub samples: usize,
+    /// Bytes of a remote-write body as it is sent.
+    pub write_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(60), concurrent: 8, samples: 50_000_000, write_bytes: 8 << 20 }
+    }
+}
+
+/// What the metrics of this store mean, as those who were scraped say.
+pub trait Catalogue: Send + Sync {
+    /// By metric.
+    fn families(&self) -> BTreeMap<String, Family>;
+}
+
+/// What the API answers from.
+#[derive(Clone)]
+pub struct Backend {
+    /// The samples.
+    pub store: Arc<Store>,
+    /// What they mean.
+    pub catalogue: Arc<dyn Catalogue>,
+    /// What time it is, in milliseconds since 1970.
+    pub now: fn() -> i64,
+    /// What one query may take.
+    pub limits: Limits,
+    /// The version of Shipshape.
+    pub version: &'static str,
+}
+
+#[derive(Clone)]
+struct State {
+    backend: Backend,
+    running: Arc<Semaphore>,
+}
+
+/// The API's routes, from `/api/v1/` on.
+pub fn router(backend: Backend) -> Router {
+    let running = Arc::new(Semaphore::new(backend.limits.concurrent.max(1)));
+    let write_bytes = backend.limits.write_bytes;
+    Router::new()
+        .route("/api/v1/query", get(query::instant).post(query::instant))
+        .route("/api/v1/query_range", get(query::range).post(query::range))
+        .route("/api/v1/series", get(catalogue::series).post(catalogue::series))
+        .route("/api/v1/labels", get(catalogue::labels).post(catalogue::labels))
+        .route("/api/v1/label/{name}/values", get(catalogue::values))
+        .route("/api/v1/metadata", get(catalogue::metadata))
+        .route("/api/v1/rules", get(catalogue::rules))
+        .route("/api/v1/alerts", get(catalogue::alerts))
+        .route("/api/v1/status/buildinfo", get(catalogue::build))
+        .route("/api/v1/write", post(write::write).layer(DefaultBodyLimit::max(write_bytes)))
+        .with_state(State { backend, running })
+}

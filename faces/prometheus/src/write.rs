@@ -1,0 +1,68 @@
+//! `/api/v1/write`: samples that others send.
+
+use axum::body::Bytes;
+use axum::extract::State as Extract;
+use axum::http::{HeaderMap, StatusCode};
+use promql::Point;
+use store::{Appended, SeriesRef};
+
+use crate::State;
+
+/// How often one that was sent is refused before the answer stops listing why.
+const LISTED: usize = 5;
+
+/// 204 when all was taken or known. 400 names what was refused: the sender drops that and goes on, as remote write asks.
+pub(crate) async fn write(
+    Extract(state): Extract<State>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, String) {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if header("x-prometheus-remote-write-version").starts_with('2') || header("content-type").contains("v2") {
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "remote write 1.0 is served, 2.0 is not\n".to_owned());
+    }
+    let stored = tokio::task::spawn_blocking(move || stored(&state, &body)).await;
+    match stored {
+        Ok(Ok(())) => (StatusCode::NO_CONTENT, String::new()),
+        Ok(Err(why)) => (StatusCode::BAD_REQUEST, format!("{why}\n")),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "not stored\n".to_owned()),
+    }
+}
+
+fn stored(state: &State, body: &[u8]) -> Result<(), String> {
+    let (all, histograms) = exposition::remote::read(body, &exposition::remote::Limits::default())
+        .map_err(|error| error.to_string())?;
+    let mut refused: Vec<String> = Vec::new();
+    let mut count = 0;
+    let mut samples: Vec<(SeriesRef, Point)> = Vec::new();
+    for series in all {
+        match state.backend.store.series(&series.labels) {
+            Ok(known) => samples.extend(series.points.iter().map(|point| (known, *point))),
+            Err(why) => {
+                count += series.points.len();
+                if refused.len() < LISTED {
+                    refused.push(format!("{}: {why}", series.labels));
+                }
+            }
+        }
+    }
+    let Appended { out_of_order, contradicting, too_old, unknown, .. } = state.backend.store.append(&samples);
+    let kinds = [
+        (histograms, "native histograms, which are not served"),
+        (out_of_order, "older than the newest sample of their series"),
+        (contradicting, "another value at a time that has one"),
+        (too_old, "in a stretch of time that is finished"),
+        (unknown, "of series that could not be taken up"),
+        (count, "of refused series"),
+    ];
+    let mut parts: Vec<String> = kinds
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, why)| format!("{count} samples: {why}"))
+        .collect();
+    if parts.is_empty() {
+        return Ok(());
+    }
+    parts.extend(refused);
+    Err(parts.join("; "))
+}
