@@ -122,7 +122,13 @@ impl Intake {
         });
     }
 
-    fn series(&mut self, store: &Store, text: &str, timed: bool, added: &mut u32) -> Result<SeriesRef, String> {
+    fn series(
+        &mut self,
+        store: &Store,
+        text: &str,
+        timed: bool,
+        added: &mut u32,
+    ) -> Result<SeriesRef, String> {
         if let Some(known) = self.known.get_mut(text) {
             (known.round, known.timed) = (self.round, timed);
             return Ok(known.series);

@@ -84,7 +84,8 @@ async fn ask(
     mut ended: watch::Receiver<()>,
     now: fn() -> i64,
 ) {
-    let mut intake = Intake::new(target.labels.clone(), Limits { samples: target.samples, ..Limits::default() });
+    let mut intake =
+        Intake::new(target.labels.clone(), Limits { samples: target.samples, ..Limits::default() });
     let interval = target.interval.max(Duration::from_millis(100));
     let millis = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX);
     let mut ticks = tokio::time::interval_at(Instant::now() + spread(&target, interval), interval);

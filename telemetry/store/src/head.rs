@@ -105,7 +105,8 @@ impl Head {
     /// Whether a series may have samples in `(after, until]`.
     pub(crate) fn reaches(&self, series: u32, after: i64, until: i64) -> bool {
         self.series.get(&series).is_some_and(|newest| {
-            newest.last.is_some_and(|last| last.at > after) && newest.first().is_some_and(|first| first <= until)
+            newest.last.is_some_and(|last| last.at > after)
+                && newest.first().is_some_and(|first| first <= until)
         })
     }
 

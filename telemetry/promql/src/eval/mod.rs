@@ -71,10 +71,15 @@ pub fn evaluate(source: &dyn Source, expr: &Expr, query: Query, options: &Option
         )));
     }
     let instant = matches!(query, Query::Instant(_));
-    if !instant && expr.kind() == Kind::Matrix {
-        return Err(Error::Syntax(
-            "a range query cannot give a range vector: name a function of it".to_owned(),
-        ));
+    let unfit = match expr.kind() {
+        Kind::Matrix => Some("range vector"),
+        Kind::Text => Some("string"),
+        Kind::Scalar | Kind::Vector => None,
+    };
+    if let Some(kind) = unfit.filter(|_| !instant) {
+        let what =
+            format!("invalid expression type {kind:?} for range query, must be Scalar or instant Vector");
+        return Err(Error::Syntax(what));
     }
     let shared = Shared {
         source,
