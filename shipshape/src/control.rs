@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::GUARD;
 use crate::clock::SystemClock;
+use crate::metrics;
 use crate::output::Output;
 use crate::secrets::FromHere;
 
@@ -39,9 +40,10 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     let store = artifacts::Store::open(&cli::home::artifacts(home), artifacts::Limits::default())
         .map_err(|error| error.to_string())?;
+    let agent = Arc::new(::agent::Client::new(home));
     let ports = Ports {
         journal,
-        fleet: Arc::new(::agent::Client::new(home)),
+        fleet: Arc::clone(&agent),
         artifacts: Arc::new(store),
         checks: Arc::new(Checks::new(GuardCommand {
             // The very program that runs, even when an upgrade has put another in its place.
@@ -59,11 +61,15 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
         Some(address) => Some(api::Door::open(home, address).await.map_err(|error| error.to_string())?),
         None => None,
     };
+    // The journal's lock says that nobody else has the store open.
+    let collector = metrics::open(home, agent)?;
     tracing::info!(home = %home.display(), version = VERSION, "control started");
+    let snapshots = handle.snapshots();
     let faces = api::Config {
         control: handle,
         logs: Arc::new(Output::new(home.to_owned())),
         version: VERSION.to_owned(),
+        beside: metrics::router(&collector, VERSION),
     };
     let mut ended = None;
     api::serve(socket, door, faces, async {
@@ -71,9 +77,13 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
             _ = term.recv() => {}
             _ = interrupt.recv() => {}
             result = &mut deciding => ended = Some(result),
+            never = metrics::follow(&collector, snapshots) => match never {},
         }
     })
     .await;
+    if let Err(error) = collector.close().await {
+        tracing::error!(%error, "the last seconds of metrics are lost");
+    }
     tracing::info!("control ends");
     let ended = match ended {
         Some(ended) => ended,

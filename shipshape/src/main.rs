@@ -6,6 +6,7 @@ mod agent;
 mod clock;
 mod control;
 mod log;
+mod metrics;
 mod output;
 mod secrets;
 

@@ -25,6 +25,7 @@ cargo xtask TASK
   sim SEED        tells one simulated life line by line
   sim FROM..TO    lives many, and tells which broke a promise
   fuzz TARGET [SEED | FROM..TO]  hostile bytes for manifest, gateway or api; a finding replays by its number
+  promqltest DIR [--verbose]  runs a folder of promqltest files; passed, refused and failed for each
   bench --list    the benchmarks and what each one measures
 
 exit status: 0 done, 1 a check failed, 2 misuse
@@ -53,6 +54,10 @@ fn main() -> ExitCode {
         ["fuzz", target @ ..] => {
             let run = ["run", "--quiet", "--locked", "-p", "fuzz", "--"];
             house::run(house.cargo(run).args(target))
+        }
+        ["promqltest", arguments @ ..] => {
+            let run = ["run", "--quiet", "--locked", "-p", "promql", "--example", "promqltest", "--"];
+            house::run(house.cargo(run).args(arguments))
         }
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

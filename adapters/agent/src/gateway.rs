@@ -2,12 +2,12 @@
 //! has requests in flight. Does not live here: serving requests, which is all [`proxy`]'s.
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use ports::fleet::{Aimed, GroupId, Tally, UserTally};
 use process::ReplicaId;
-use proxy::{Ejected, Listeners};
+use proxy::{Ejected, Listeners, Page};
 use routes::Table;
 use tokio::sync::OnceCell;
 
@@ -37,6 +37,8 @@ pub(crate) trait Gateway: Send + Sync + 'static {
     fn tallies(&self) -> Vec<Tally>;
     /// Metrics in Prometheus' text format.
     fn metrics_text(&self) -> String;
+    /// Tells of this, too, wherever metrics are told of; the first that is given stays.
+    fn also_tell(&self, page: Page);
     /// Where it listens.
     fn listen_address(&self) -> Option<String>;
     /// Where it serves `/metrics` and `/healthz`, if anywhere.
@@ -61,6 +63,7 @@ pub(crate) struct Real {
     inherited: Mutex<Vec<Ejected>>,
     proxy: RwLock<Option<proxy::Gateway>>,
     listen: Option<SocketAddr>,
+    also: OnceLock<Page>,
     predecessor: OnceCell<Predecessor>,
     last: Mutex<Vec<Tally>>,
 }
@@ -85,6 +88,7 @@ impl Real {
             inherited: Mutex::default(),
             proxy: RwLock::default(),
             listen,
+            also: OnceLock::new(),
             predecessor: OnceCell::new(),
             last: Mutex::default(),
         })
@@ -100,6 +104,9 @@ impl Real {
                 .map_err(|error| error.to_string())
         });
         Some(started.map(|proxy| {
+            if let Some(also) = self.also.get() {
+                proxy.also_tell(Arc::clone(also));
+            }
             *self.proxy.write().unwrap_or_else(PoisonError::into_inner) = Some(proxy);
             *closed = None;
         }))
@@ -215,6 +222,11 @@ impl Gateway for Real {
 
     fn metrics_text(&self) -> String {
         self.ask(proxy::Gateway::metrics_text).unwrap_or_default()
+    }
+
+    fn also_tell(&self, page: Page) {
+        let page = self.also.get_or_init(|| page);
+        self.ask(|proxy| proxy.also_tell(Arc::clone(page)));
     }
 
     fn listen_address(&self) -> Option<String> {

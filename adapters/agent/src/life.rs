@@ -14,7 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use crate::executor::Executor;
 use crate::gateway::Gateway;
 use crate::home::{self, Home, Sockets};
-use crate::seen::Board;
+use crate::seen::{self, Board};
 use crate::succession::{self, Estate, Heir, Predecessor, Released, Wish};
 use crate::{Error, server};
 
@@ -88,6 +88,7 @@ impl Prepared {
         let sockets = sockets.map_or_else(|| home.listen(), Ok)?;
         let mut leave = std::pin::pin!(leave);
         let board = Arc::new(Board::of_this_process());
+        gateway.also_tell(seen::page(&board));
         loop {
             let executor = Arc::new(Executor::new(
                 Arc::clone(&home),

@@ -1,9 +1,10 @@
 //! The board on which what is seen is written: each change gets a version, and whoever waits for one is woken.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ports::fleet::Seen;
+use machine::Replica;
+use ports::fleet::{GroupSeen, ReplicaPhase, Seen};
 use tokio::sync::watch;
 
 pub(crate) struct Board {
@@ -46,6 +47,30 @@ impl Board {
             Ok(Err(_)) | Err(_) => Arc::clone(&self.latest.borrow()),
         }
     }
+}
+
+/// What the replicas on the board and the machine take, as metrics, for as long as there is the board.
+pub(crate) fn page(board: &Arc<Board>) -> proxy::Page {
+    let board: Weak<Board> = Arc::downgrade(board);
+    Arc::new(move || {
+        let seen = board.upgrade().map(|board| Arc::clone(&board.latest.borrow()));
+        machine::page(&seen.map(|seen| replicas(&seen.groups)).unwrap_or_default())
+    })
+}
+
+fn replicas(groups: &[GroupSeen]) -> Vec<Replica> {
+    let of = |group: &GroupSeen| -> Vec<Replica> {
+        let each = group.replicas.iter().map(|replica| Replica {
+            place: group.id.place.clone(),
+            release: group.id.release,
+            ordinal: replica.ordinal,
+            pid: replica.pid,
+            restarts: replica.restarts,
+            ready: replica.phase == ReplicaPhase::Ready,
+        });
+        each.collect()
+    };
+    groups.iter().flat_map(of).collect()
 }
 
 #[cfg(test)]

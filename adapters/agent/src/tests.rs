@@ -47,6 +47,7 @@ struct FakeState {
     tallies: Vec<Tally>,
     ejected: BTreeMap<ReplicaId, proxy::Ejected>,
     dismissed: BTreeSet<ReplicaId>,
+    also: Option<proxy::Page>,
 }
 
 impl Fake {
@@ -140,7 +141,12 @@ impl Gateway for Fake {
     }
 
     fn metrics_text(&self) -> String {
-        "up 1\n".to_owned()
+        let also = self.state().also.clone();
+        format!("up 1\n{}", also.map(|also| also()).unwrap_or_default())
+    }
+
+    fn also_tell(&self, page: proxy::Page) {
+        self.state().also = Some(page);
     }
 
     fn listen_address(&self) -> Option<String> {
@@ -427,7 +433,26 @@ async fn counts_wake_who_waits() {
     world.gateway.state().tallies.push(tally.clone());
     let later = world.client.seen(seen.instance, seen.version, Duration::from_secs(20)).await.unwrap();
     assert_eq!(later.tallies, [tally]);
-    assert_eq!(world.client.metrics().await.unwrap(), "up 1\n");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn metrics_tell_of_the_gateway_each_replica_and_the_machine() {
+    let world = World::new().await;
+    let mut first = group("shop", 1);
+    first.replicas = 2;
+    world.want(wanted(1, vec![first], vec![split("shop", 1)])).await.unwrap();
+    world.until_ready(1, 2).await;
+    let text = world.client.metrics().await.unwrap();
+    assert!(text.starts_with("up 1\n"), "{text}");
+    for replica in [1, 2] {
+        let labels = format!("app=\"shop\",environment=\"test\",version=\"1\",replica=\"{replica}\"");
+        for name in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"] {
+            assert!(text.contains(&format!("\n{name}{{{labels}}} ")), "{name}: {text}");
+        }
+        assert!(text.contains(&format!("\nshipshape_replica_ready{{{labels}}} 1\n")), "{text}");
+    }
+    assert!(text.contains("\nnode_load1 "), "{text}");
     world.stop().await;
 }
 

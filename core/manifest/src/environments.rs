@@ -9,7 +9,7 @@ use crate::diagnostic::{Diagnostics, Problem, Sink};
 use crate::node::{Map, Node, Span, Value};
 use crate::read::{Context, Mapping, mismatch};
 use crate::rollout::{Section, Unused};
-use crate::{Manifest, fields, health, overlay, rollout, route, service, values, yaml};
+use crate::{Manifest, fields, health, metrics, overlay, rollout, route, service, values, yaml};
 
 /// The environment of a manifest that declares none.
 const DEFAULT_ENVIRONMENT: &str = "production";
@@ -138,6 +138,7 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
     let resources = service::resources(&root);
     let shutdown = service::shutdown(&root);
     let logs = service::logs(&root);
+    let metrics = metrics::metrics(&root);
     // The other sections are checked even where the service has no usable name.
     let stand_in: ServiceName = "service".parse().ok()?;
     let named = service.as_ref().unwrap_or(&stand_in);
@@ -158,6 +159,7 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
         resources,
         shutdown,
         logs,
+        metrics,
         route,
         rollout: rollout.strategy,
     };

@@ -3,6 +3,7 @@
 
 mod assignment;
 mod hooks;
+mod metrics;
 mod rules;
 
 use crate::shape::Elsewhere::{NotYet, Use};
@@ -12,6 +13,7 @@ pub(crate) use assignment::{
     AFFINITY_COOKIE, AFFINITY_HEADER, HEADER_MATCH, HEADER_ROUTE, HEADER_VALUE, SCALE, SESSION_AFFINITY,
 };
 pub(crate) use hooks::{HOOK_AFTER, HOOK_BEFORE, HOOKS};
+pub(crate) use metrics::{METRICS, SCRAPE};
 pub(crate) use rules::{CHECK_COMMAND, CHECK_HTTP, EXPECT, METRIC};
 
 const DURATION: Shape = Shape::Duration { positive: false };
@@ -54,6 +56,7 @@ pub(crate) static ROOT: Object = Object {
         Field::new("resources", Shape::Object(&RESOURCES), "What each replica may use."),
         Field::new("shutdown", Shape::Object(&SHUTDOWN), "How a replica is let go."),
         Field::new("logs", Shape::Object(&LOGS), "How much captured output is kept, for each replica."),
+        Field::new("metrics", Shape::Object(&METRICS), "Which metrics are collected beside the gateway's."),
         Field::new("route", Shape::Object(&ROUTE), "Which requests the service answers."),
         Field::new("rollout", Shape::Object(&ROLLOUT), "How a new release replaces an old one."),
         Field::new(

@@ -21,6 +21,7 @@ mod check;
 mod environments;
 mod health;
 mod hooks;
+mod metrics;
 mod promotion;
 mod rollout;
 mod route;

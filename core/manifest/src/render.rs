@@ -48,6 +48,15 @@ pub(crate) fn effective(spec: &Spec) -> Value {
     );
     let logs = json!({"maxFileSize": format_bytes(spec.logs.file_bytes), "maxFiles": spec.logs.files});
     map.insert("logs".to_owned(), logs);
+    let scrape = spec.metrics.scrape.as_ref().map(|scrape| {
+        json!({
+            "path": scrape.path,
+            "interval": time(scrape.interval),
+            "timeout": time(scrape.timeout),
+            "sampleLimit": scrape.sample_limit,
+        })
+    });
+    put(&mut map, "metrics", scrape.map(|scrape| json!({"scrape": scrape})));
     map.insert("route".to_owned(), route(spec));
     map.insert("rollout".to_owned(), rollout(&spec.rollout));
     Value::Object(map)

@@ -38,6 +38,9 @@ pub struct Spec {
     pub shutdown: Shutdown,
     /// How much captured output is kept, for each replica.
     pub logs: Logs,
+    /// Which metrics are collected beside the gateway's.
+    #[serde(default, skip_serializing_if = "Metrics::is_default")]
+    pub metrics: Metrics,
     /// Which requests it answers.
     pub route: Route,
     /// How a new release replaces an old one.
@@ -169,6 +172,37 @@ pub struct Shutdown {
     /// How long after SIGTERM before SIGKILL.
     #[serde(with = "crate::time::words")]
     pub grace_period: Duration,
+}
+
+/// Which metrics of a service are collected beside those that the gateway has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Metrics {
+    /// The page on which each replica tells its own; `None` when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrape: Option<Scrape>,
+}
+
+impl Metrics {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How a replica's own metrics are asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scrape {
+    /// The page, with its query if it takes one.
+    pub path: String,
+    /// How often.
+    #[serde(with = "crate::time::words")]
+    pub interval: Duration,
+    /// How long an answer may take; never longer than the interval.
+    #[serde(with = "crate::time::words")]
+    pub timeout: Duration,
+    /// A page with more samples is refused as a whole.
+    pub sample_limit: u32,
 }
 
 /// How much captured output is kept, for each replica.

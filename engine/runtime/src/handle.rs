@@ -107,6 +107,11 @@ impl Handle {
         self.snapshots.borrow().clone()
     }
 
+    /// What control knows, as it changes. Its sender goes when control ends.
+    pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.clone()
+    }
+
     /// The handle for one request that is to be done once, however often it arrives: whoever asks again gets the
     /// answer that was given, also from a later control on the same journal.
     #[must_use]

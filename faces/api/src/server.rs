@@ -39,15 +39,18 @@ pub struct Config {
     pub logs: Arc<dyn Logs>,
     /// The version of control.
     pub version: String,
+    /// Further routes beside these, behind the same guards; none of their paths begins with `/v1/`.
+    pub beside: Router,
 }
 
 /// Serves on the socket, and on the TCP door if there is one, until `over` is done and the answers under way are
 /// given, but not for more than two seconds longer.
 pub async fn serve(socket: Socket, door: Option<Door>, config: Config, over: impl Future<Output = ()>) {
     let (close, closing) = watch::channel(false);
-    let Config { control, logs, version } = config;
+    let Config { control, logs, version, beside } = config;
     let address = door.as_ref().map(Door::address);
-    let router = routes::router(Faces { control, logs, version, address, closing: closing.clone() });
+    let router =
+        routes::router(Faces { control, logs, version, address, closing: closing.clone() }).merge(beside);
     let behind_door = door.map(|door| {
         let guard = middleware::from_fn_with_state(door.guard.clone(), door::guard);
         listen(door, router.clone().layer(guard), |_| Caller::Token, closing.clone())

@@ -13,6 +13,11 @@ pub fn artifacts(home: &Path) -> PathBuf {
     home.join("artifacts")
 }
 
+/// The metrics of a home directory.
+pub fn metrics(home: &Path) -> PathBuf {
+    home.join("metrics")
+}
+
 /// The log of one of the two processes.
 pub fn log(home: &Path, process: &str) -> PathBuf {
     home.join(format!("{process}.log"))

@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
-use exposition::Family;
+pub use exposition::Family;
 use store::Store;
 use tokio::sync::Semaphore;
 

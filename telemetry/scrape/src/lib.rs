@@ -3,6 +3,8 @@
 
 mod intake;
 mod rounds;
+mod told;
 
 pub use intake::{Intake, Outcome};
 pub use rounds::{Fetch, Fetched, Target, run};
+pub use told::{Health, Told};

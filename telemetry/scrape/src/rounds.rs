@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::intake::Intake;
+use crate::told::{Health, Told};
 
 /// Whom to ask, and how often.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +52,7 @@ pub async fn run(
     mut targets: watch::Receiver<Vec<Target>>,
     fetch: Arc<impl Fetch>,
     store: Arc<Store>,
+    told: Arc<Told>,
     now: fn() -> i64,
 ) {
     let mut asked: BTreeMap<String, (Target, watch::Sender<()>, JoinHandle<()>)> = BTreeMap::new();
@@ -58,11 +60,17 @@ pub async fn run(
         let wanted: Vec<Target> = targets.borrow_and_update().clone();
         let key = |target: &Target| format!("{}\n{}", target.address, target.labels);
         // Letting go of the sender ends its task, which ends its series.
-        asked.retain(|known, (target, ..)| wanted.iter().any(|it| key(it) == *known && it == target));
+        asked.retain(|known, (target, ..)| {
+            let stays = wanted.iter().any(|it| key(it) == *known && it == target);
+            if !stays {
+                told.forget(target);
+            }
+            stays
+        });
         for target in wanted {
             asked.entry(key(&target)).or_insert_with(|| {
                 let (alive, ended) = watch::channel(());
-                let asking = ask(target.clone(), fetch.clone(), store.clone(), ended, now);
+                let asking = ask(target.clone(), fetch.clone(), store.clone(), told.clone(), ended, now);
                 (target, alive, tokio::spawn(asking))
             });
         }
@@ -81,6 +89,7 @@ async fn ask(
     target: Target,
     fetch: Arc<impl Fetch>,
     store: Arc<Store>,
+    told: Arc<Told>,
     mut ended: watch::Receiver<()>,
     now: fn() -> i64,
 ) {
@@ -112,6 +121,8 @@ async fn ask(
             tracing::warn!(address = target.address, labels = %target.labels, why, "metrics cannot be had");
         }
         troubled = trouble.is_some();
+        let health = Health { labels: target.labels.clone(), at, samples: outcome.samples, trouble };
+        told.note(&target, health, intake.families());
         last = Some(at);
     }
     intake.end(&store, now().max(last.map_or(i64::MIN, |last| last + 1)));

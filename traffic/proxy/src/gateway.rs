@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::listen::Listeners;
 use crate::live::{Live, Routing};
 use crate::metrics;
-use crate::registry::{Registry, Tally};
+use crate::registry::{Page, Registry, Tally};
 use crate::replica::lock;
 use crate::worker::{self, Doors, Phase, Worker};
 
@@ -207,6 +207,11 @@ impl Gateway {
     /// All metrics in Prometheus' text format 0.0.4.
     pub fn metrics_text(&self) -> String {
         metrics::text(&self.registry, &self.workers)
+    }
+
+    /// Tells of this, too, wherever metrics are told of; the first that is given stays.
+    pub fn also_tell(&self, page: Page) {
+        let _ = self.registry.also.set(page);
     }
 
     /// The sockets once more, for a successor in this process or another; none once [`Gateway::yields`] was called.

@@ -42,5 +42,5 @@ pub use error::Error;
 pub use gateway::Gateway;
 pub use listen::Listeners;
 pub use live::{Backend, PlaceRouting, Routing};
-pub use registry::{Aimed, Tally, UserTally};
+pub use registry::{Aimed, Page, Tally, UserTally};
 pub use routes::{Affinity, Aim, Preview};

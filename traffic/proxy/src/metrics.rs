@@ -32,6 +32,9 @@ pub(crate) fn text(registry: &Registry, workers: &[Arc<Worker>]) -> String {
     let _ = requests(&mut out, &series);
     let _ = durations(&mut out, &series);
     let _ = gateway(&mut out, registry, workers);
+    if let Some(also) = registry.also.get() {
+        out.push_str(&also());
+    }
     out
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use model::latency::Histogram;
 use model::{Epoch, Place, ReleaseNumber};
@@ -68,9 +68,14 @@ pub struct UserTally {
     pub first_erred: u64,
 }
 
+/// More for the metrics page: whole families in Prometheus' text format 0.0.4, made when somebody asks.
+pub type Page = Arc<dyn Fn() -> String + Send + Sync>;
+
 pub(crate) struct Registry {
     workers: usize,
     pub(crate) budget: Arc<Budget>,
+    /// What else the metrics tell of.
+    pub(crate) also: OnceLock<Page>,
     inner: Mutex<Inner>,
 }
 
@@ -101,7 +106,7 @@ struct Version {
 impl Registry {
     pub(crate) fn new(workers: usize, series: usize) -> Self {
         let budget = Arc::new(Budget { limit: series, ..Budget::default() });
-        Self { workers, budget, inner: Mutex::default() }
+        Self { workers, budget, also: OnceLock::new(), inner: Mutex::default() }
     }
 
     /// Binds a routing to replicas and counters. Nothing is forgotten yet: the old table is still in force.

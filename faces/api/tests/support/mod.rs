@@ -100,7 +100,12 @@ impl Stage {
         let door = Door::open(directory.path(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = door.address();
         let token = Token::read(directory.path()).unwrap();
-        let config = api::Config { control, logs: Arc::new(written.clone()), version: "1.2.3".to_owned() };
+        let config = api::Config {
+            control,
+            logs: Arc::new(written.clone()),
+            version: "1.2.3".to_owned(),
+            beside: axum::Router::new(),
+        };
         let (over, left) = oneshot::channel::<()>();
         let serving = tokio::spawn(api::serve(socket, Some(door), config, async move {
             tokio::select! {

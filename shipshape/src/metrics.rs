@@ -1,0 +1,63 @@
+//! The wiring of metrics: the store in the home, what is asked of whom, and Prometheus' API in front of it. Does not live
+//! here: collecting (`collector`), keeping (`store`), and answering (`prometheus`).
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+
+use collector::{AgentPage, Collector, Fetcher};
+use prometheus::{Backend, Catalogue, Family, Limits};
+use runtime::Snapshot;
+use tokio::sync::watch;
+
+/// Opens what was collected before, and collects on.
+pub(crate) fn open(home: &Path, agent: Arc<agent::Client>) -> Result<Collector, String> {
+    let page: AgentPage = Arc::new(move || {
+        let agent = Arc::clone(&agent);
+        Box::pin(async move { agent.metrics().await.map_err(|error| error.to_string()) })
+    });
+    let folder = cli::home::metrics(home);
+    Collector::open(&folder, store::Config::default(), Fetcher::new(page), now)
+        .map_err(|error| error.to_string())
+}
+
+/// Asks those who are there, as they come and go. Never returns.
+pub(crate) async fn follow(
+    collector: &Collector,
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+) -> Infallible {
+    loop {
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        collector.ask(collector::targets(&snapshot.world, &snapshot.seen));
+        if snapshots.changed().await.is_err() {
+            // Control ends; so will this.
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// Prometheus' API.
+pub(crate) fn router(collector: &Collector, version: &'static str) -> axum::Router {
+    let catalogue = Arc::new(Meanings(collector.told()));
+    prometheus::router(Backend {
+        store: collector.store(),
+        catalogue,
+        now,
+        limits: Limits::default(),
+        version,
+    })
+}
+
+struct Meanings(Arc<scrape::Told>);
+
+impl Catalogue for Meanings {
+    fn families(&self) -> BTreeMap<String, Family> {
+        self.0.families()
+    }
+}
+
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,133 @@
+//! How a page is fetched: the agent's by whoever knows the agent, a replica's by HTTP on loopback.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use exposition::Format;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper_util::rt::TokioIo;
+use scrape::{Fetch, Fetched};
+use tokio::net::TcpStream;
+
+/// The address of the agent's page.
+pub(crate) const AGENT: &str = "agent";
+/// The largest page in bytes.
+const LARGEST_PAGE_BYTES: usize = 16 << 20;
+/// What is understood, best first.
+const UNDERSTOOD: &str =
+    "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+
+/// The agent's page, or why there is none.
+pub type AgentPage =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>> + Send + Sync + 'static>;
+
+/// Fetches pages.
+pub struct Fetcher {
+    agent: AgentPage,
+}
+
+impl Fetcher {
+    /// With this way to the agent's page.
+    pub fn new(agent: AgentPage) -> Self {
+        Self { agent }
+    }
+}
+
+impl Fetch for Fetcher {
+    async fn fetch(&self, address: &str) -> Result<Fetched, String> {
+        if address == AGENT {
+            return Ok(Fetched { text: (self.agent)().await?, format: Format::Prometheus });
+        }
+        let slash = address.find('/').unwrap_or(address.len());
+        let (authority, path) = address.split_at(slash);
+        page(authority, path).await
+    }
+}
+
+async fn page(authority: &str, path: &str) -> Result<Fetched, String> {
+    let stream = TcpStream::connect(authority).await.map_err(|error| format!("cannot connect: {error}"))?;
+    let broken = |error: hyper::Error| format!("the connection broke: {error}");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let request = hyper::Request::get(path)
+        .header(HOST, authority)
+        .header(ACCEPT, UNDERSTOOD)
+        .header(USER_AGENT, concat!("shipshape/", env!("CARGO_PKG_VERSION")))
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| format!("it is no request: {error}"))?;
+    let asking = async {
+        let answer = sender.send_request(request).await.map_err(broken)?;
+        if !answer.status().is_success() {
+            return Err(format!("it answered {}", answer.status().as_u16()));
+        }
+        let kind = answer.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let format = Format::of(kind);
+        let body = Limited::new(answer.into_body(), LARGEST_PAGE_BYTES).collect().await;
+        let body = body.map_err(|error| format!("its page was not read to the end: {error}"))?.to_bytes();
+        let text = String::from_utf8(body.into()).map_err(|_| "its page is not UTF-8".to_owned())?;
+        Ok(Fetched { text, format })
+    };
+    tokio::pin!(connection, asking);
+    // Polled beside the request, not on a task of its own: giving up drops the connection.
+    tokio::select! {
+        biased;
+        answer = &mut asking => answer,
+        _ = &mut connection => asking.await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn fetcher() -> Fetcher {
+        Fetcher::new(Arc::new(|| Box::pin(async { Ok("up 1\n".to_owned()) })))
+    }
+
+    /// What is made of this answer, and what was asked.
+    async fn fetched(answer: &'static str) -> (Result<Fetched, String>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("{}/metrics?all=1", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                asked.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8(asked).unwrap()
+        });
+        (fetcher().fetch(&address).await, serving.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_page_comes_in_the_format_that_it_names() {
+        let (page, asked) = fetched(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/openmetrics-text; version=1.0.0\r\ncontent-length: 10\r\n\r\na 1\n# EOF\n",
+        )
+        .await;
+        let page = page.unwrap();
+        assert_eq!((page.text.as_str(), page.format), ("a 1\n# EOF\n", Format::OpenMetrics));
+        assert!(asked.starts_with("GET /metrics?all=1 HTTP/1.1\r\n"), "{asked}");
+        let (page, _) = fetched("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\na 1\n").await;
+        assert_eq!(page.unwrap().format, Format::Prometheus);
+        assert_eq!(fetcher().fetch(AGENT).await.unwrap().text, "up 1\n");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_page_is_said() {
+        let (page, _) = fetched("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
+        assert_eq!(page.err().unwrap(), "it answered 404");
+        let (page, _) = fetched("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\na 1\n").await;
+        assert!(page.err().unwrap().contains("not read to the end"));
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let refused = fetcher().fetch(&format!("{closed}/metrics")).await.err().unwrap();
+        assert!(refused.contains("cannot connect"), "{refused}");
+    }
+}

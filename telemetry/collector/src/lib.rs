@@ -1,0 +1,115 @@
+//! Collecting this machine's metrics: who is asked follows from what runs, and what is heard goes into the store, which is
+//! made durable every few seconds and tidied every minute. Does not live here: asking and understanding (`scrape`,
+//! `exposition`), keeping (`store`), and answering questions (`prometheus`).
+
+mod fetch;
+mod targets;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use scrape::{Target, Told};
+use store::Store;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use fetch::{AgentPage, Fetcher};
+pub use targets::targets;
+
+/// What a crash may lose at most.
+const FLUSH: Duration = Duration::from_secs(5);
+/// How often finished stretches of time become blocks, and old ones go.
+const TIDY: Duration = Duration::from_secs(60);
+
+/// The metrics of this machine, collected as long as this lives.
+pub struct Collector {
+    store: Arc<Store>,
+    told: Arc<Told>,
+    targets: watch::Sender<Vec<Target>>,
+    asking: JoinHandle<()>,
+    keeping: JoinHandle<()>,
+}
+
+impl Collector {
+    /// Opens the store in this folder and begins to ask.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub fn open(
+        folder: &Path,
+        config: store::Config,
+        fetcher: Fetcher,
+        now: fn() -> i64,
+    ) -> Result<Self, store::Error> {
+        let store = Arc::new(Store::open(folder, config)?);
+        let told = Arc::new(Told::default());
+        let (targets, wanted) = watch::channel(Vec::new());
+        let asking =
+            tokio::spawn(scrape::run(wanted, Arc::new(fetcher), Arc::clone(&store), Arc::clone(&told), now));
+        let keeping = tokio::spawn(keep(Arc::clone(&store), now));
+        Ok(Self { store, told, targets, asking, keeping })
+    }
+
+    /// The samples.
+    pub fn store(&self) -> Arc<Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// How each target's last asking went, and what its metrics mean.
+    pub fn told(&self) -> Arc<Told> {
+        Arc::clone(&self.told)
+    }
+
+    /// Asks these from now on. The series of those that are not among them any more end.
+    pub fn ask(&self, targets: Vec<Target>) {
+        self.targets.send_if_modified(|asked| {
+            let changed = *asked != targets;
+            *asked = targets;
+            changed
+        });
+    }
+
+    /// Asks nobody any more, and makes everything durable.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub async fn close(self) -> Result<(), store::Error> {
+        let Self { store, told: _, targets, asking, keeping } = self;
+        drop(targets);
+        keeping.abort();
+        // One that panicked has said so.
+        let _ = asking.await;
+        let _ = keeping.await;
+        store.flush()
+    }
+}
+
+/// Makes samples durable and tidies, for ever. What the disk refuses is said once, until it takes it again.
+async fn keep(store: Arc<Store>, now: fn() -> i64) {
+    let mut ticks = tokio::time::interval(FLUSH);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tidied = tokio::time::Instant::now();
+    let mut troubled = false;
+    loop {
+        ticks.tick().await;
+        let tidy = tidied.elapsed() >= TIDY;
+        if tidy {
+            tidied = tokio::time::Instant::now();
+        }
+        let store = Arc::clone(&store);
+        let kept =
+            tokio::task::spawn_blocking(move || if tidy { store.tidy(now()) } else { store.flush() }).await;
+        match kept {
+            Ok(Ok(())) if troubled => {
+                tracing::info!("metrics can be kept again");
+                troubled = false;
+            }
+            Ok(Err(error)) if !troubled => {
+                tracing::error!(%error, "metrics cannot be kept; they stay in memory and are tried again");
+                troubled = true;
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+}

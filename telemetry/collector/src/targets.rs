@@ -1,0 +1,60 @@
+//! Who is asked: the agent for its gateway, its machine and the replicas' processes, and each replica that tells metrics
+//! of its own.
+
+use std::time::Duration;
+
+use lifecycle::World;
+use model::Place;
+use ports::fleet::{ReplicaPhase, Seen};
+use promql::Labels;
+use scrape::Target;
+
+use crate::fetch::AGENT;
+
+/// How often the gateway, the machine and the processes are asked. Rollouts are judged by what comes of it.
+const OWN_INTERVAL: Duration = Duration::from_secs(5);
+/// Samples of the agent's page at most: its own limits on series keep it far below.
+const OWN_SAMPLES: usize = 500_000;
+
+/// Who is to be asked while the world and the fleet are like this. `port` is where the agent's gateway listens, or nothing.
+pub fn targets(world: &World, seen: &Seen) -> Vec<Target> {
+    let instance = seen.gateway.clone().unwrap_or_else(|| "agent".to_owned());
+    let mut targets = vec![Target {
+        address: AGENT.to_owned(),
+        labels: Labels::new([("job", "shipshape"), ("instance", instance.as_str())]),
+        interval: OWN_INTERVAL,
+        timeout: OWN_INTERVAL,
+        samples: OWN_SAMPLES,
+    }];
+    for group in &seen.groups {
+        let Place { service, environment } = &group.id.place;
+        let Some(scrape) =
+            world.spec(&group.id.place, group.id.release).and_then(|spec| spec.metrics.scrape.as_ref())
+        else {
+            continue;
+        };
+        // One that starts may not listen yet; one that waits to be started again does not.
+        let told = |phase| match phase {
+            ReplicaPhase::Ready | ReplicaPhase::Unready | ReplicaPhase::Draining => true,
+            ReplicaPhase::Starting | ReplicaPhase::Backoff | ReplicaPhase::Stopping => false,
+        };
+        for replica in group.replicas.iter().filter(|replica| told(replica.phase)) {
+            let instance = format!("127.0.0.1:{}", replica.port);
+            targets.push(Target {
+                address: format!("{instance}{}", scrape.path),
+                labels: Labels::new([
+                    ("job", service.as_str()),
+                    ("instance", instance.as_str()),
+                    ("app", service.as_str()),
+                    ("environment", environment.as_str()),
+                    ("version", group.id.release.to_string().as_str()),
+                    ("replica", replica.ordinal.to_string().as_str()),
+                ]),
+                interval: scrape.interval,
+                timeout: scrape.timeout,
+                samples: usize::try_from(scrape.sample_limit).unwrap_or(usize::MAX),
+            });
+        }
+    }
+    targets
+}
