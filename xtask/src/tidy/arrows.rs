@@ -52,10 +52,25 @@ const ROWS: &[Row] = &[
         &["model", "ports", "process"],
         "an adapter knows its port; a check's command finds its program and its environment as a replica does",
     ),
+    row("machine", &["model"], "figures of the system are read for whoever shows them"),
     row(
         "agent",
-        &["model", "ports", "process", "proxy", "routes"],
+        &["machine", "model", "ports", "process", "proxy", "routes"],
         "acts on one machine and holds no policy: no rule, no journal",
+    ),
+    row("promql", &[], "a query language over any source of samples knows nothing of this product"),
+    row("exposition", &["promql"], "formats of metrics are the field's own; labels are the language's"),
+    row("store", &["promql"], "samples are kept without knowing who measured them"),
+    row("scrape", &["exposition", "promql", "store"], "a target is asked without knowing what it is"),
+    row(
+        "collector",
+        &["exposition", "lifecycle", "model", "ports", "promql", "scrape", "store"],
+        "who is asked follows from what runs; it decides nothing",
+    ),
+    row(
+        "prometheus",
+        &["exposition", "promql", "store"],
+        "a face answers from the store, whoever filled it",
     ),
     row(
         "api",
