@@ -1,5 +1,7 @@
 //! What the shop answers. Does not live here: connections, signals and stopping.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,8 @@ pub(crate) struct Shop {
     started: Instant,
     ledger: Option<Ledger>,
     chance: Mutex<fastrand::Rng>,
+    /// Pages served, by status.
+    served: Mutex<BTreeMap<u16, u64>>,
     stop: Stop,
     release: HeaderValue,
     replica: HeaderValue,
@@ -57,6 +61,7 @@ impl Shop {
             started: Instant::now(),
             ledger,
             chance: Mutex::new(seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed)),
+            served: Mutex::default(),
             stop,
             settings,
         })
@@ -97,10 +102,30 @@ impl Shop {
         match (request.method(), path.as_str()) {
             (&Method::GET, "/healthz/live") => json_reply(StatusCode::OK, &json!({ "live": true })),
             (&Method::GET, "/healthz/ready") => self.ready(),
+            (&Method::GET, "/metrics") => self.metrics(),
             (&Method::GET, "/echo") => self.echo(request),
             (&Method::GET, "/chat") => self.chat(request),
-            _ => self.page(request, &path).await,
+            _ => {
+                let response = self.page(request, &path).await;
+                let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+                *served.entry(response.status().as_u16()).or_default() += 1;
+                response
+            }
         }
+    }
+
+    /// In Prometheus' text format.
+    fn metrics(&self) -> Response<Reply> {
+        let mut text =
+            "# HELP shop_requests_total Pages served.\n# TYPE shop_requests_total counter\n".to_owned();
+        for (code, count) in &*self.served.lock().unwrap_or_else(PoisonError::into_inner) {
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "shop_requests_total{{code=\"{code}\"}} {count}");
+        }
+        let mut response = Response::new(Reply::whole(text));
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
     }
 
     fn ready(&self) -> Response<Reply> {

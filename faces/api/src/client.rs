@@ -21,7 +21,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 pub use self::events::{Event, Events};
 use crate::caller::KEY;
-use crate::problem::Problem;
+use crate::problem::{self, Problem};
 use crate::socket::{self, LONGEST_PATH};
 use crate::token::{self, Token};
 use crate::{Health, Stop, logs};
@@ -265,6 +265,36 @@ impl Client {
         Ok(self.get::<Page>("/v1/events?format=json&limit=1").await?.last)
     }
 
+    /// What a PromQL expression gives now, as Prometheus' API answers.
+    ///
+    /// # Errors
+    /// See [`Error`]; an expression that cannot be evaluated is [`Error::Said`].
+    pub async fn query(&self, expression: &str) -> Result<serde_json::Value, Error> {
+        self.ask_metrics(&format!("/api/v1/query?query={}", encoded(expression))).await
+    }
+
+    /// What it gives over a stretch of time, whose ends count from 1970.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub async fn query_range(
+        &self,
+        expression: &str,
+        start: Duration,
+        end: Duration,
+        step: Duration,
+    ) -> Result<serde_json::Value, Error> {
+        let (start, end, step) = (start.as_secs_f64(), end.as_secs_f64(), step.as_secs_f64());
+        let query = encoded(expression);
+        self.ask_metrics(&format!("/api/v1/query_range?query={query}&start={start}&end={end}&step={step}"))
+            .await
+    }
+
+    async fn ask_metrics(&self, path: &str) -> Result<serde_json::Value, Error> {
+        let request = self.request(Method::GET, path, Bytes::new())?;
+        within(LONG_PATIENCE, async { understood(&collect(self.send(request).await?).await?) }).await
+    }
+
     async fn stream(&self, path: &str) -> Result<Output, Error> {
         let request = self.request(Method::GET, path, Bytes::new())?;
         let response = within(PATIENCE, self.send(request)).await?;
@@ -396,6 +426,14 @@ fn body(request: &impl Serialize) -> Result<Bytes, Error> {
 }
 
 /// Names and numbers alone: nothing in them needs escaping.
+/// Percent-encodes what is not plain in a query.
+fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
 fn query(ask: &logs::Ask) -> String {
     let mut query = format!("service={}&environment={}&follow={}", ask.service, ask.environment, ask.follow);
     let options = [
@@ -426,13 +464,23 @@ async fn whole(response: Response<Incoming>) -> Result<Bytes, Error> {
 }
 
 async fn refusal(response: Response<Incoming>) -> Error {
-    let status = response.status().as_u16();
-    match whole(response).await {
-        Ok(body) => match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) => Error::Said(Problem { status, ..problem }),
-            Err(_) => Error::Strange(format!("status {status}: {}", String::from_utf8_lossy(&body))),
-        },
-        Err(error) => error,
+    /// What Prometheus' routes say.
+    #[derive(serde::Deserialize)]
+    struct Refused {
+        error: String,
+    }
+
+    let status = response.status();
+    let body = match whole(response).await {
+        Ok(body) => body,
+        Err(error) => return error,
+    };
+    if let Ok(problem) = serde_json::from_slice::<Problem>(&body) {
+        return Error::Said(Problem { status: status.as_u16(), ..problem });
+    }
+    match serde_json::from_slice::<Refused>(&body) {
+        Ok(Refused { error }) => Error::Said(Problem::new(status, problem::MALFORMED, error)),
+        Err(_) => Error::Strange(format!("status {status}: {}", String::from_utf8_lossy(&body))),
     }
 }
 

@@ -106,6 +106,8 @@ pub(crate) enum Verb {
     Status(verbs::status::Args),
     /// Show what the replicas print
     Logs(verbs::logs::Args),
+    /// Ask for metrics in PromQL
+    Query(verbs::query::Args),
     /// List, show, check and export what happened
     Journal(verbs::journal::Args),
     /// See it all on a real example service, in about a minute
@@ -144,6 +146,7 @@ impl Verb {
             | Self::Unlock(_)
             | Self::Status(_)
             | Self::Logs(_)
+            | Self::Query(_)
             | Self::Journal(_)
             | Self::Completions(_)
             | Self::Api(_)

@@ -14,6 +14,7 @@ pub(crate) mod lock;
 pub(crate) mod logs;
 pub(crate) mod pause;
 pub(crate) mod promote;
+pub(crate) mod query;
 pub(crate) mod retry;
 pub(crate) mod rollback;
 pub(crate) mod schema;
@@ -46,6 +47,7 @@ pub(crate) async fn run(verb: Verb, context: &Context<'_>) -> Result<Done, Failu
         Verb::Unlock(args) => lock::unlock(args, context).await,
         Verb::Status(args) => status::run(args, context).await,
         Verb::Logs(args) => logs::run(args, context).await,
+        Verb::Query(args) => query::run(args, context).await,
         Verb::Journal(args) => journal::run(args, context).await,
         Verb::Completions(args) => Ok(completions::run(&args, context)),
         Verb::Api(_) => Ok(api::run(context)),
