@@ -67,11 +67,7 @@ const ROWS: &[Row] = &[
         &["exposition", "lifecycle", "model", "ports", "promql", "scrape", "store"],
         "who is asked follows from what runs; it decides nothing",
     ),
-    row(
-        "prometheus",
-        &["exposition", "promql", "store"],
-        "a face answers from the store, whoever filled it",
-    ),
+    row("prometheus", &["exposition", "promql", "store"], "a face answers from the store, whoever filled it"),
     row(
         "api",
         &["model", "manifest", "ports", "runtime", "views"],
