@@ -56,7 +56,7 @@ fn what_a_service_does_and_takes_can_be_asked_for_and_outlives_control() {
     let _ = stage.nothing_lost(load);
 
     let refused = stage.run(&["query", "sum(rate("]).exits(1);
-    assert!(refused.stderr.contains("parse error"), "{refused:?}");
+    assert!(refused.stderr.contains("unclosed left parenthesis"), "{refused:?}");
     let shown = stage.run(&["query", "--over", "1m", "sum(up)"]).ok();
     assert!(shown.stdout.contains("most 3"), "{shown:?}");
 }
