@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use collector::{AgentPage, Collector, Fetcher};
-use prometheus::{Backend, Catalogue, Family, Limits};
+use prometheus::{Backend, Catalogue, Family, Health, Limits};
 use runtime::Snapshot;
 use tokio::sync::watch;
 
@@ -54,6 +54,10 @@ struct Meanings(Arc<scrape::Told>);
 impl Catalogue for Meanings {
     fn families(&self) -> BTreeMap<String, Family> {
         self.0.families()
+    }
+
+    fn targets(&self) -> BTreeMap<String, Health> {
+        self.0.health()
     }
 }
 

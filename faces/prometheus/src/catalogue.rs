@@ -89,6 +89,30 @@ pub(crate) async fn metadata(
     Ok(Good::data(Value::Object(all).to_string()))
 }
 
+/// Those that are asked; one that is not asked is not known.
+pub(crate) async fn targets(Extract(state): Extract<State>) -> Good {
+    let one = |(address, health): (String, scrape::Health)| {
+        let labels: serde_json::Map<String, Value> =
+            health.labels.iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
+        let interval = format!("{}s", health.interval.as_secs_f64());
+        json!({
+            "discoveredLabels": {"__address__": address},
+            "scrapePool": health.labels.get("job"),
+            "labels": labels,
+            "scrapeUrl": address,
+            "globalUrl": address,
+            "lastError": health.trouble.unwrap_or_default(),
+            "lastScrape": jiff::Timestamp::from_millisecond(health.at).map(|at| at.to_string()).unwrap_or_default(),
+            "lastScrapeDuration": health.lasted.as_secs_f64(),
+            "health": if health.up { "up" } else { "down" },
+            "scrapeInterval": interval,
+            "scrapeTimeout": interval,
+        })
+    };
+    let active: Vec<Value> = state.backend.catalogue.targets().into_iter().map(one).collect();
+    Good::data(json!({"activeTargets": active, "droppedTargets": [], "droppedTargetCounts": {}}).to_string())
+}
+
 pub(crate) async fn rules() -> Good {
     Good::data(json!({"groups": []}).to_string())
 }

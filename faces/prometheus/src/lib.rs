@@ -16,6 +16,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 pub use exposition::Family;
+pub use scrape::Health;
 use store::Store;
 use tokio::sync::Semaphore;
 
@@ -38,10 +39,12 @@ impl Default for Limits {
     }
 }
 
-/// What the metrics of this store mean, as those who were scraped say.
+/// What is known of the metrics of this store beside their samples.
 pub trait Catalogue: Send + Sync {
-    /// By metric.
+    /// What they mean, as those who were scraped say, by metric.
     fn families(&self) -> BTreeMap<String, Family>;
+    /// Who is scraped, and how the last time went, by address.
+    fn targets(&self) -> BTreeMap<String, Health>;
 }
 
 /// What the API answers from.
@@ -76,6 +79,7 @@ pub fn router(backend: Backend) -> Router {
         .route("/api/v1/labels", get(catalogue::labels).post(catalogue::labels))
         .route("/api/v1/label/{name}/values", get(catalogue::values))
         .route("/api/v1/metadata", get(catalogue::metadata))
+        .route("/api/v1/targets", get(catalogue::targets))
         .route("/api/v1/rules", get(catalogue::rules))
         .route("/api/v1/alerts", get(catalogue::alerts))
         .route("/api/v1/status/buildinfo", get(catalogue::build))

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use exposition::{Family, Kind};
 use http_body_util::BodyExt;
-use prometheus::{Backend, Catalogue, Limits, router};
+use prometheus::{Backend, Catalogue, Health, Limits, router};
 use promql::{Labels, Point, Series};
 use serde_json::{Value, json};
 use store::{Config, Store};
@@ -23,6 +24,14 @@ impl Catalogue for Known {
     fn families(&self) -> BTreeMap<String, Family> {
         let family = Family { kind: Kind::Counter, help: "Requests.".to_owned(), unit: String::new() };
         BTreeMap::from([("http_requests_total".to_owned(), family)])
+    }
+
+    fn targets(&self) -> BTreeMap<String, Health> {
+        let (labels, second) = (Labels::new([("job", "shop")]), Duration::from_secs(1));
+        let trouble = Some("cannot connect".to_owned());
+        let health =
+            Health { labels, at: NOW, lasted: second, interval: 15 * second, up: false, samples: 0, trouble };
+        BTreeMap::from([("127.0.0.1:80/metrics".to_owned(), health)])
     }
 }
 
@@ -155,6 +164,10 @@ async fn the_catalogue_lists_series_labels_values_and_meanings() {
     assert_eq!(data("/api/v1/metadata?metric=other").await, json!({}));
     assert_eq!(data("/api/v1/rules").await, json!({"groups": []}));
     assert_eq!(data("/api/v1/alerts").await, json!({"alerts": []}));
+    let target = &data("/api/v1/targets").await["activeTargets"][0];
+    assert_eq!((&target["health"], &target["lastError"]), (&json!("down"), &json!("cannot connect")));
+    assert_eq!((&target["scrapePool"], &target["scrapeInterval"]), (&json!("shop"), &json!("15s")));
+    assert_eq!(target["lastScrape"], "2023-11-14T22:13:20Z");
     assert_eq!(data("/api/v1/status/buildinfo").await["version"], "3.5.0");
 }
 

@@ -115,13 +115,16 @@ async fn ask(
             Ok(page) => Ok((page.text.as_str(), page.format)),
             Err(why) => Err(why.clone()),
         };
-        let outcome = intake.take(&store, at, said, began.elapsed());
+        let lasted = began.elapsed();
+        let outcome = intake.take(&store, at, said, lasted);
+        let up = outcome.failure.is_none();
         let trouble = outcome.failure.or(outcome.refused.1);
         if let (Some(why), false) = (&trouble, troubled) {
             tracing::warn!(address = target.address, labels = %target.labels, why, "metrics cannot be had");
         }
         troubled = trouble.is_some();
-        let health = Health { labels: target.labels.clone(), at, samples: outcome.samples, trouble };
+        let labels = target.labels.clone();
+        let health = Health { labels, at, lasted, interval, up, samples: outcome.samples, trouble };
         told.note(&target, health, intake.families());
         last = Some(at);
     }

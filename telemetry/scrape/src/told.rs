@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use exposition::Family;
 use promql::Labels;
@@ -15,16 +16,27 @@ pub struct Health {
     pub labels: Labels,
     /// When it was asked, in milliseconds since 1970.
     pub at: i64,
+    /// How long it took.
+    pub lasted: Duration,
+    /// How often it is asked.
+    pub interval: Duration,
+    /// Whether its page was had.
+    pub up: bool,
     /// Samples on its page.
     pub samples: usize,
     /// Why there was no page, or why not all of it was taken.
     pub trouble: Option<String>,
 }
 
+/// By name.
+type Families = BTreeMap<String, Family>;
+/// By address.
+type Targets = BTreeMap<String, (Health, Families)>;
+
 /// What the targets that are asked now have told.
 #[derive(Debug, Default)]
 pub struct Told {
-    by_target: Mutex<BTreeMap<String, (Health, BTreeMap<String, Family>)>>,
+    targets: Mutex<Targets>,
 }
 
 impl Told {
@@ -35,13 +47,13 @@ impl Told {
     }
 
     /// What the metrics mean, by name; where two targets differ, the first by address counts.
-    pub fn families(&self) -> BTreeMap<String, Family> {
+    pub fn families(&self) -> Families {
         let all = self.lock();
         let each = all.values().rev().flat_map(|(_, families)| families);
         each.map(|(name, family)| (name.clone(), family.clone())).collect()
     }
 
-    pub(crate) fn note(&self, target: &Target, health: Health, families: &BTreeMap<String, Family>) {
+    pub(crate) fn note(&self, target: &Target, health: Health, families: &Families) {
         let mut all = self.lock();
         let known = all.entry(target.address.clone()).or_insert_with(|| (health.clone(), BTreeMap::new()));
         known.0 = health;
@@ -55,7 +67,7 @@ impl Told {
         self.lock().remove(&target.address);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (Health, BTreeMap<String, Family>)>> {
-        self.by_target.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Targets> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -67,7 +67,11 @@ const ROWS: &[Row] = &[
         &["exposition", "lifecycle", "model", "ports", "promql", "scrape", "store"],
         "who is asked follows from what runs; it decides nothing",
     ),
-    row("prometheus", &["exposition", "promql", "store"], "a face answers from the store, whoever filled it"),
+    row(
+        "prometheus",
+        &["exposition", "promql", "scrape", "store"],
+        "a face answers from the store and of who fills it, whoever that is",
+    ),
     row(
         "api",
         &["model", "manifest", "ports", "runtime", "views"],

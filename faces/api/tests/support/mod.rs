@@ -104,7 +104,7 @@ impl Stage {
             control,
             logs: Arc::new(written.clone()),
             version: "1.2.3".to_owned(),
-            beside: axum::Router::new(),
+            beside: Default::default(),
         };
         let (over, left) = oneshot::channel::<()>();
         let serving = tokio::spawn(api::serve(socket, Some(door), config, async move {

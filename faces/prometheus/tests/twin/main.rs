@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use exposition::Family;
-use prometheus::{Backend, Catalogue, Limits, router};
+use prometheus::{Backend, Catalogue, Health, Limits, router};
 use promql::{Labels, Point, Series};
 use serde_json::Value;
 use store::{Config, Store};
@@ -25,6 +25,10 @@ struct Nothing;
 
 impl Catalogue for Nothing {
     fn families(&self) -> BTreeMap<String, Family> {
+        BTreeMap::new()
+    }
+
+    fn targets(&self) -> BTreeMap<String, Health> {
         BTreeMap::new()
     }
 }
