@@ -8,12 +8,14 @@ pub mod value;
 
 mod error;
 mod eval;
+mod guard;
 mod read;
 mod source;
 
 pub use error::Error;
 pub use eval::{Answer, Options, Query, evaluate};
+pub use guard::LONGEST;
 pub use labels::{Label, Labels};
-pub use read::{LONGEST, read};
+pub use read::read;
 pub use source::Source;
 pub use value::{Point, STALE, Sample, Series, Value, is_stale};

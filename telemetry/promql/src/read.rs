@@ -5,38 +5,26 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use promql_parser::label::{MatchOp, Matchers};
 use promql_parser::parser::{self as foreign, AtModifier, LabelModifier, Offset, VectorMatchCardinality};
-use regex::RegexBuilder;
 
 use crate::Error;
+use crate::eval::FARTHEST;
 use crate::expr::{
     Aggregate, Aggregation, Arithmetic, At, Binary, Comparison, Expr, Function, Grouping, Kind, Many,
     Matcher, Matching, Operator, Selector, Subquery, Test,
 };
+use crate::guard::{self, anchored};
 use crate::labels::NAME;
 
-/// The longest query, in bytes.
-pub const LONGEST: usize = 64 * 1024;
 /// How deep brackets and operators may nest: each level takes stack.
 const DEEPEST: usize = 128;
-/// How large one compiled regular expression may be, in bytes.
-const LARGEST_REGEX: usize = 1 << 20;
 
 /// Reads a query.
 ///
 /// # Errors
-/// [`Error::Syntax`] when it is not PromQL, [`Error::Refused`] when it is outside of the subset.
+/// [`Error::Syntax`] when it is not PromQL, [`Error::Refused`] when it is outside of the subset, [`Error::TooMuch`] when
+/// reading it takes more than it may.
 pub fn read(text: &str) -> Result<Expr, Error> {
-    if text.len() > LONGEST {
-        return Err(Error::Syntax(format!("the query has {} bytes; the most is {LONGEST}", text.len())));
-    }
-    let deepest = text.bytes().fold((0usize, 0usize), |(depth, most), byte| match byte {
-        b'(' | b'[' | b'-' | b'+' => (depth + 1, most.max(depth + 1)),
-        b')' | b']' => (depth.saturating_sub(1), most),
-        _ => (depth, most),
-    });
-    if deepest.1 > DEEPEST * 8 {
-        return Err(Error::Syntax(format!("the query nests deeper than {DEEPEST} levels")));
-    }
+    guard::check(text)?;
     let parsed = foreign::parse(text).map_err(|why| unreadable(text, why))?;
     expr(&parsed, 0)
 }
@@ -53,7 +41,7 @@ fn unreadable(text: &str, why: String) -> Error {
 
 fn expr(from: &foreign::Expr, depth: usize) -> Result<Expr, Error> {
     if depth > DEEPEST {
-        return Err(Error::Syntax(format!("the query nests deeper than {DEEPEST} levels")));
+        return Err(Error::TooMuch(format!("the query nests deeper than {DEEPEST} levels")));
     }
     let inner = |from: &foreign::Expr| expr(from, depth + 1);
     Ok(match from {
@@ -107,19 +95,9 @@ fn selector(from: &foreign::VectorSelector) -> Result<Selector, Error> {
     Ok(Selector { matchers: read, offset: offset(from.offset.as_ref())?, at: at(from.at.as_ref())? })
 }
 
-/// A regular expression that has to match the whole value, newlines included, as Prometheus 3 does.
-///
-/// # Errors
-/// When it is none, or too large.
-pub(crate) fn anchored(text: &str) -> Result<regex::Regex, Error> {
-    RegexBuilder::new(&format!("^(?s:{text})$"))
-        .size_limit(LARGEST_REGEX)
-        .build()
-        .map_err(|error| Error::Syntax(format!("the regular expression {text:?}: {error}")))
-}
-
 fn millis(duration: Duration) -> Result<i64, Error> {
-    i64::try_from(duration.as_millis()).map_err(|_| Error::Syntax("a duration is too long".to_owned()))
+    let millis = i64::try_from(duration.as_millis()).ok().filter(|millis| *millis <= FARTHEST);
+    millis.ok_or_else(|| Error::Syntax("a duration or time is too long".to_owned()))
 }
 
 fn offset(from: Option<&Offset>) -> Result<i64, Error> {

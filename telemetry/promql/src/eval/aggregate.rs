@@ -90,6 +90,7 @@ impl Evaluator<'_> {
             let mut result = self.blank(group.labels.clone())?;
             result.drop_name = group.drop_name;
             for (index, into) in result.values.iter_mut().enumerate() {
+                self.shared.spend(group.members.len())?;
                 values.clear();
                 values.extend(group.members.iter().filter_map(|row| rows[*row].present(index)));
                 if !values.is_empty() {
@@ -117,6 +118,7 @@ impl Evaluator<'_> {
             }
             let wanted = wanted.max(0.0) as usize;
             for group in groups {
+                self.shared.spend(group.members.len())?;
                 let mut members: Vec<(f64, usize)> = Vec::with_capacity(group.members.len());
                 members
                     .extend(group.members.iter().filter_map(|row| Some((rows[*row].present(index)?, *row))));

@@ -149,6 +149,7 @@ impl Evaluator<'_> {
         for row in &many {
             let Some(partners) = ones.get(&by.of(&row.labels)) else { continue };
             for partner in partners {
+                self.shared.spend(self.steps.count)?;
                 let labels = self.result_labels(row, partner, operator, matching);
                 let place = match known.get(&labels) {
                     Some(place) => *place,
@@ -183,6 +184,7 @@ impl Evaluator<'_> {
     fn check_unique(&self, ones: &HashMap<Labels, Vec<&Row>>, swapped: bool) -> Result<(), Error> {
         for (labels, rows) in ones.iter().filter(|(_, rows)| rows.len() > 1) {
             for index in 0..self.steps.count {
+                self.shared.spend(rows.len())?;
                 let mut present = rows.iter().filter(|row| row.present(index).is_some());
                 if let (Some(first), Some(second)) = (present.next(), present.next()) {
                     let side = if swapped { "left" } else { "right" };

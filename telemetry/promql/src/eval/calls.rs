@@ -9,21 +9,21 @@ use super::over_time;
 use super::rows::{ABSENT, Cells, Row, merged};
 use crate::Error;
 use crate::expr::{Expr, Function, Kind, Test};
+use crate::guard::anchored;
 use crate::labels::{Labels, NAME};
-use crate::read::anchored;
 
 impl Evaluator<'_> {
     pub(super) fn call(&self, function: Function, args: &[Expr]) -> Result<Cells, Error> {
         let rows = match (function, args) {
-            (Function::Time, []) => return Ok(Cells::Scalar(self.times())),
-            (Function::Pi, []) => return Ok(Cells::Scalar(vec![PI; self.steps.count])),
+            (Function::Time, []) => return Ok(Cells::Scalar(self.times()?)),
+            (Function::Pi, []) => return self.constant(PI),
             (Function::Scalar, [vector]) => return Ok(Cells::Scalar(self.only(vector)?)),
             (Function::Vector, [scalar]) => {
                 vec![Row { labels: Labels::default(), drop_name: false, values: self.scalar(scalar)? }]
             }
             (Function::Timestamp, [Expr::Instant(selector)]) => self.timestamps(selector)?,
             (Function::Timestamp, [vector]) => {
-                let times = self.times();
+                let times = self.times()?;
                 self.mapped(self.rows(vector)?, |_, index| times[index])?
             }
             (Function::Absent, [vector]) => self.absent(vector)?,
@@ -45,8 +45,9 @@ impl Evaluator<'_> {
     }
 
     /// The times of the steps, in seconds.
-    fn times(&self) -> Vec<f64> {
-        self.steps.iter().map(|at| at as f64 / 1000.0).collect()
+    fn times(&self) -> Result<Vec<f64>, Error> {
+        self.shared.charge(self.steps.count)?;
+        Ok(self.steps.iter().map(|at| at as f64 / 1000.0).collect())
     }
 
     /// The value of a vector of one; not a number for any other.
@@ -59,6 +60,7 @@ impl Evaluator<'_> {
                 (Some(_) | None, _) => f64::NAN,
             }
         };
+        self.shared.charge(self.steps.count)?;
         Ok((0..self.steps.count).map(only).collect())
     }
 
@@ -126,7 +128,7 @@ impl Evaluator<'_> {
         if let Some(part) = date_part(function) {
             let rows = match args.first() {
                 Some(vector) => self.rows(vector)?,
-                None => vec![Row { labels: Labels::default(), drop_name: false, values: self.times() }],
+                None => vec![Row { labels: Labels::default(), drop_name: false, values: self.times()? }],
             };
             return self.mapped(rows, |value, _| in_date(value, part));
         }
@@ -190,7 +192,10 @@ impl Evaluator<'_> {
         }
         let mut rows = self.rows(vector)?;
         for row in &mut rows {
-            let Some(found) = regex.captures(row.labels.get(from)) else { continue };
+            let said = row.labels.get(from);
+            self.shared.spend(said.len() + 1)?;
+            let Some(found) = regex.captures(said) else { continue };
+            self.shared.charge_label(replacement.len() + replacement.matches('$').count() * said.len())?;
             let mut value = String::new();
             found.expand(replacement, &mut value);
             row.labels = row.labels.with(into, &value);
@@ -212,6 +217,8 @@ impl Evaluator<'_> {
         let mut rows = self.rows(vector)?;
         for row in &mut rows {
             let values: Vec<&str> = from.iter().map(|name| row.labels.get(name)).collect();
+            let length: usize = values.iter().map(|value| value.len() + separator.len()).sum();
+            self.shared.charge_label(length)?;
             row.labels = row.labels.with(into, &values.join(separator));
             row.drop_name &= *into != NAME;
         }

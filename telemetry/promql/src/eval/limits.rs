@@ -5,6 +5,11 @@ use std::time::{Duration, Instant};
 use super::Shared;
 use crate::Error;
 
+/// The most bytes of a label's value that a query makes: a few calls in each other could double it again and again.
+const LONGEST_LABEL: usize = 64 * 1024;
+/// How much may be done between two looks at the clock, in values.
+const UNWATCHED: usize = 1 << 16;
+
 /// How queries are evaluated, and what one may take.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -54,6 +59,26 @@ impl Shared<'_> {
     /// How many samples are left.
     pub(super) fn left(&self) -> usize {
         self.options.max_samples.saturating_sub(self.samples.get())
+    }
+
+    /// Counts work that takes time but no memory, in values, and looks at the clock now and then.
+    pub(super) fn spend(&self, values: usize) -> Result<(), Error> {
+        let done = self.unwatched.get().saturating_add(values);
+        if done < UNWATCHED {
+            self.unwatched.set(done);
+            return Ok(());
+        }
+        self.unwatched.set(0);
+        self.check()
+    }
+
+    /// Whether a label's value of so many bytes may be made; it takes its part of the budget.
+    pub(super) fn charge_label(&self, bytes: usize) -> Result<(), Error> {
+        if bytes > LONGEST_LABEL {
+            let what = format!("the query would make a label of {bytes} bytes; the most is {LONGEST_LABEL}");
+            return Err(Error::TooMuch(what));
+        }
+        self.charge(bytes / size_of::<crate::Point>())
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {

@@ -24,6 +24,10 @@ pub use limits::Options;
 use notes::Notes;
 use rows::{ABSENT, Cells, Row, merged};
 
+/// The longest duration and the farthest time from 1970 of a query, in milliseconds (31,688 years): sums of them, however
+/// deep a query nests, stay within 64 bits.
+pub(crate) const FARTHEST: i64 = 1_000_000_000_000_000;
+
 /// When a query is evaluated; times in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Query {
@@ -63,7 +67,10 @@ pub fn evaluate(source: &dyn Source, expr: &Expr, query: Query, options: &Option
     if step <= 0 {
         return Err(Error::Execution("the step has to be above zero".to_owned()));
     }
-    let count = usize::try_from(end.saturating_sub(start).div_euclid(step) + 1).unwrap_or(0);
+    if [start, end, step].iter().any(|time| !(-FARTHEST..=FARTHEST).contains(time)) {
+        return Err(Error::Execution(format!("a time or step beyond {FARTHEST} milliseconds")));
+    }
+    let count = usize::try_from((end - start).div_euclid(step) + 1).unwrap_or(0);
     if count > options.max_points {
         let most = options.max_points;
         return Err(Error::Execution(format!(
@@ -88,6 +95,7 @@ pub fn evaluate(source: &dyn Source, expr: &Expr, query: Query, options: &Option
         instant,
         notes: RefCell::default(),
         samples: Cell::new(0),
+        unwatched: Cell::new(0),
     };
     let evaluator = Evaluator { shared: &shared, steps: Steps { start, step, count } };
     let value = evaluator.value(expr)?;
@@ -106,6 +114,8 @@ struct Shared<'a> {
     notes: RefCell<Notes>,
     /// Samples in memory, roughly: what was made and what was read, never given back.
     samples: Cell<usize>,
+    /// What was done since the last look at the clock.
+    unwatched: Cell<usize>,
 }
 
 /// The times of an evaluation, in milliseconds.
@@ -189,7 +199,7 @@ impl Evaluator<'_> {
     fn cells(&self, expr: &Expr) -> Result<Cells, Error> {
         self.shared.check()?;
         match expr {
-            Expr::Number(number) => Ok(Cells::Scalar(vec![*number; self.steps.count])),
+            Expr::Number(number) => self.constant(*number),
             Expr::Text(text) => Ok(Cells::Text(text.clone())),
             Expr::Instant(selector) => Ok(Cells::Rows(self.instant(selector)?)),
             Expr::Range(..) | Expr::Subquery(_) => {
@@ -204,6 +214,12 @@ impl Evaluator<'_> {
             Expr::Aggregate(aggregate) => Ok(Cells::Rows(self.aggregate(aggregate)?)),
             Expr::Binary(binary) => self.binary(binary),
         }
+    }
+
+    /// The same number at all steps.
+    fn constant(&self, number: f64) -> Result<Cells, Error> {
+        self.shared.charge(self.steps.count)?;
+        Ok(Cells::Scalar(vec![number; self.steps.count]))
     }
 
     fn rows(&self, expr: &Expr) -> Result<Vec<Row>, Error> {

@@ -95,6 +95,7 @@ impl Evaluator<'_> {
         let step = subquery.step.unwrap_or(self.shared.options.subquery_step).max(1);
         let start = (after.div_euclid(step) + 1) * step;
         let count = usize::try_from((until - start).div_euclid(step) + 1).unwrap_or(0);
+        self.shared.charge(count)?;
         let inner = Evaluator { shared: self.shared, steps: Steps { start, step, count } };
         let rows = match inner.cells(&subquery.inner)? {
             Cells::Rows(rows) => rows,
@@ -131,6 +132,7 @@ impl Evaluator<'_> {
                 while track.points.get(to).is_some_and(|point| point.at <= until) {
                     to += 1;
                 }
+                self.shared.spend(to - from + 1)?;
                 let window = Window { points: &track.points[from..to], after, until };
                 if !window.points.is_empty()
                     && let Some(value) = function(&track.labels, &window, index)
