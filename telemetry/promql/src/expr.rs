@@ -262,6 +262,9 @@ macro_rules! functions {
         pub enum Function { $($name),* }
 
         impl Function {
+            /// All of them, by name.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
             /// The function of this name, if the subset has it.
             pub fn named(name: &str) -> Option<Self> {
                 match name { $($text => Some(Self::$name),)* _ => None }
