@@ -93,7 +93,7 @@ pub(crate) async fn metadata(
 pub(crate) async fn targets(Extract(state): Extract<State>) -> Good {
     let one = |(address, health): (String, scrape::Health)| {
         let labels: serde_json::Map<String, Value> =
-            health.labels.iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
+            health.labels.iter().map(|(name, value)| (name.to_string(), json!(&**value))).collect();
         let interval = format!("{}s", health.interval.as_secs_f64());
         json!({
             "discoveredLabels": {"__address__": address},

@@ -1,6 +1,9 @@
 //! What a query may cost before anything is made of it: its text is looked over once, without a grammar, and refused when
 //! it nests too deep for the stack of whoever parses it, or when its regular expressions would take too much memory.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use promql_parser::util::unquote_string;
 use regex::{Regex, RegexBuilder};
 
@@ -19,14 +22,25 @@ const LARGEST_REGEX: usize = 1 << 20;
 /// How large what a regular expression remembers of its work may grow, in bytes.
 const LARGEST_MEMORY: usize = 256 << 10;
 
-/// Looks a query over.
+/// Looks a query over, and gives it as the parser shall have it: an `offset 0s`, which it takes for an error, is blank.
 ///
 /// # Errors
 /// What is too much of it, or the regular expression that is none.
-pub(crate) fn check(text: &str) -> Result<(), Error> {
+pub(crate) fn checked(text: &str) -> Result<Cow<'_, str>, Error> {
     if text.len() > LONGEST {
         return Err(Error::TooMuch(format!("the query has {} bytes; the most is {LONGEST}", text.len())));
     }
+    let mut text = Cow::Borrowed(text);
+    for offset in look_over(&text)? {
+        let blank = " ".repeat(offset.len());
+        text.to_mut().replace_range(offset, &blank);
+    }
+    Ok(text)
+}
+
+/// Where an offset of zero stands.
+fn look_over(text: &str) -> Result<Vec<Range<usize>>, Error> {
+    let mut offsets = Vec::new();
     let mut levels = 0usize;
     let mut regexes: Vec<String> = Vec::new();
     let mut rest = text;
@@ -56,6 +70,12 @@ pub(crate) fn check(text: &str) -> Result<(), Error> {
                 let length = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | ':')));
                 let (word, after) = rest.split_at(length.unwrap_or(rest.len()));
                 levels += usize::from(is_operator(word));
+                if word.eq_ignore_ascii_case("offset")
+                    && let Some(length) = zero(after)
+                {
+                    let start = text.len() - rest.len();
+                    offsets.push(start..start + word.len() + length);
+                }
                 rest = after;
                 continue;
             }
@@ -67,7 +87,23 @@ pub(crate) fn check(text: &str) -> Result<(), Error> {
         }
         rest = &rest[c.len_utf8()..];
     }
-    check_regexes(&regexes)
+    check_regexes(&regexes)?;
+    Ok(offsets)
+}
+
+/// How far a duration of zero reaches that stands at the start, after blanks.
+fn zero(text: &str) -> Option<usize> {
+    let start = text.trim_start();
+    let start = start.strip_prefix(['-', '+']).unwrap_or(start);
+    let length = start.find(|c: char| !(c.is_alphanumeric() || c == '.')).unwrap_or(start.len());
+    let zero = start[..length]
+        .split(|c: char| !c.is_ascii_digit())
+        .all(|digits| digits.bytes().all(|digit| digit == b'0'));
+    let units =
+        start[..length].split(|c: char| c.is_ascii_digit() || c == '.').filter(|unit| !unit.is_empty());
+    let known =
+        units.fold(true, |known, unit| known && matches!(unit, "ms" | "s" | "m" | "h" | "d" | "w" | "y"));
+    (zero && known && start.starts_with('0')).then(|| text.len() - start.len() + length)
 }
 
 fn is_operator(word: &str) -> bool {
@@ -148,7 +184,7 @@ mod tests {
     #[test]
     fn what_would_overflow_the_stack_or_the_memory_is_refused_by_what_it_is() {
         let refused = |text: String, why: &str| {
-            let error = check(&text).unwrap_err();
+            let error = checked(&text).unwrap_err();
             assert!(matches!(error, Error::TooMuch(_)) && error.to_string().contains(why), "{error}");
         };
         refused("(".repeat(60_000), "1024 operators and open brackets");
@@ -162,11 +198,28 @@ mod tests {
     }
 
     #[test]
+    fn an_offset_of_zero_is_none() {
+        for (said, read) in [
+            ("m offset 0s", "m"),
+            ("m offset -0h0m", "m"),
+            ("sum(m[5m] OFFSET\n0ms) + 1", "sum(m[5m]           ) + 1"),
+            ("m offset 0", "m"),
+        ] {
+            assert_eq!(checked(said).unwrap().trim_end(), read);
+        }
+        for other in
+            ["m offset 10s", "m offset 0x5", "m{a=\"offset 0s\"}", "offset", "m offset", "m offset 0s1"]
+        {
+            assert_eq!(checked(other).unwrap(), other);
+        }
+    }
+
+    #[test]
     fn what_stands_in_texts_and_comments_does_not_count() {
-        assert_eq!(check(&format!("x{{a=\"{}\"}} # {}", "(".repeat(3000), "*".repeat(3000))), Ok(()));
-        assert_eq!(check(r#"x{a=~"it's (a|b).*", b!~'.+"', c=~`\d+`}"#), Ok(()));
-        assert_eq!(check(r#"x{a="\\xff"}"#), Ok(()));
-        assert!(matches!(check(r#"x{a="\xff"}"#), Err(Error::Refused(_))));
-        assert!(matches!(check(r#"x{a=~"("}"#), Err(Error::Syntax(_))));
+        assert!(checked(&format!("x{{a=\"{}\"}} # {}", "(".repeat(3000), "*".repeat(3000))).is_ok());
+        assert!(checked(r#"x{a=~"it's (a|b).*", b!~'.+"', c=~`\d+`}"#).is_ok());
+        assert!(checked(r#"x{a="\\xff"}"#).is_ok());
+        assert!(matches!(checked(r#"x{a="\xff"}"#), Err(Error::Refused(_))));
+        assert!(matches!(checked(r#"x{a=~"("}"#), Err(Error::Syntax(_))));
     }
 }

@@ -24,7 +24,7 @@ const DEEPEST: usize = 128;
 /// [`Error::Syntax`] when it is not PromQL, [`Error::Refused`] when it is outside of the subset, [`Error::TooMuch`] when
 /// reading it takes more than it may.
 pub fn read(text: &str) -> Result<Expr, Error> {
-    guard::check(text)?;
+    let text = &*guard::checked(text)?;
     let parsed = foreign::parse(text).map_err(|why| unreadable(text, why))?;
     expr(&parsed, 0)
 }
