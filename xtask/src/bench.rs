@@ -51,6 +51,11 @@ const BENCHMARKS: &[Benchmark] = &[
         "ship",
         "mean requests to the verdict, over the lower bound for a test with the same error rates",
     ),
+    of_a_part(
+        "metrics",
+        "prometheus",
+        "samples a second, bytes a sample, memory of a series, a query, a restart, beside the real Prometheus of $PROMETHEUS",
+    ),
     of_the_whole(
         "replay",
         "shipshape",

@@ -53,29 +53,48 @@ impl<'a> Reader<'a> {
         Self { bytes, at: 0 }
     }
 
+    /// At least the next 57 bits, the first one highest; zeros past the end.
+    fn ahead(&self) -> u64 {
+        let byte = self.at / 8;
+        let next = match self.bytes.get(byte..).and_then(<[u8]>::first_chunk::<8>) {
+            Some(whole) => u64::from_be_bytes(*whole),
+            None => {
+                let mut padded = [0; 8];
+                let rest = self.bytes.get(byte..).unwrap_or_default();
+                padded[..rest.len()].copy_from_slice(rest);
+                u64::from_be_bytes(padded)
+            }
+        };
+        next << (self.at % 8)
+    }
+
+    fn skip(&mut self, count: usize) -> Option<()> {
+        self.at += count;
+        (self.at <= self.bytes.len() * 8).then_some(())
+    }
+
     pub(crate) fn bit(&mut self) -> Option<bool> {
-        let byte = *self.bytes.get(self.at / 8)?;
-        let bit = byte >> (7 - self.at % 8) & 1;
-        self.at += 1;
-        Some(bit == 1)
+        self.take(1).map(|bit| bit == 1)
     }
 
     /// The next `count` bits, at most 64.
     pub(crate) fn take(&mut self, count: u32) -> Option<u64> {
-        if self.at + count as usize > self.bytes.len() * 8 {
-            return None;
+        if count > 56 {
+            let high = self.take(count - 32)?;
+            return Some(high << 32 | self.take(32)?);
         }
-        let mut value = 0;
-        let mut left = count;
-        while left > 0 {
-            let offset = (self.at % 8) as u32;
-            let take = left.min(8 - offset);
-            let byte = u64::from(self.bytes[self.at / 8]);
-            let part = byte >> (8 - offset - take) & (0xff >> (8 - take));
-            value = value << take | part;
-            self.at += take as usize;
-            left -= take;
+        if count == 0 {
+            return Some(0);
         }
+        let value = self.ahead() >> (64 - count);
+        self.skip(count as usize)?;
         Some(value)
+    }
+
+    /// How many ones there are before the next zero, which is taken too; at most `most`, then without it.
+    pub(crate) fn ones(&mut self, most: u32) -> Option<u32> {
+        let ones = (!self.ahead()).leading_zeros().min(most);
+        self.skip(ones as usize + usize::from(ones < most))?;
+        Some(ones)
     }
 }

@@ -1,6 +1,7 @@
 //! Finished stretches of time: one file each, never changed. Written whole beside, then renamed.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
@@ -13,13 +14,15 @@ use crate::chunk::{self, Chunk};
 use crate::frame::{Fields, push_varint};
 use crate::registry::sync_folder;
 
-const MAGIC: &[u8; 8] = b"SHIPBLK1";
+const MAGIC: &[u8; 8] = b"SHIPBLK2";
 /// At the file's end: where the index begins, its length and checksum, the stretch of time, and the magic bytes.
 const FOOTER: u64 = 8 + 4 + 4 + 8 + 8 + 8;
 /// Neighbouring chunks are read together up to so many bytes.
 const TOGETHER: u64 = 1 << 20;
+/// The checksum behind each piece.
+const SUM: u64 = 4;
 
-/// A finished stretch of time.
+/// A finished stretch of time. Its index stays on disk until it is asked.
 #[derive(Debug)]
 pub(crate) struct Block {
     pub(crate) path: PathBuf,
@@ -29,50 +32,95 @@ pub(crate) struct Block {
     /// Every sample is before this.
     pub(crate) until: i64,
     pub(crate) size: u64,
+    /// Where the index is.
+    index: (u64, u32),
+    sum: u32,
+    /// The series that it has samples of: the differences between their numbers.
+    members: Box<[u8]>,
+}
+
+/// What is where.
+#[derive(Debug, Default)]
+struct Index {
+    times: Vec<Times>,
     /// In order of series and time.
     entries: Vec<Entry>,
+}
+
+/// The times of one or many chunks.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    offset: u64,
+    length: u32,
+    count: u32,
+    first: i64,
+    last: i64,
 }
 
 /// One chunk of one series.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     series: u32,
-    count: u32,
+    /// Their place in the index.
+    times: u32,
+    /// Where what has to be read for it begins: its values, or the times that stand before them.
+    begin: u64,
+    /// Where its values are.
     offset: u64,
     length: u32,
-    /// After the block's begin, in milliseconds.
-    first: u32,
-    last: u32,
+}
+
+impl Entry {
+    fn end(&self) -> u64 {
+        self.offset + u64::from(self.length) + SUM
+    }
 }
 
 /// Chunks by series.
 pub(crate) type Content = BTreeMap<u32, Vec<Arc<Chunk>>>;
 
 impl Block {
-    /// Writes a block durably and opens it.
+    /// Writes a block durably, its chunks packed as tightly as it goes, and opens it.
     pub(crate) fn write(folder: &Path, from: i64, until: i64, content: &Content) -> io::Result<Self> {
         let path = folder.join(format!("block-{from:020}-{until:020}"));
         let written = path.with_extension("new");
         let mut file = BufWriter::with_capacity(1 << 20, File::create(&written)?);
         file.write_all(MAGIC)?;
+        let mut piece = |bytes: &[u8]| {
+            file.write_all(bytes)?;
+            file.write_all(&crc32fast::hash(bytes).to_le_bytes())?;
+            Ok::<u64, io::Error>(bytes.len() as u64 + SUM)
+        };
         let mut offset = MAGIC.len() as u64;
         let mut index = Vec::new();
-        let count: usize = content.values().map(Vec::len).sum();
-        push_varint(&mut index, count as u64);
-        let mut before = 0;
+        // All series of a target have the same times: they are written once.
+        let mut known: HashMap<Arc<[u8]>, u64> = HashMap::new();
+        let (mut before, mut count) = (0, 0);
         for (series, chunks) in content {
-            for chunk in chunks {
-                file.write_all(&chunk.bytes)?;
-                file.write_all(&crc32fast::hash(&chunk.bytes).to_le_bytes())?;
+            for chunk in chunk::packed_again(chunks) {
+                count += 1;
                 push_varint(&mut index, u64::from(series - before));
-                push_varint(&mut index, u64::from(chunk.count));
-                push_varint(&mut index, chunk.bytes.len() as u64);
-                push_varint(&mut index, chunk.first.abs_diff(from));
-                push_varint(&mut index, chunk.last.abs_diff(chunk.first));
+                push_varint(&mut index, chunk.values.len() as u64);
                 before = *series;
-                offset += chunk.bytes.len() as u64 + 4;
+                let next = known.len() as u64 + 1;
+                let place = *known.entry(chunk.times.clone()).or_insert(next);
+                if place == next {
+                    push_varint(&mut index, 0);
+                    push_varint(&mut index, chunk.times.len() as u64);
+                    push_varint(&mut index, u64::from(chunk.count));
+                    push_varint(&mut index, chunk.first.abs_diff(from));
+                    push_varint(&mut index, chunk.last.abs_diff(chunk.first));
+                    offset += piece(&chunk.times)?;
+                } else {
+                    push_varint(&mut index, place);
+                }
+                offset += piece(&chunk.values)?;
             }
         }
+        let mut whole = Vec::with_capacity(index.len() + 8);
+        push_varint(&mut whole, count);
+        whole.extend_from_slice(&index);
+        let index = whole;
         file.write_all(&index)?;
         file.write_all(&offset.to_le_bytes())?;
         file.write_all(&u32::try_from(index.len()).unwrap_or(u32::MAX).to_le_bytes())?;
@@ -102,17 +150,38 @@ impl Block {
         if offset.saturating_add(u64::from(length)) != start {
             return Err(damaged("it is no block, or its end is cut off"));
         }
-        let index = at(&file, offset, length as usize)?;
-        if crc32fast::hash(&index) != sum {
-            return Err(damaged("its index does not have the checksum that it should"));
+        let (path, index, members) = (path.to_owned(), (offset, length), Box::default());
+        let mut block = Self { path, file, from, until, size, index, sum, members };
+        let (mut members, mut before) = (Vec::new(), 0);
+        for (place, entry) in block.index()?.entries.iter().enumerate() {
+            if place == 0 || entry.series != before {
+                push_varint(&mut members, u64::from(entry.series - before));
+                before = entry.series;
+            }
         }
-        let entries = entries(&index).ok_or_else(|| damaged("its index makes no sense"))?;
-        Ok(Self { path: path.to_owned(), file, from, until, size, entries })
+        block.members = members.into();
+        Ok(block)
     }
 
-    /// The series that it has samples of, each at least once.
+    /// The series that it has samples of, in order.
     pub(crate) fn series(&self) -> impl Iterator<Item = u32> {
-        self.entries.iter().map(|entry| entry.series)
+        let (mut fields, mut number) = (Fields(&self.members), 0);
+        std::iter::from_fn(move || {
+            number += fields.varint()? as u32;
+            Some(number)
+        })
+    }
+
+    fn index(&self) -> io::Result<Index> {
+        let damaged = |what: &str| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", self.path.display()))
+        };
+        let (offset, length) = self.index;
+        let bytes = at(&self.file, offset, length as usize)?;
+        if crc32fast::hash(&bytes) != self.sum {
+            return Err(damaged("its index does not have the checksum that it should"));
+        }
+        index_of(&bytes, self.from).ok_or_else(|| damaged("its index makes no sense"))
     }
 
     /// Adds the samples in `(after, until]` of the series of `wanted`, which are in order, to their places in `points`.
@@ -126,32 +195,49 @@ impl Block {
         points: &mut [Vec<Point>],
         limit: &mut usize,
     ) -> Result<(), ReadError> {
-        let found = self.find(wanted, after, until);
+        let index = self.index().map_err(ReadError::Io)?;
+        let found = index.find(wanted, after, until);
+        let mut known: HashMap<u32, Vec<i64>> = HashMap::new();
         let mut rest = found.as_slice();
         while let Some(((first, _), _)) = rest.split_first() {
-            let start = first.offset;
-            let near = rest
-                .partition_point(|(entry, _)| entry.offset + u64::from(entry.length) + 4 <= start + TOGETHER);
+            let start = first.begin;
+            let near = rest.partition_point(|(entry, _)| entry.end() <= start + TOGETHER);
             let (group, later) = rest.split_at(near.max(1));
             rest = later;
-            let end = group.last().map_or(start, |(entry, _)| entry.offset + u64::from(entry.length) + 4);
+            let end = group.last().map_or(start, |(entry, _)| entry.end());
             let bytes = at(&self.file, start, (end - start) as usize).map_err(ReadError::Io)?;
             for (entry, place) in group {
-                let from = (entry.offset - start) as usize;
-                let (chunk, sum) = bytes[from..].split_at(entry.length as usize);
-                if sum.get(..4) != Some(&crc32fast::hash(chunk).to_le_bytes()) {
-                    return Err(ReadError::Damaged);
-                }
-                let before = points[*place].len();
-                chunk::read(chunk, entry.count, after, until, &mut points[*place])
-                    .ok_or(ReadError::Damaged)?;
-                let read = points[*place].len() - before;
-                *limit = limit.checked_sub(read).ok_or(ReadError::TooMuch)?;
+                let times = match known.entry(entry.times) {
+                    Occupied(known) => known.into_mut(),
+                    Vacant(unknown) => {
+                        let times = index.times[entry.times as usize];
+                        unknown.insert(self.times(&times, start, &bytes)?)
+                    }
+                };
+                let values = piece(&bytes, entry.offset - start, entry.length)?;
+                let into = &mut points[*place];
+                let before = into.len();
+                chunk::read_packed(times, values, after, until, into).ok_or(ReadError::Damaged)?;
+                *limit = limit.checked_sub(into.len() - before).ok_or(ReadError::TooMuch)?;
             }
         }
         Ok(())
     }
 
+    /// Times that are perhaps among the bytes from `start` on, which were read already.
+    fn times(&self, times: &Times, start: u64, bytes: &[u8]) -> Result<Vec<i64>, ReadError> {
+        let end = times.offset + u64::from(times.length) + SUM;
+        let read = if times.offset >= start && end <= start + bytes.len() as u64 {
+            chunk::read_times(piece(bytes, times.offset - start, times.length)?, times.count)
+        } else {
+            let bytes = at(&self.file, times.offset, (end - times.offset) as usize).map_err(ReadError::Io)?;
+            chunk::read_times(piece(&bytes, 0, times.length)?, times.count)
+        };
+        read.ok_or(ReadError::Damaged)
+    }
+}
+
+impl Index {
     /// The chunks of these series that may have samples in `(after, until]`, with the places of their series.
     fn find(&self, wanted: &[u32], after: i64, until: i64) -> Vec<(Entry, usize)> {
         let mut found = Vec::new();
@@ -163,12 +249,11 @@ impl Block {
             let ahead = if within { &rest[..near] } else { rest };
             rest = &rest[ahead.partition_point(|entry| entry.series < *series)..];
             let mine = rest.iter().take_while(|entry| entry.series == *series);
-            found.extend(
-                mine.filter(|entry| {
-                    self.from + i64::from(entry.first) <= until && self.from + i64::from(entry.last) > after
-                })
-                .map(|entry| (*entry, place)),
-            );
+            let reaches = |entry: &&Entry| {
+                let Times { first, last, .. } = self.times[entry.times as usize];
+                first <= until && last > after
+            };
+            found.extend(mine.filter(reaches).map(|entry| (*entry, place)));
         }
         found
     }
@@ -194,19 +279,43 @@ fn at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn entries(index: &[u8]) -> Option<Vec<Entry>> {
-    let mut fields = Fields(index);
+/// A piece of what was read, after its checksum was looked at.
+fn piece(bytes: &[u8], offset: u64, length: u32) -> Result<&[u8], ReadError> {
+    let from = usize::try_from(offset).map_err(|_| ReadError::Damaged)?;
+    let (piece, sum) = bytes
+        .get(from..)
+        .and_then(|rest| rest.split_at_checked(length as usize))
+        .ok_or(ReadError::Damaged)?;
+    if sum.get(..SUM as usize) != Some(&crc32fast::hash(piece).to_le_bytes()) {
+        return Err(ReadError::Damaged);
+    }
+    Ok(piece)
+}
+
+fn index_of(bytes: &[u8], from: i64) -> Option<Index> {
+    let mut fields = Fields(bytes);
     let count = usize::try_from(fields.varint()?).ok()?;
-    let mut entries = Vec::with_capacity(count.min(index.len()));
+    let mut index = Index { times: vec![], entries: Vec::with_capacity(count.min(bytes.len())) };
     let (mut series, mut offset) = (0u32, MAGIC.len() as u64);
     for _ in 0..count {
         series = series.checked_add(u32::try_from(fields.varint()?).ok()?)?;
-        let count = u32::try_from(fields.varint()?).ok()?;
         let length = u32::try_from(fields.varint()?).ok()?;
-        let first = u32::try_from(fields.varint()?).ok()?;
-        let last = first.checked_add(u32::try_from(fields.varint()?).ok()?)?;
-        entries.push(Entry { series, count, offset, length, first, last });
-        offset += u64::from(length) + 4;
+        let begin = offset;
+        let times = match fields.varint()? {
+            0 => {
+                let length = u32::try_from(fields.varint()?).ok()?;
+                let count = u32::try_from(fields.varint()?).ok()?;
+                let first = from.checked_add_unsigned(fields.varint()?)?;
+                let last = first.checked_add_unsigned(fields.varint()?)?;
+                index.times.push(Times { offset, length, count, first, last });
+                offset += u64::from(length) + SUM;
+                index.times.len()
+            }
+            known => usize::try_from(known).ok().filter(|known| *known <= index.times.len())?,
+        };
+        let times = u32::try_from(times - 1).ok()?;
+        index.entries.push(Entry { series, times, begin, offset, length });
+        offset += u64::from(length) + SUM;
     }
-    Some(entries)
+    Some(index)
 }

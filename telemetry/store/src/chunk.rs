@@ -1,22 +1,25 @@
-//! A run of samples of one series, compressed: the difference of differences of the times, and of the values either the
-//! bits that changed (Pelkonen et al., "Gorilla", VLDB 2015) or, when all are whole numbers, the difference of
-//! differences too. Counters and gauges of whole numbers take about half of what the bits that changed take.
+//! A run of samples of one series, compressed. While it grows, times and values stand in one stream of bits: the
+//! difference of differences of the times, and the bits of the values that changed (Pelkonen et al., "Gorilla", VLDB 2015).
+//! A finished one is packed: its times by themselves, because all series of a target have the same, and its values
+//! as whole numbers of the smallest decimal when they are such, which counters and most gauges are.
 
-use promql::Point;
+use std::sync::Arc;
+
+use promql::{Point, STALE};
 
 use crate::bits::{Bits, Reader};
+use crate::numbers::{self, Row, push_varied, take_varied};
 
 /// The most samples that one holds.
-pub(crate) const MOST: usize = 512;
+const MOST: usize = 512;
 /// Whole numbers up to here are exact.
 const WHOLE: f64 = 9_007_199_254_740_992.0;
-
-/// How the values are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Coding {
-    Changed,
-    Whole,
-}
+/// Stands for the staleness marker among whole numbers.
+const ENDED: i64 = i64::MIN;
+/// What values are whole numbers of.
+const DECIMALS: [f64; 7] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
+/// Instead of a place in [`DECIMALS`]: the bits that changed.
+const CHANGED: u64 = 7;
 
 /// A finished chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,76 +29,221 @@ pub(crate) struct Chunk {
     pub(crate) first: i64,
     /// The last sample's time, in milliseconds.
     pub(crate) last: i64,
-    pub(crate) bytes: Vec<u8>,
+    /// Its times; empty when it has just grown and they stand among the values.
+    pub(crate) times: Arc<[u8]>,
+    pub(crate) values: Box<[u8]>,
 }
 
 impl Chunk {
-    /// Samples in order of time, at least one; in the coding that takes less.
+    /// Samples in order of time, at least one.
     pub(crate) fn of(points: &[Point]) -> Option<Self> {
         let (first, last) = (points.first()?, points.last()?);
-        let encode = |coding| {
-            let mut writer = Writer::new(coding);
-            points.iter().for_each(|point| writer.push(*point));
-            writer.bits.into_bytes()
-        };
-        let changed = encode(Coding::Changed);
-        let all_whole = points.iter().all(|point| is_whole(point.value));
-        let whole = all_whole.then(|| encode(Coding::Whole));
-        let bytes = whole.filter(|whole| whole.len() < changed.len()).unwrap_or(changed);
-        Some(Self { count: u32::try_from(points.len()).ok()?, first: first.at, last: last.at, bytes })
+        let times: Vec<i64> = points.iter().map(|point| point.at).collect();
+        let mut bits = Bits::default();
+        numbers::push(&mut bits, &times);
+        let values = packed(points).into();
+        let count = u32::try_from(points.len()).ok()?;
+        Some(Self { count, first: first.at, last: last.at, times: bits.into_bytes().into(), values })
     }
 
     /// Its samples in `(after, until]`, added to `points`. `None` when it is damaged.
     pub(crate) fn read(&self, after: i64, until: i64, points: &mut Vec<Point>) -> Option<()> {
-        read(&self.bytes, self.count, after, until, points)
+        if self.times.is_empty() {
+            return read_grown(&self.values, self.count, after, until, points);
+        }
+        let times = read_times(&self.times, self.count)?;
+        read_packed(&times, &self.values, after, until, points)
     }
 }
 
-/// The samples in `(after, until]` of a chunk's bytes, added to `points`. `None` when they are damaged.
-pub(crate) fn read(bytes: &[u8], count: u32, after: i64, until: i64, points: &mut Vec<Point>) -> Option<()> {
-    let mut samples = Samples::new(bytes)?;
-    for _ in 0..count {
-        let point = samples.next()?;
-        if point.at > until {
-            break;
+/// The same samples in as few chunks as they fit in.
+pub(crate) fn packed_again(chunks: &[Arc<Chunk>]) -> Vec<Chunk> {
+    let mut points = Vec::new();
+    for chunk in chunks {
+        // What cannot be read is damaged memory; there is nothing to save.
+        let _ = chunk.read(i64::MIN, i64::MAX, &mut points);
+    }
+    points.chunks(MOST).filter_map(Chunk::of).collect()
+}
+
+/// The times of a packed chunk. `None` when they are damaged.
+pub(crate) fn read_times(bytes: &[u8], count: u32) -> Option<Vec<i64>> {
+    let mut row = Row::new(Reader::new(bytes));
+    (0..count).map(|_| row.next()).collect()
+}
+
+/// The samples in `(after, until]` of a packed chunk of these times, added to `points`. `None` when they are damaged.
+pub(crate) fn read_packed(
+    times: &[i64],
+    values: &[u8],
+    after: i64,
+    until: i64,
+    points: &mut Vec<Point>,
+) -> Option<()> {
+    let end = times.partition_point(|at| *at <= until);
+    let begin = times[..end].partition_point(|at| *at <= after);
+    points.reserve(end - begin);
+    let mut bits = Reader::new(values);
+    let decimals = bits.take(3)?;
+    if decimals == CHANGED {
+        let mut changes = Changes::default();
+        for (place, at) in times[..end].iter().enumerate() {
+            let value = changes.next(&mut bits)?;
+            if place >= begin {
+                points.push(Point { at: *at, value });
+            }
         }
-        if point.at > after {
-            points.push(point);
+        return Some(());
+    }
+    let part = DECIMALS.get(decimals as usize)?;
+    let base = take_varied(&mut bits)?;
+    let times_what = take_varied(&mut bits)?.wrapping_add(1);
+    let mut row = Row::new(bits);
+    for (place, at) in times[..end].iter().enumerate() {
+        let whole = row.next()?;
+        if place >= begin {
+            let value = match whole {
+                ENDED => STALE,
+                whole => whole.wrapping_mul(times_what).wrapping_add(base) as f64 / part,
+            };
+            points.push(Point { at: *at, value });
         }
     }
     Some(())
 }
 
-fn is_whole(value: f64) -> bool {
-    value.abs() < WHOLE && value == value.trunc() && (value != 0.0 || value.is_sign_positive())
+fn packed(points: &[Point]) -> Vec<u8> {
+    let mut changed = Bits::default();
+    let mut changes = Changes::default();
+    changed.push(CHANGED, 3);
+    points.iter().for_each(|point| changes.push(&mut changed, point.value));
+    let changed = changed.into_bytes();
+    let Some((decimals, mut row)) = whole(points) else { return changed };
+    let mut bits = Bits::default();
+    bits.push(decimals as u64, 3);
+    // Bytes of memory come in pages, times in whole seconds: what all steps have in common is written once.
+    let base = row.iter().copied().find(|it| *it != ENDED).unwrap_or(0);
+    let real = || row.iter().filter(|it| **it != ENDED);
+    let common = real().fold(0, |common, it| divisor(common, it.abs_diff(base)));
+    let common = i64::try_from(common).unwrap_or(1).max(1);
+    push_varied(&mut bits, base);
+    push_varied(&mut bits, common - 1);
+    row.iter_mut().filter(|it| **it != ENDED).for_each(|it| *it = (*it - base) / common);
+    numbers::push(&mut bits, &row);
+    let bytes = bits.into_bytes();
+    if bytes.len() <= changed.len() { bytes } else { changed }
+}
+
+/// The values as whole numbers of the largest decimal that all are, and its place in [`DECIMALS`].
+fn whole(points: &[Point]) -> Option<(usize, Vec<i64>)> {
+    let mut row = Vec::with_capacity(points.len());
+    let mut decimals = 0;
+    for point in points {
+        if promql::is_stale(point.value) {
+            row.push(ENDED);
+            continue;
+        }
+        while !is_whole(point.value, DECIMALS[decimals]) {
+            decimals += 1;
+            if decimals == DECIMALS.len() {
+                return None;
+            }
+        }
+        row.push(0);
+    }
+    // All of them once more: what is whole in tenths may be too large for hundredths.
+    let part = DECIMALS[decimals];
+    for (whole, point) in row.iter_mut().zip(points).filter(|(whole, _)| **whole != ENDED) {
+        if !is_whole(point.value, part) {
+            return None;
+        }
+        *whole = (point.value * part).round() as i64;
+    }
+    Some((decimals, row))
+}
+
+/// Whether a value comes back bit for bit from a whole number of these parts.
+fn is_whole(value: f64, part: f64) -> bool {
+    let whole = (value * part).round();
+    whole.abs() < WHOLE && (whole as i64 as f64 / part).to_bits() == value.to_bits()
+}
+
+fn divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+/// Values by the bits that changed.
+#[derive(Debug, Clone, Default)]
+struct Changes {
+    started: bool,
+    value: u64,
+    /// Length and trailing zeros of the last window; no length before the first.
+    window: (u32, u32),
+}
+
+impl Changes {
+    fn push(&mut self, bits: &mut Bits, value: f64) {
+        let changed = value.to_bits() ^ self.value;
+        self.value = value.to_bits();
+        if !self.started {
+            self.started = true;
+            bits.push(self.value, 64);
+            return;
+        }
+        if changed == 0 {
+            bits.push_bit(false);
+            return;
+        }
+        bits.push_bit(true);
+        let (leading, trailing) = (changed.leading_zeros().min(31), changed.trailing_zeros());
+        let (length, below) = self.window;
+        if length > 0 && leading + length + below >= 64 && trailing >= below {
+            bits.push_bit(false);
+            bits.push(changed >> below, length);
+            return;
+        }
+        let length = 64 - leading - trailing;
+        self.window = (length, trailing);
+        bits.push_bit(true);
+        bits.push(u64::from(leading), 5);
+        bits.push(u64::from(length - 1), 6);
+        bits.push(changed >> trailing, length);
+    }
+
+    fn next(&mut self, bits: &mut Reader<'_>) -> Option<f64> {
+        if !self.started {
+            self.started = true;
+            self.value = bits.take(64)?;
+        } else if bits.bit()? {
+            if bits.bit()? {
+                let leading = bits.take(5)? as u32;
+                let length = bits.take(6)? as u32 + 1;
+                self.window = (length, 64u32.checked_sub(leading + length)?);
+            }
+            let (length, below) = self.window;
+            if length == 0 {
+                return None;
+            }
+            self.value ^= bits.take(length)? << below;
+        }
+        Some(f64::from_bits(self.value))
+    }
 }
 
 /// Writes a chunk sample by sample. What was written so far can be read at any time.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Writer {
     bits: Bits,
-    coding: Coding,
     count: u32,
     at: i64,
     step: i64,
-    value: f64,
-    /// Of whole numbers: the last difference.
-    difference: i64,
-    /// Of changed bits: leading and trailing zeros of the last window.
-    window: Option<(u32, u32)>,
+    changes: Changes,
 }
 
 impl Writer {
-    pub(crate) fn growing() -> Self {
-        Self::new(Coding::Changed)
-    }
-
-    fn new(coding: Coding) -> Self {
-        let mut bits = Bits::default();
-        bits.push_bit(coding == Coding::Whole);
-        Self { bits, coding, count: 0, at: 0, step: 0, value: 0.0, difference: 0, window: None }
-    }
-
     pub(crate) fn count(&self) -> u32 {
         self.count
     }
@@ -105,155 +253,50 @@ impl Writer {
     }
 
     pub(crate) fn push(&mut self, point: Point) {
-        let Point { at, value } = point;
         if self.count == 0 {
-            self.bits.push(at as u64, 64);
-            match self.coding {
-                Coding::Changed => self.bits.push(value.to_bits(), 64),
-                Coding::Whole => push_varied(&mut self.bits, value as i64),
-            }
+            self.bits.push(point.at as u64, 64);
         } else {
-            let step = at.wrapping_sub(self.at);
+            let step = point.at.wrapping_sub(self.at);
             push_varied(&mut self.bits, step.wrapping_sub(self.step));
             self.step = step;
-            match self.coding {
-                Coding::Changed => self.push_changed(value),
-                Coding::Whole => {
-                    let difference = value as i64 - self.value as i64;
-                    push_varied(&mut self.bits, difference - self.difference);
-                    self.difference = difference;
-                }
-            }
         }
-        (self.at, self.value) = (at, value);
+        self.changes.push(&mut self.bits, point.value);
+        self.at = point.at;
         self.count += 1;
     }
-
-    fn push_changed(&mut self, value: f64) {
-        let changed = value.to_bits() ^ self.value.to_bits();
-        if changed == 0 {
-            self.bits.push_bit(false);
-            return;
-        }
-        self.bits.push_bit(true);
-        let (leading, trailing) = (changed.leading_zeros().min(31), changed.trailing_zeros());
-        if let Some((lead, trail)) =
-            self.window.filter(|(lead, trail)| leading >= *lead && trailing >= *trail)
-        {
-            self.bits.push_bit(false);
-            self.bits.push(changed >> trail, 64 - lead - trail);
-            return;
-        }
-        self.window = Some((leading, trailing));
-        let length = 64 - leading - trailing;
-        self.bits.push_bit(true);
-        self.bits.push(u64::from(leading), 5);
-        self.bits.push(u64::from(length - 1), 6);
-        self.bits.push(changed >> trailing, length);
-    }
 }
 
-/// A signed number in a size of its own: one bit for zero, then 4, 7, 12, 20 or 64 bits behind a prefix.
-const SIZES: [u32; 5] = [4, 7, 12, 20, 64];
-
-fn push_varied(bits: &mut Bits, value: i64) {
-    if value == 0 {
-        bits.push_bit(false);
-        return;
-    }
-    let folded = (value << 1 ^ value >> 63) as u64;
-    for (place, size) in SIZES.iter().enumerate() {
-        bits.push_bit(true);
-        let last = place == SIZES.len() - 1;
-        if last || folded < 1 << size {
-            if !last {
-                bits.push_bit(false);
-            }
-            bits.push(folded, *size);
-            return;
-        }
-    }
-}
-
-fn take_varied(bits: &mut Reader<'_>) -> Option<i64> {
-    let mut ones = 0;
-    while ones < SIZES.len() && bits.bit()? {
-        ones += 1;
-    }
-    let Some(place) = ones.checked_sub(1) else { return Some(0) };
-    let folded = bits.take(SIZES[place])?;
-    Some((folded >> 1) as i64 ^ -((folded & 1) as i64))
-}
-
-/// Reads a chunk sample by sample.
-struct Samples<'a> {
-    bits: Reader<'a>,
-    coding: Coding,
-    started: bool,
-    at: i64,
-    step: i64,
-    value: u64,
-    whole: i64,
-    difference: i64,
-    window: (u32, u32),
-}
-
-impl<'a> Samples<'a> {
-    fn new(bytes: &'a [u8]) -> Option<Self> {
-        let mut bits = Reader::new(bytes);
-        let coding = if bits.bit()? { Coding::Whole } else { Coding::Changed };
-        let window = (0, 0);
-        Some(Self { bits, coding, started: false, at: 0, step: 0, value: 0, whole: 0, difference: 0, window })
-    }
-
-    fn next(&mut self) -> Option<Point> {
-        if !self.started {
-            self.started = true;
-            self.at = self.bits.take(64)? as i64;
-            match self.coding {
-                Coding::Changed => self.value = self.bits.take(64)?,
-                Coding::Whole => self.whole = take_varied(&mut self.bits)?,
-            }
+/// The samples in `(after, until]` of what a [`Writer`] wrote, added to `points`. `None` when they are damaged.
+pub(crate) fn read_grown(
+    bytes: &[u8],
+    count: u32,
+    after: i64,
+    until: i64,
+    points: &mut Vec<Point>,
+) -> Option<()> {
+    let mut bits = Reader::new(bytes);
+    let (mut at, mut step, mut changes) = (0i64, 0i64, Changes::default());
+    for place in 0..count {
+        if place == 0 {
+            at = bits.take(64)? as i64;
         } else {
-            self.step = self.step.wrapping_add(take_varied(&mut self.bits)?);
-            self.at = self.at.wrapping_add(self.step);
-            match self.coding {
-                Coding::Changed => self.take_changed()?,
-                Coding::Whole => {
-                    self.difference = self.difference.wrapping_add(take_varied(&mut self.bits)?);
-                    self.whole = self.whole.wrapping_add(self.difference);
-                }
-            }
+            step = step.wrapping_add(take_varied(&mut bits)?);
+            at = at.wrapping_add(step);
         }
-        let value = match self.coding {
-            Coding::Changed => f64::from_bits(self.value),
-            Coding::Whole => self.whole as f64,
-        };
-        Some(Point { at: self.at, value })
+        let value = changes.next(&mut bits)?;
+        if at > until {
+            break;
+        }
+        if at > after {
+            points.push(Point { at, value });
+        }
     }
-
-    fn take_changed(&mut self) -> Option<()> {
-        if !self.bits.bit()? {
-            return Some(());
-        }
-        if self.bits.bit()? {
-            let leading = self.bits.take(5)? as u32;
-            let length = self.bits.take(6)? as u32 + 1;
-            self.window = (length, 64u32.checked_sub(leading + length)?);
-        }
-        let (length, trailing) = self.window;
-        if length == 0 {
-            return None;
-        }
-        self.value ^= self.bits.take(length)? << trailing;
-        Some(())
-    }
+    Some(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use promql::STALE;
     use proptest::prelude::*;
 
     fn back(chunk: &Chunk) -> Vec<(i64, u64)> {
@@ -262,49 +305,73 @@ mod tests {
         points.iter().map(|point| (point.at, point.value.to_bits())).collect()
     }
 
-    fn values() -> impl Strategy<Value = f64> {
-        prop_oneof![
+    fn values() -> impl Strategy<Value = Vec<f64>> {
+        let any = prop_oneof![
             any::<f64>(),
             (-1000i64..1000).prop_map(|value| value as f64),
             Just(STALE),
             Just(-0.0),
             Just(f64::INFINITY),
+        ];
+        let whole = prop_oneof![
+            (-1000i64..1000).prop_map(|value| value as f64),
+            (0i64..1 << 52).prop_map(|value| value as f64),
+            Just(STALE),
+        ];
+        let decimal = (-100_000i64..100_000, 0usize..7).prop_map(|(it, at)| it as f64 / DECIMALS[at]);
+        prop_oneof![
+            prop::collection::vec(any, 1..MOST),
+            prop::collection::vec(whole, 1..MOST),
+            prop::collection::vec(decimal, 1..MOST),
         ]
     }
 
     proptest! {
         #[test]
-        fn what_was_written_is_read(samples in prop::collection::vec((1i64..100_000, values()), 1..MOST), start in any::<i32>()) {
-            let mut at = i64::from(start);
-            let points: Vec<Point> = samples.iter().map(|(step, value)| {
-                at += step;
+        fn what_was_written_is_read(values in values(), start in any::<i32>(), jitter in 1u64..100_000) {
+            let (mut at, mut seed) = (i64::from(start), 7u64);
+            let points: Vec<Point> = values.iter().map(|value| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                at += 1 + ((seed >> 33) % jitter) as i64;
                 Point { at, value: *value }
             }).collect();
             let written: Vec<(i64, u64)> = points.iter().map(|point| (point.at, point.value.to_bits())).collect();
             let chunk = Chunk::of(&points).unwrap();
             prop_assert_eq!(back(&chunk), written.clone());
-            let mut growing = Writer::growing();
+            let mut growing = Writer::default();
             points.iter().for_each(|point| growing.push(*point));
-            let grown = Chunk { bytes: growing.bytes().to_vec(), ..chunk };
+            let grown = Chunk { times: Arc::default(), values: growing.bytes().into(), ..chunk };
             prop_assert_eq!(back(&grown), written);
         }
 
         #[test]
         fn damaged_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), count in 0u32..600) {
-            let _ = read(&bytes, count, i64::MIN, i64::MAX, &mut Vec::new());
+            let _ = read_grown(&bytes, count, i64::MIN, i64::MAX, &mut Vec::new());
+            let (times, values) = bytes.split_at(bytes.len() / 2);
+            if let Some(times) = read_times(times, count) {
+                let _ = read_packed(&times, values, i64::MIN, i64::MAX, &mut Vec::new());
+            }
         }
     }
 
-    #[test]
-    fn a_counter_of_requests_takes_about_a_byte_a_sample() {
-        let mut value = 0.0;
-        let points: Vec<Point> = (0..480)
-            .map(|index| {
-                value += 100.0 + f64::from(index * 7919 % 13);
-                Point { at: 1_700_000_000_000 + i64::from(index) * 15_000, value }
-            })
-            .collect();
+    fn bytes_a_sample(value: impl Fn(u32) -> f64) -> f64 {
+        let at = |index| 1_700_000_000_000 + i64::from(index) * 15_000;
+        let points: Vec<Point> = (0..480).map(|index| Point { at: at(index), value: value(index) }).collect();
         let chunk = Chunk::of(&points).unwrap();
-        assert!(chunk.bytes.len() < 600, "{} bytes for 480 samples", chunk.bytes.len());
+        (chunk.times.len() + chunk.values.len()) as f64 / 480.0
+    }
+
+    #[test]
+    fn what_services_tell_takes_little() {
+        let noise = |index: u32, most: u32| {
+            f64::from(index.wrapping_mul(2_654_435_761) >> 8 & 0xffff) * f64::from(most) / 65536.0
+        };
+        let counter = bytes_a_sample(|index| f64::from(index) * 100.0 + noise(index, 13).floor());
+        assert!(counter < 1.0, "a counter of requests: {counter}");
+        let pages = bytes_a_sample(|index| 4096.0 * (10_000.0 + noise(index, 16).floor()));
+        assert!(pages < 1.0, "bytes of memory: {pages}");
+        let ratio = bytes_a_sample(|index| (900.0 + noise(index, 100).floor()) / 1000.0);
+        assert!(ratio < 1.4, "a ratio: {ratio}");
+        assert!(bytes_a_sample(|_| 1.0) < 0.1);
     }
 }

@@ -7,14 +7,18 @@ use std::path::Path;
 
 /// The longest record; a longer length in a file is damage.
 const LONGEST: u32 = 64 << 20;
+/// How much memory an idle appender keeps.
+const MOST_KEPT: usize = 1 << 20;
 
 /// An append-only file of records. Nothing is durable before [`Appender::sync`].
 #[derive(Debug)]
 pub(crate) struct Appender {
     file: File,
     waiting: Vec<u8>,
-    /// Bytes in the file.
+    /// Bytes in the file that are whole records.
     length: u64,
+    /// Whether something else may follow them.
+    torn: bool,
 }
 
 impl Appender {
@@ -22,7 +26,7 @@ impl Appender {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).create(true).open(path)?;
         let length = file.metadata()?.len();
-        Ok(Self { file, waiting: Vec::new(), length })
+        Ok(Self { file, waiting: Vec::new(), length, torn: false })
     }
 
     pub(crate) fn push(&mut self, record: &[u8]) {
@@ -42,14 +46,19 @@ impl Appender {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        if let Err(error) = self.file.write_all(&self.waiting) {
-            // A part may have been written: it must not stand before what comes next.
+        // A part may have been written the last time: it must not stand before what comes now.
+        if self.torn {
             self.file.set_len(self.length)?;
-            return Err(error);
         }
+        self.torn = true;
+        self.file.write_all(&self.waiting)?;
+        self.file.sync_data()?;
+        self.torn = false;
         self.length += self.waiting.len() as u64;
         self.waiting.clear();
-        self.file.sync_data()
+        // What a large burst took is not kept for ever.
+        self.waiting.shrink_to(MOST_KEPT);
+        Ok(())
     }
 }
 

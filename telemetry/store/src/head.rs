@@ -6,7 +6,7 @@ use std::sync::Arc;
 use promql::Point;
 
 use crate::block::Content;
-use crate::chunk::{self, Chunk, MOST, Writer};
+use crate::chunk::{Chunk, Writer};
 
 /// How many samples a chunk grows to before it is finished: what has to be read to find the newest sample.
 const GROWN: u32 = 120;
@@ -117,24 +117,21 @@ impl Head {
         (self.newest >= until + self.span / 2).then_some(until)
     }
 
-    /// All samples before `until`, packed as tightly as it goes. From now on none is taken there.
+    /// All samples before `until`, as they are. From now on none is taken there.
     pub(crate) fn finish(&mut self, until: i64) -> Content {
         self.from = self.from.max(until);
         let mut content = Content::new();
         for (series, newest) in &mut self.series {
             if newest.growing.as_ref().is_some_and(|growing| growing.first < until) {
-                newest.end_growing();
+                // Packed with the others when the block is written: nobody waits for that.
+                newest.finished.extend(newest.growing_chunk().map(Arc::new));
+                newest.growing = None;
             }
-            let old: Vec<&Arc<Chunk>> = newest.finished.iter().filter(|chunk| chunk.first < until).collect();
-            if old.is_empty() {
-                continue;
+            let old = newest.finished.iter().filter(|chunk| chunk.first < until);
+            let old: Vec<Arc<Chunk>> = old.cloned().collect();
+            if !old.is_empty() {
+                content.insert(*series, old);
             }
-            let mut points = Vec::new();
-            for chunk in old {
-                // What cannot be read is damaged memory; there is nothing to save.
-                let _ = chunk.read(i64::MIN, i64::MAX, &mut points);
-            }
-            content.insert(*series, points.chunks(MOST).filter_map(Chunk::of).map(Arc::new).collect());
         }
         content
     }
@@ -163,7 +160,7 @@ impl Newest {
         if self.growing.as_ref().is_some_and(full) {
             self.end_growing();
         }
-        let fresh = || Growing { writer: Writer::growing(), first: point.at, stretch };
+        let fresh = || Growing { writer: Writer::default(), first: point.at, stretch };
         self.growing.get_or_insert_with(fresh).writer.push(point);
         self.last = Some(point);
     }
@@ -175,18 +172,15 @@ impl Newest {
 
     fn growing_chunk(&self) -> Option<Chunk> {
         let (growing, last) = (self.growing.as_ref()?, self.last?);
-        let (count, bytes) = (growing.writer.count(), growing.writer.bytes().to_vec());
-        Some(Chunk { count, first: growing.first, last: last.at, bytes })
+        let (count, values) = (growing.writer.count(), growing.writer.bytes().into());
+        Some(Chunk { count, first: growing.first, last: last.at, times: Arc::default(), values })
     }
 
     fn end_growing(&mut self) {
         let Some(grown) = self.growing_chunk() else { return };
         let mut points = Vec::with_capacity(grown.count as usize);
-        let packed = chunk::read(&grown.bytes, grown.count, i64::MIN, i64::MAX, &mut points)
-            .and_then(|()| Chunk::of(&points))
-            .filter(|packed| packed.bytes.len() < grown.bytes.len());
-        let mut chunk = packed.unwrap_or(grown);
-        chunk.bytes.shrink_to_fit();
+        let packed = grown.read(i64::MIN, i64::MAX, &mut points).and_then(|()| Chunk::of(&points));
+        let chunk = packed.unwrap_or(grown);
         self.finished.push(Arc::new(chunk));
         self.growing = None;
     }

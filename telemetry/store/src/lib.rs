@@ -9,6 +9,7 @@ mod chunk;
 mod frame;
 mod head;
 mod log;
+mod numbers;
 mod registry;
 mod store;
 

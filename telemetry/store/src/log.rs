@@ -10,6 +10,7 @@ use promql::Point;
 use crate::chunk::Chunk;
 use crate::frame::{Appender, Fields, push_varint, replay};
 use crate::head::Head;
+use crate::numbers::{fold, unfold};
 use crate::registry::sync_folder;
 
 const SAMPLES: u8 = 1;
@@ -60,7 +61,7 @@ impl Log {
         let mut before = 0i64;
         for (series, point) in samples {
             record.extend_from_slice(&series.to_le_bytes());
-            push_varint(&mut record, folded(point.at.wrapping_sub(before)));
+            push_varint(&mut record, fold(point.at.wrapping_sub(before)));
             record.extend_from_slice(&point.value.to_bits().to_le_bytes());
             before = point.at;
         }
@@ -105,7 +106,9 @@ pub(crate) fn checkpoint<'a>(
         let mut record = vec![CHUNK];
         record.extend_from_slice(&series.to_le_bytes());
         record.extend_from_slice(&chunk.count.to_le_bytes());
-        record.extend_from_slice(&chunk.bytes);
+        push_varint(&mut record, chunk.times.len() as u64);
+        record.extend_from_slice(&chunk.times);
+        record.extend_from_slice(&chunk.values);
         file.push(&record);
         if file.waiting() > GATHERED {
             file.sync()?;
@@ -134,14 +137,6 @@ fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-fn folded(value: i64) -> u64 {
-    (value << 1 ^ value >> 63) as u64
-}
-
-fn unfolded(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
-}
-
 fn read(record: &[u8], each: &mut impl FnMut(u32, Point)) -> Option<()> {
     let mut fields = Fields(record);
     match fields.u8()? {
@@ -149,14 +144,17 @@ fn read(record: &[u8], each: &mut impl FnMut(u32, Point)) -> Option<()> {
             let mut at = 0i64;
             for _ in 0..fields.varint()? {
                 let series = fields.u32()?;
-                at = at.wrapping_add(unfolded(fields.varint()?));
+                at = at.wrapping_add(unfold(fields.varint()?));
                 each(series, Point { at, value: f64::from_bits(fields.u64()?) });
             }
         }
         CHUNK => {
             let (series, count) = (fields.u32()?, fields.u32()?);
+            let times = usize::try_from(fields.varint()?).ok()?;
+            let (times, values) = (fields.bytes(times)?.into(), fields.0.into());
+            let chunk = Chunk { count, first: 0, last: 0, times, values };
             let mut points = Vec::new();
-            crate::chunk::read(fields.0, count, i64::MIN, i64::MAX, &mut points)?;
+            chunk.read(i64::MIN, i64::MAX, &mut points)?;
             points.into_iter().for_each(|point| each(series, point));
         }
         _ => return None,
