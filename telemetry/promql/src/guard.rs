@@ -99,10 +99,9 @@ fn zero(text: &str) -> Option<usize> {
     let zero = start[..length]
         .split(|c: char| !c.is_ascii_digit())
         .all(|digits| digits.bytes().all(|digit| digit == b'0'));
-    let units =
+    let mut units =
         start[..length].split(|c: char| c.is_ascii_digit() || c == '.').filter(|unit| !unit.is_empty());
-    let known =
-        units.fold(true, |known, unit| known && matches!(unit, "ms" | "s" | "m" | "h" | "d" | "w" | "y"));
+    let known = units.all(|unit| matches!(unit, "ms" | "s" | "m" | "h" | "d" | "w" | "y"));
     (zero && known && start.starts_with('0')).then(|| text.len() - start.len() + length)
 }
 

@@ -50,6 +50,10 @@ impl Catalogue for Nothing {
     fn families(&self) -> BTreeMap<String, Family> {
         BTreeMap::new()
     }
+
+    fn targets(&self) -> BTreeMap<String, scrape::Health> {
+        BTreeMap::new()
+    }
 }
 
 /// Answers questions, for ever.

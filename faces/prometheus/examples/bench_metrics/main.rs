@@ -4,6 +4,7 @@
 //!
 //! `cargo xtask bench metrics`; `METRICS=size,query` runs only those parts.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its figures")]
+#![allow(clippy::disallowed_methods, reason = "other processes are looked at now and then")]
 
 mod child;
 mod disk;
