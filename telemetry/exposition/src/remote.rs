@@ -3,6 +3,7 @@
 use promql::labels::NAME;
 use promql::{Labels, Point, Series};
 use prost::Message;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 /// What a message may hold.
 #[derive(Debug, Clone, Copy)]
@@ -11,11 +12,13 @@ pub struct Limits {
     pub bytes: usize,
     /// Samples.
     pub samples: usize,
+    /// Series, labels and samples together: an empty one takes two bytes of the message and 72 of memory.
+    pub parts: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 32 << 20, samples: 500_000 }
+        Self { bytes: 16 << 20, samples: 200_000, parts: 1_000_000 }
     }
 }
 
@@ -84,6 +87,9 @@ pub fn read(body: &[u8], limits: &Limits) -> Result<(Vec<Series>, usize), Error>
     }
     let bytes = snap::raw::Decoder::new().decompress_vec(body);
     let bytes = bytes.map_err(|error| Error::Compression(error.to_string()))?;
+    if parts(&bytes)? > limits.parts {
+        return Err(Error::TooMuch(format!("{} series, labels and samples", limits.parts)));
+    }
     let request =
         WriteRequest::decode(bytes.as_slice()).map_err(|error| Error::Message(error.to_string()))?;
     let samples: usize = request.timeseries.iter().map(|series| series.samples.len()).sum();
@@ -93,6 +99,43 @@ pub fn read(body: &[u8], limits: &Limits) -> Result<(Vec<Series>, usize), Error>
     let histograms = request.timeseries.iter().map(|series| series.histograms.len()).sum();
     let series = request.timeseries.into_iter().filter(|series| !series.samples.is_empty()).map(series);
     Ok((series.collect::<Result<_, _>>()?, histograms))
+}
+
+/// How many series, and labels, samples and histograms in them, a message would become.
+fn parts(message: &[u8]) -> Result<usize, Error> {
+    let mut parts = 0;
+    each_field(message, |tag, series| {
+        if tag != 1 {
+            return Ok(());
+        }
+        parts += 1;
+        each_field(series, |_, _| {
+            parts += 1;
+            Ok(())
+        })
+    })?;
+    Ok(parts)
+}
+
+/// Goes over the fields that have a length.
+fn each_field<'a>(
+    mut message: &'a [u8],
+    mut each: impl FnMut(u32, &'a [u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let wrong = |error: prost::DecodeError| Error::Message(error.to_string());
+    while !message.is_empty() {
+        let (tag, wire) = decode_key(&mut message).map_err(wrong)?;
+        if wire != WireType::LengthDelimited {
+            skip_field(wire, tag, &mut message, DecodeContext::default()).map_err(wrong)?;
+            continue;
+        }
+        let length = decode_varint(&mut message).map_err(wrong)?;
+        let inner = usize::try_from(length).ok().and_then(|length| message.split_at_checked(length));
+        let (inner, rest) = inner.ok_or_else(|| Error::Message("a field is cut off".to_owned()))?;
+        each(tag, inner)?;
+        message = rest;
+    }
+    Ok(())
 }
 
 fn series(from: TimeSeries) -> Result<Series, Error> {
@@ -144,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_bomb_is_refused_before_it_is_unpacked() {
-        let limits = Limits { bytes: 1000, samples: 1 };
+        let limits = Limits { bytes: 1000, samples: 1, parts: 100 };
         let bomb = snap::raw::Encoder::new().compress_vec(&vec![0; 1 << 20]).unwrap();
         assert_eq!(read(&bomb, &limits), Err(Error::TooMuch("1000 bytes".into())));
         assert_eq!(read(&write(&one(&[(NAME, "up")])), &limits), Err(Error::TooMuch("1 samples".into())));
@@ -153,6 +196,21 @@ mod tests {
             read(b"not snappy at all", &limits),
             Err(Error::Compression(_) | Error::TooMuch(_))
         ));
+    }
+
+    #[test]
+    fn a_message_of_many_empty_parts_is_refused_before_it_is_taken_apart() {
+        let limits = Limits { bytes: 1 << 20, samples: 10, parts: 1000 };
+        let refused = Err(Error::TooMuch("1000 series, labels and samples".into()));
+        let series = snap::raw::Encoder::new().compress_vec(&[10, 0].repeat(1001)).unwrap();
+        assert_eq!(read(&series, &limits), refused);
+        let labels: Vec<u8> = [vec![10, 0xd0, 0x0f], [10, 0].repeat(1000)].concat();
+        let labels = snap::raw::Encoder::new().compress_vec(&labels).unwrap();
+        assert_eq!(read(&labels, &limits), refused);
+        assert_eq!(
+            read(&snap::raw::Encoder::new().compress_vec(&[10, 0].repeat(1000)).unwrap(), &limits),
+            Ok((vec![], 0))
+        );
     }
 
     proptest! {

@@ -35,7 +35,7 @@ impl Format {
 /// What a text may hold.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Samples.
+    /// Samples, and as many metrics that are described.
     pub samples: usize,
     /// Bytes of a line.
     pub line_bytes: usize,
@@ -161,6 +161,9 @@ pub fn read<'a>(text: &'a str, format: Format, limits: &Limits) -> Result<Page<'
         }
         if line.starts_with('#') {
             ended = comment(line, format, &mut page).map_err(fail)?;
+            if page.families.len() > limits.samples {
+                return Err(fail(format!("more than {} metrics", limits.samples)));
+            }
             continue;
         }
         if page.entries.len() == limits.samples {
@@ -371,6 +374,12 @@ mod tests {
         assert_eq!(
             read("a 1\nb 1", Format::Prometheus, &few).unwrap_err().to_string(),
             "line 2: more than 1 samples"
+        );
+        assert_eq!(
+            read("# TYPE a gauge\n# TYPE a gauge\n# HELP b x\n", Format::Prometheus, &few)
+                .unwrap_err()
+                .to_string(),
+            "line 3: more than 1 metrics"
         );
         assert_eq!(labels("up{a=\"1\",a=\"2\"}"), Err("the label \"a\" is there twice".into()));
     }

@@ -176,7 +176,7 @@ const FUNCTIONS: [&str; 17] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_function_of_a_range_gives_what_the_plain_rule_gives(
@@ -295,7 +295,7 @@ fn aggregated(function: &str, values: &[f64]) -> f64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn an_aggregation_gives_what_grouping_by_hand_gives(
