@@ -6,9 +6,12 @@
 
 pub mod api;
 mod corpus;
+pub mod exposition;
 pub mod gateway;
 pub mod manifest;
 mod mutate;
+pub mod promql;
+pub mod remote;
 
 use std::fmt;
 use std::ops::Range;
@@ -25,10 +28,13 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 3] = [
+pub const TARGETS: [Target; 6] = [
     Target { name: "manifest", feed: manifest::target, words: manifest::WORDS },
     Target { name: "gateway", feed: gateway::target, words: gateway::WORDS },
     Target { name: "api", feed: api::target, words: api::WORDS },
+    Target { name: "exposition", feed: exposition::target, words: exposition::WORDS },
+    Target { name: "remote", feed: remote::target, words: remote::WORDS },
+    Target { name: "promql", feed: promql::target, words: promql::WORDS },
 ];
 
 impl fmt::Debug for Target {

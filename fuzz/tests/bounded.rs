@@ -20,6 +20,21 @@ fn the_gateway_survives_hostile_bytes() {
 }
 
 #[test]
+fn pages_of_metrics_survive_hostile_bytes() {
+    survives("exposition", 3_000);
+}
+
+#[test]
+fn remote_write_survives_hostile_bytes() {
+    survives("remote", 10_000);
+}
+
+#[test]
+fn promql_survives_hostile_bytes() {
+    survives("promql", 3_000);
+}
+
+#[test]
 fn the_api_survives_hostile_bytes() {
     survives("api", 1_000);
 }

@@ -24,7 +24,7 @@ cargo xtask TASK
   bench [NAME]    run all benchmarks or one, in release mode; each figure is a ratio measured in one run
   sim SEED        tells one simulated life line by line
   sim FROM..TO    lives many, and tells which broke a promise
-  fuzz TARGET [SEED | FROM..TO]  hostile bytes for manifest, gateway or api; a finding replays by its number
+  fuzz TARGET [SEED | FROM..TO]  hostile bytes for TARGET (docs/fuzzing.md); a finding replays by its number
   promqltest DIR [--verbose]  runs a folder of promqltest files; passed, refused and failed for each
   bench --list    the benchmarks and what each one measures
 

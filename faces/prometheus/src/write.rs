@@ -8,6 +8,9 @@ use store::{Appended, SeriesRef};
 
 use crate::State;
 
+/// How far ahead of the clock a sample may be, in milliseconds, as with Prometheus: one of a far future would end its series
+/// for everything before.
+const MOST_AHEAD: i64 = 10 * 60 * 1000;
 /// How often one that was sent is refused before the answer stops listing why.
 const LISTED: usize = 5;
 
@@ -34,10 +37,17 @@ fn stored(state: &State, body: &[u8]) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     let mut refused: Vec<String> = Vec::new();
     let mut count = 0;
+    let latest = (state.backend.now)().saturating_add(MOST_AHEAD);
+    let mut ahead = 0;
     let mut samples: Vec<(SeriesRef, Point)> = Vec::new();
     for series in all {
         match state.backend.store.series(&series.labels) {
-            Ok(known) => samples.extend(series.points.iter().map(|point| (known, *point))),
+            Ok(known) => {
+                let now = series.points.iter().filter(|point| point.at <= latest);
+                let before = samples.len();
+                samples.extend(now.map(|point| (known, *point)));
+                ahead += series.points.len() - (samples.len() - before);
+            }
             Err(why) => {
                 count += series.points.len();
                 if refused.len() < LISTED {
@@ -46,12 +56,15 @@ fn stored(state: &State, body: &[u8]) -> Result<(), String> {
             }
         }
     }
-    let Appended { out_of_order, contradicting, too_old, unknown, .. } = state.backend.store.append(&samples);
+    let Appended { out_of_order, contradicting, too_old, unknown, beyond, .. } =
+        state.backend.store.append(&samples);
     let kinds = [
         (histograms, "native histograms, which are not served"),
         (out_of_order, "older than the newest sample of their series"),
         (contradicting, "another value at a time that has one"),
         (too_old, "in a stretch of time that is finished"),
+        (ahead, "more than 10 minutes ahead of this machine's clock"),
+        (beyond, "at a time before 1970"),
         (unknown, "of series that could not be taken up"),
         (count, "of refused series"),
     ];

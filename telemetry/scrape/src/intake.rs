@@ -9,6 +9,18 @@ use promql::labels::NAME;
 use promql::{Labels, Point, STALE};
 use store::{SeriesRef, Store};
 
+/// How far ahead of the asking the times on a page may be, in milliseconds. A sample of a far future would end its series for
+/// everything before, and the stretches of time that the store keeps open with it.
+const MOST_AHEAD: i64 = 10 * 60 * 1000;
+/// The series that tell how the asking went. A page that says one of them is not believed.
+const TOLD: [&str; 5] = [
+    "up",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "scrape_samples_post_metric_relabeling",
+    "scrape_series_added",
+];
+
 /// One target over time.
 pub struct Intake {
     /// What every series of it carries.
@@ -72,7 +84,13 @@ impl Intake {
         let (count, failure) = match page {
             Ok(page) => {
                 for entry in &page.entries {
-                    match self.series(store, entry.series, entry.at.is_some(), &mut added) {
+                    let series = match entry.at {
+                        Some(said) if said > at.saturating_add(MOST_AHEAD) => {
+                            Err(format!("a sample of {} is more than 10 minutes ahead", entry.series))
+                        }
+                        at => self.series(store, entry.series, at.is_some(), &mut added),
+                    };
+                    match series {
                         Ok(series) => {
                             samples.push((series, Point { at: entry.at.unwrap_or(at), value: entry.value }));
                         }
@@ -88,13 +106,9 @@ impl Intake {
             Err(why) => (0, Some(why)),
         };
         self.end_the_missing(at, &mut samples);
-        for (name, value) in [
-            ("up", f64::from(u8::from(failure.is_none()))),
-            ("scrape_duration_seconds", lasted.as_secs_f64()),
-            ("scrape_samples_scraped", count as f64),
-            ("scrape_samples_post_metric_relabeling", count as f64),
-            ("scrape_series_added", f64::from(added)),
-        ] {
+        let up = f64::from(u8::from(failure.is_none()));
+        let values = [up, lasted.as_secs_f64(), count as f64, count as f64, f64::from(added)];
+        for (name, value) in TOLD.into_iter().zip(values) {
             samples.extend(self.told(store, name).map(|series| (series, Point { at, value })));
         }
         store.append(&samples);
@@ -134,6 +148,9 @@ impl Intake {
             return Ok(known.series);
         }
         let labels = self.labelled(&exposition::labels(text)?);
+        if TOLD.contains(&labels.name()) && labels == self.labels.with(NAME, labels.name()) {
+            return Err(format!("{} tells how the asking went, which the page cannot know", labels.name()));
+        }
         let series = store.series(&labels).map_err(|refused| refused.to_string())?;
         self.known.insert(text.into(), Known { series, round: self.round, timed });
         *added += 1;
@@ -253,6 +270,19 @@ mod tests {
         world.at += STEP;
         world.intake.end(&world.store, world.at);
         assert_eq!((world.now("a").len(), world.now("up").len()), (0, 0));
+    }
+
+    #[test]
+    fn a_page_cannot_say_that_it_is_up_nor_end_its_future() {
+        let mut world = World::new();
+        let ahead = NOW + STEP + 11 * 60 * 1000;
+        let outcome = world.said(&format!("up 0\nup{{instance=\"other\"}} 0\na 1 {ahead}\nb 1\n"));
+        assert_eq!((outcome.samples, outcome.refused.0), (4, 2));
+        assert!(outcome.refused.1.unwrap().contains("up tells how the asking went"));
+        assert_eq!(world.now("up{exported_instance=\"\"}")[0].1, 1.0);
+        assert_eq!(world.now("up{exported_instance=\"other\"}")[0].1, 0.0);
+        assert_eq!(world.said("up 0\na 2\n").failure, None);
+        assert_eq!((world.now("a")[0].1, world.now("up")[0].1), (2.0, 1.0));
     }
 
     #[test]

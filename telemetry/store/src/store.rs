@@ -1,6 +1,7 @@
 //! The store as others see it.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -13,6 +14,9 @@ use crate::chunk::Chunk;
 use crate::head::{Head, NotTaken};
 use crate::log::{self, Log};
 use crate::registry::{Registry, SeriesRef};
+
+/// The times that samples may have: 1970 to 9999, in milliseconds since 1970.
+const TIMES: RangeInclusive<i64> = 0..=253_402_300_799_999;
 
 /// How much is kept.
 #[derive(Debug, Clone)]
@@ -81,6 +85,8 @@ pub struct Appended {
     pub contradicting: usize,
     /// Of a stretch of time that is finished.
     pub too_old: usize,
+    /// At times before 1970 or after the year 9999, which no clock shows.
+    pub beyond: usize,
     /// Of series that this store does not know any more, or may not take up again: ask for them anew.
     pub unknown: usize,
 }
@@ -191,6 +197,10 @@ impl Store {
         let mut state = self.write();
         let State { registry, head, refused, .. } = &mut *state;
         for (SeriesRef(series), point) in samples {
+            if !TIMES.contains(&point.at) {
+                result.beyond += 1;
+                continue;
+            }
             let fresh = !head.has(*series);
             if fresh && head.active() >= self.config.max_series {
                 *refused += 1;
