@@ -175,7 +175,8 @@ pub fn target(bytes: &[u8]) {
         compare(single, instant, times[1]);
     }
     // What says when a query begins and ends is another query for each of them.
-    if text.contains("start") || text.contains("end") {
+    let lower = text.to_lowercase();
+    if lower.contains("start") || lower.contains("end") {
         return;
     }
     let range = ask(Query::Range { start: times[0], end: times[2], step: times[1] - times[0] });

@@ -172,7 +172,7 @@ pub fn read<'a>(text: &'a str, format: Format, limits: &Limits) -> Result<Page<'
         page.entries.push(entry(line, format).map_err(fail)?);
     }
     if format == Format::OpenMetrics && !ended {
-        let line = text.lines().count();
+        let line = text.lines().count().max(1);
         return Err(Error { line, what: "the text is cut off: OpenMetrics ends with `# EOF`".to_owned() });
     }
     Ok(page)

@@ -116,7 +116,20 @@ const ROWS: &[Row] = &[
     row("shop", &[], "an example is a service like any user's: it knows nothing of the product"),
     row(
         "fuzz",
-        &["api", "manifest", "model", "ports", "proxy", "runtime", "sim", "views"],
+        &[
+            "api",
+            "exposition",
+            "manifest",
+            "model",
+            "ports",
+            "promql",
+            "proxy",
+            "runtime",
+            "scrape",
+            "sim",
+            "store",
+            "views",
+        ],
         "hostile bytes go where bytes from outside go; nothing knows the fuzz targets",
     ),
     row(
