@@ -27,14 +27,15 @@ pub(crate) async fn write(
     let stored = tokio::task::spawn_blocking(move || stored(&state, &body)).await;
     match stored {
         Ok(Ok(())) => (StatusCode::NO_CONTENT, String::new()),
-        Ok(Err(why)) => (StatusCode::BAD_REQUEST, format!("{why}\n")),
+        Ok(Err((status, why))) => (status, format!("{why}\n")),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "not stored\n".to_owned()),
     }
 }
 
-fn stored(state: &State, body: &[u8]) -> Result<(), String> {
+/// A sender tries again what is refused with 503, and drops what is refused with 400.
+fn stored(state: &State, body: &[u8]) -> Result<(), (StatusCode, String)> {
     let (all, histograms) = exposition::remote::read(body, &exposition::remote::Limits::default())
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
     let mut refused: Vec<String> = Vec::new();
     let mut count = 0;
     let latest = (state.backend.now)().saturating_add(MOST_AHEAD);
@@ -56,8 +57,12 @@ fn stored(state: &State, body: &[u8]) -> Result<(), String> {
             }
         }
     }
-    let Appended { out_of_order, contradicting, too_old, unknown, beyond, .. } =
+    let Appended { out_of_order, contradicting, too_old, unknown, beyond, no_room, .. } =
         state.backend.store.append(&samples);
+    if no_room > 0 {
+        let why = "the disk takes no samples, and no more can wait for it: free some room";
+        return Err((StatusCode::SERVICE_UNAVAILABLE, why.to_owned()));
+    }
     let kinds = [
         (histograms, "native histograms, which are not served"),
         (out_of_order, "older than the newest sample of their series"),
@@ -77,5 +82,5 @@ fn stored(state: &State, body: &[u8]) -> Result<(), String> {
         return Ok(());
     }
     parts.extend(refused);
-    Err(parts.join("; "))
+    Err((StatusCode::BAD_REQUEST, parts.join("; ")))
 }

@@ -111,7 +111,11 @@ impl Intake {
         for (name, value) in TOLD.into_iter().zip(values) {
             samples.extend(self.told(store, name).map(|series| (series, Point { at, value })));
         }
-        store.append(&samples);
+        let no_room = store.append(&samples).no_room;
+        if no_room > 0 {
+            refused.0 += no_room;
+            refused.1.get_or_insert("the disk takes no samples, and no more can wait for it".to_owned());
+        }
         Outcome { samples: count, failure, refused }
     }
 

@@ -113,25 +113,38 @@ pub(crate) fn read_packed(
 }
 
 fn packed(points: &[Point]) -> Vec<u8> {
-    let mut changed = Bits::default();
-    let mut changes = Changes::default();
-    changed.push(CHANGED, 3);
-    points.iter().for_each(|point| changes.push(&mut changed, point.value));
-    let changed = changed.into_bytes();
-    let Some((decimals, mut row)) = whole(points) else { return changed };
     let mut bits = Bits::default();
+    let Some((decimals, mut row)) = whole(points) else {
+        bits.push(CHANGED, 3);
+        let mut changes = Changes::default();
+        points.iter().for_each(|point| changes.push(&mut bits, point.value));
+        return bits.into_bytes();
+    };
     bits.push(decimals as u64, 3);
-    // Bytes of memory come in pages, times in whole seconds: what all steps have in common is written once.
     let base = row.iter().copied().find(|it| *it != ENDED).unwrap_or(0);
-    let real = || row.iter().filter(|it| **it != ENDED);
-    let common = real().fold(0, |common, it| divisor(common, it.abs_diff(base)));
-    let common = i64::try_from(common).unwrap_or(1).max(1);
+    let common = common(&row, base);
     push_varied(&mut bits, base);
     push_varied(&mut bits, common - 1);
-    row.iter_mut().filter(|it| **it != ENDED).for_each(|it| *it = (*it - base) / common);
+    for it in row.iter_mut().filter(|it| **it != ENDED) {
+        *it -= base;
+        if common > 1 {
+            *it /= common;
+        }
+    }
     numbers::push(&mut bits, &row);
-    let bytes = bits.into_bytes();
-    if bytes.len() <= changed.len() { bytes } else { changed }
+    bits.into_bytes()
+}
+
+/// What all differences to the base are multiples of: bytes of memory come in pages, times in whole seconds.
+fn common(row: &[i64], base: i64) -> i64 {
+    let mut common = 0;
+    for it in row.iter().filter(|it| **it != ENDED) {
+        common = divisor(common, it.abs_diff(base));
+        if common == 1 {
+            break;
+        }
+    }
+    i64::try_from(common).unwrap_or(1).max(1)
 }
 
 /// The values as whole numbers of the largest decimal that all are, and its place in [`DECIMALS`].
@@ -143,29 +156,30 @@ fn whole(points: &[Point]) -> Option<(usize, Vec<i64>)> {
             row.push(ENDED);
             continue;
         }
-        while !is_whole(point.value, DECIMALS[decimals]) {
-            decimals += 1;
-            if decimals == DECIMALS.len() {
-                return None;
+        let whole = loop {
+            match whole_of(point.value, DECIMALS[decimals]) {
+                Some(whole) => break whole,
+                None if decimals + 1 < DECIMALS.len() => decimals += 1,
+                None => return None,
             }
-        }
-        row.push(0);
+        };
+        row.push(whole);
     }
-    // All of them once more: what is whole in tenths may be too large for hundredths.
-    let part = DECIMALS[decimals];
-    for (whole, point) in row.iter_mut().zip(points).filter(|(whole, _)| **whole != ENDED) {
-        if !is_whole(point.value, part) {
-            return None;
+    if decimals > 0 {
+        // All of them once more: what is whole in tenths may be too large for hundredths.
+        for (whole, point) in row.iter_mut().zip(points).filter(|(whole, _)| **whole != ENDED) {
+            *whole = whole_of(point.value, DECIMALS[decimals])?;
         }
-        *whole = (point.value * part).round() as i64;
     }
     Some((decimals, row))
 }
 
-/// Whether a value comes back bit for bit from a whole number of these parts.
-fn is_whole(value: f64, part: f64) -> bool {
-    let whole = (value * part).round();
-    whole.abs() < WHOLE && (whole as i64 as f64 / part).to_bits() == value.to_bits()
+/// How many of these parts a value is, if it comes back from that bit for bit.
+fn whole_of(value: f64, part: f64) -> Option<i64> {
+    let parts = value * part;
+    let whole = (parts + 0.5f64.copysign(parts)) as i64;
+    let same = (whole as f64 / part).to_bits() == value.to_bits();
+    (same && parts.abs() < WHOLE).then_some(whole)
 }
 
 fn divisor(mut a: u64, mut b: u64) -> u64 {

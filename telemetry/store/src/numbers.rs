@@ -104,10 +104,13 @@ fn parameter(row: &[u64]) -> (u32, u64) {
         };
         row.iter().map(one).sum::<u64>()
     };
+    // Around what most are like, and up to what few are beyond.
     let mut sorted = row.to_vec();
-    let middle = sorted.len() / 2;
-    let near = 64 - sorted.select_nth_unstable(middle).1.leading_zeros();
-    let candidates = near.saturating_sub(3)..=(near + 2).min(NOTHING - 1);
+    let (middle, high) = (sorted.len() / 2, sorted.len() * 9 / 10);
+    let length = |folded: u64| 64 - folded.leading_zeros();
+    let most = length(*sorted.select_nth_unstable(high).1).min(NOTHING - 1);
+    let near = length(*sorted.select_nth_unstable(middle).1);
+    let candidates = near.saturating_sub(2).min(most)..=most;
     candidates.map(|rice| (rice, size(rice))).min_by_key(|(_, size)| *size).unwrap_or((0, u64::MAX))
 }
 

@@ -33,6 +33,8 @@ pub struct Config {
     pub max_label_bytes: usize,
     /// How long a stretch of time is that becomes a block.
     pub span: Duration,
+    /// How many bytes may wait for a disk that takes nothing.
+    pub max_waiting_bytes: usize,
 }
 
 impl Default for Config {
@@ -44,6 +46,7 @@ impl Default for Config {
             max_labels: 64,
             max_label_bytes: 2048,
             span: Duration::from_secs(2 * 3600),
+            max_waiting_bytes: 64 << 20,
         }
     }
 }
@@ -89,6 +92,8 @@ pub struct Appended {
     pub beyond: usize,
     /// Of series that this store does not know any more, or may not take up again: ask for them anew.
     pub unknown: usize,
+    /// More than memory can hold until the disk takes samples again.
+    pub no_room: usize,
 }
 
 /// How much there is.
@@ -190,9 +195,14 @@ impl Store {
         }
     }
 
-    /// Takes samples. They can be queried at once, and are durable after the next [`Store::flush`].
+    /// Takes samples. They can be queried at once, and are durable after the next [`Store::flush`]. While the disk takes
+    /// nothing and [`Config::max_waiting_bytes`] wait for it, all are refused.
     pub fn append(&self, samples: &[(SeriesRef, Point)]) -> Appended {
         let mut result = Appended::default();
+        if self.waiting() > self.config.max_waiting_bytes {
+            result.no_room = samples.len();
+            return result;
+        }
         let mut taken = Vec::with_capacity(samples.len());
         let mut state = self.write();
         let State { registry, head, refused, .. } = &mut *state;
@@ -247,9 +257,11 @@ impl Store {
     /// When the disk refuses; nothing is lost, and it is tried again the next time.
     pub fn tidy(&self, now: i64) -> Result<(), Error> {
         let _alone = self.tidying.lock().unwrap_or_else(PoisonError::into_inner);
+        // Room first: a disk may be full of what is old.
+        let made_room = self.expire(now);
         self.flush()?;
         while self.cut().map_err(|source| self.io(source))? {}
-        self.expire(now).map_err(|source| self.io(source))
+        made_room.and_then(|()| self.expire(now)).map_err(|source| self.io(source))
     }
 
     /// Moves the oldest stretch into a block, if it is finished.

@@ -181,6 +181,18 @@ fn samples_that_do_not_follow_are_refused_by_kind() {
 }
 
 #[test]
+fn what_waits_for_the_disk_has_a_limit() {
+    let home = TempDir::new().unwrap();
+    let store = Store::open(home.path(), Config { max_waiting_bytes: 500, ..small() }).unwrap();
+    let series = store.series(&labels("up", 0)).unwrap();
+    let append = |minute| store.append(&[(series, Point { at: START + minute * MINUTE, value: 1.0 })]);
+    let refused = (0..100).find(|minute| append(*minute).no_room == 1).unwrap();
+    assert!(refused > 5, "{refused}");
+    store.flush().unwrap();
+    assert_eq!(append(refused).taken, 1);
+}
+
+#[test]
 fn old_blocks_go_and_their_series_with_them() {
     let home = TempDir::new().unwrap();
     let config = Config { retention: Duration::from_secs(3 * 3600), ..small() };

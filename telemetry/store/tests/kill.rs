@@ -1,11 +1,11 @@
-//! What was flushed stays: a process that appends, flushes and makes blocks is killed with SIGKILL at any moment, again and
-//! again, also twice in a row while it opens; and a disk that is full for a while.
+//! What was flushed stays: a process that appends, flushes, makes blocks and lets go of old ones is killed with SIGKILL at any
+//! moment, again and again, also twice in a row while it opens; and a disk that is full for a while loses nothing.
 #![allow(clippy::unwrap_used, reason = "a test's way to fail")]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use promql::{Labels, Point, Source, read};
@@ -13,101 +13,173 @@ use store::{Config, SeriesRef, Store};
 
 const HOME: &str = "STORE_TEST_FOLDER";
 const ROUNDS: u64 = 16;
-const SERIES: usize = 20;
+const WORKERS: usize = 20;
 const START: i64 = 1_700_000_000_000;
 const STEP: i64 = 15_000;
+/// A block each 40 rounds.
+const SPAN: i64 = 40;
+/// Rounds that are kept at least.
+const KEPT: i64 = 5 * SPAN;
 
 fn config() -> Config {
-    // A block each 40 samples.
-    Config { span: Duration::from_secs(600), retention: Duration::from_secs(1 << 30), ..Config::default() }
+    let seconds = |rounds: i64| Duration::from_secs((rounds * STEP / 1000) as u64);
+    Config { span: seconds(SPAN), retention: seconds(KEPT), ..Config::default() }
 }
 
-fn labels(number: usize) -> Labels {
+fn worker(number: usize) -> Labels {
     Labels::new([("__name__", "work_total".to_owned()), ("worker", number.to_string())])
 }
 
-/// What the sample of a series in a round holds: it can be told from its time.
-fn value(number: usize, round: i64) -> f64 {
-    (round * (number as i64 + 3)) as f64 + if number.is_multiple_of(3) { 0.25 } else { 0.0 }
+/// One sample each: most series that the store knows are gone, and their places in it are used again.
+fn job(round: i64) -> Labels {
+    Labels::new([("__name__", "job_done".to_owned()), ("job", round.to_string())])
 }
 
-fn all(store: &Store) -> BTreeMap<Labels, Vec<Point>> {
-    let promql::expr::Expr::Instant(selector) = read("work_total").unwrap() else { panic!("a selector") };
+/// What the sample of a series in a round is: it can be told from its time.
+fn point(number: usize, round: i64) -> Point {
+    let part = if number.is_multiple_of(3) { 0.25 } else { 0.0 };
+    Point { at: START + round * STEP, value: (round * (number as i64 + 3)) as f64 + part }
+}
+
+fn all(store: &Store, metric: &str) -> BTreeMap<Labels, Vec<Point>> {
+    let promql::expr::Expr::Instant(selector) = read(metric).unwrap() else { panic!("a selector") };
     let series = store.select(&selector.matchers, i64::MIN, i64::MAX, usize::MAX).unwrap();
     series.into_iter().map(|series| (series.labels, series.points)).collect()
 }
 
-/// How many rounds there are, after looking that each series has all of them, in order, once, with the right values.
-fn rounds(store: &Store) -> i64 {
-    let kept = all(store);
-    let longest = kept.values().map(Vec::len).max().unwrap_or(0);
-    for number in 0..if longest == 0 { 0 } else { SERIES } {
-        let points = &kept[&labels(number)];
-        // A round is one record: it is there for all series or for none.
-        assert_eq!(points.len(), longest, "worker {number}");
-        for (round, point) in points.iter().enumerate() {
-            let expected = Point { at: START + round as i64 * STEP, value: value(number, round as i64) };
-            assert_eq!(*point, expected, "worker {number}");
-        }
+/// How many rounds there were, after looking that each series has all from the oldest to the newest, in order, once, with
+/// the right values, and that no more of the old ones are gone than may be since the round `told`.
+fn rounds(store: &Store, told: i64) -> i64 {
+    let (workers, jobs) = (all(store, "work_total"), all(store, "job_done"));
+    let Some(points) = workers.get(&worker(0)) else {
+        assert!(workers.is_empty() && jobs.is_empty(), "a round is there for all series or for none");
+        return 0;
+    };
+    let round = |point: &Point| (point.at - START) / STEP;
+    let (oldest, newest) = (round(&points[0]), round(points.last().unwrap()));
+    assert!(oldest == 0 || oldest <= newest.max(told) - KEPT, "{oldest} to {newest}, {told} told");
+    for number in 0..WORKERS {
+        let expected: Vec<Point> = (oldest..=newest).map(|round| point(number, round)).collect();
+        assert_eq!(workers[&worker(number)], expected, "worker {number}");
     }
-    longest as i64
+    assert_eq!(jobs.len() as i64, newest - oldest + 1);
+    for round in oldest..=newest {
+        assert_eq!(jobs[&job(round)], [point(0, round)], "job {round}");
+    }
+    newest + 1
 }
 
 fn append(store: &Store, round: i64) {
-    let point = |number| Point { at: START + round * STEP, value: value(number, round) };
-    let samples: Vec<(SeriesRef, Point)> =
-        (0..SERIES).map(|number| (store.series(&labels(number)).unwrap(), point(number))).collect();
-    assert_eq!(store.append(&samples).taken, SERIES);
+    let workers = (0..WORKERS).map(|number| (worker(number), point(number, round)));
+    let samples: Vec<(SeriesRef, Point)> = workers
+        .chain([(job(round), point(0, round))])
+        .map(|(labels, point)| (store.series(&labels).unwrap(), point))
+        .collect();
+    assert_eq!(store.append(&samples).taken, samples.len());
 }
 
-/// Not a test of its own: the process that gets killed. Appends for ever, flushes and tidies, and says which round is durable.
+/// Not a test of its own: the process that gets killed. Appends for ever, flushes and tidies, and says which rounds are durable
+/// and which the disk did not take.
 #[test]
 fn helper_appends_until_killed() {
     let Some(folder) = std::env::var_os(HOME) else { return };
     let mut out = std::io::stdout();
-    writeln!(out, "\nopening").unwrap();
-    out.flush().unwrap();
-    let store = Store::open(&PathBuf::from(folder), config()).unwrap();
-    for round in rounds(&store).. {
-        append(&store, round);
-        match round % 7 {
-            0 => store.tidy(START).unwrap(),
-            3 | 5 => store.flush().unwrap(),
-            _ => continue,
-        }
-        writeln!(out, "\nflushed {round}").unwrap();
+    let mut say = |word: &str, round: i64| {
+        writeln!(out, "\n{word} {round}").unwrap();
         out.flush().unwrap();
+    };
+    say("opening", 0);
+    let store = Store::open(&PathBuf::from(folder), config()).unwrap();
+    for round in rounds(&store, i64::MAX).. {
+        append(&store, round);
+        let kept = match round % 7 {
+            0 => store.tidy(START + round * STEP),
+            3 | 5 => store.flush(),
+            _ => continue,
+        };
+        say(if kept.is_ok() { "flushed" } else { "refused" }, round);
     }
 }
 
-fn start(folder: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["helper_appends_until_killed", "--exact", "--nocapture"])
-        .env(HOME, folder)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+/// A running helper.
+struct Helper {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    said: Said,
 }
 
-/// Kills the helper once it has said so many lines that begin with `word`, and returns the last round that it called durable.
-fn kill_after(mut child: Child, word: &str, count: u64) -> Option<i64> {
-    let (mut seen, mut last) = (0, None);
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-        let line = line.unwrap();
-        if let Some(round) = line.strip_prefix("flushed ") {
-            last = Some(round.parse().unwrap());
+/// What a helper said, by the number of the round.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    /// The last one that it called durable.
+    durable: i64,
+    /// The last one that it may have reached.
+    told: i64,
+}
+
+impl Helper {
+    fn start(folder: &Path) -> Self {
+        let mut command = Command::new("sh");
+        // A limit on the size of files stands for a full disk; its signal must not end the process, as a full disk would not.
+        let mut child = command
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().unwrap())
+            .args(["helper_appends_until_killed", "--exact", "--nocapture"])
+            .env(HOME, folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines, said: Said { durable: -1, told: 0 } }
+    }
+
+    /// Waits until it has said so many lines that begin with this word.
+    fn said(&mut self, word: &str, count: u64) {
+        let mut left = count;
+        while left > 0 {
+            let line = self.lines.next().expect("the helper ended by itself").unwrap();
+            self.note(&line);
+            left -= u64::from(line.starts_with(word));
         }
-        if line.starts_with(word) {
-            seen += 1;
-            if seen == count {
-                child.kill().unwrap();
+    }
+
+    fn note(&mut self, line: &str) {
+        let durable = line.strip_prefix("flushed ");
+        if let Some(round) = durable.or(line.strip_prefix("refused ")) {
+            let round: i64 = round.parse().unwrap();
+            // It is silent for a few.
+            self.said.told = round + 7;
+            if durable.is_some() {
+                self.said.durable = round;
             }
         }
     }
-    let status = child.wait().unwrap();
-    assert!(seen >= count, "the helper ended by itself: {status}");
-    last
+
+    /// Kills it. What it said before its end counts.
+    fn kill(mut self) -> Said {
+        self.child.kill().unwrap();
+        while let Some(line) = self.lines.next() {
+            self.note(&line.unwrap());
+        }
+        self.child.wait().unwrap();
+        self.said
+    }
+
+    fn limit(&self, bytes: &str) {
+        let (pid, range) = (self.child.id().to_string(), format!("--fsize={bytes}:"));
+        assert!(Command::new("prlimit").args(["--pid", &pid, &range]).status().unwrap().success());
+    }
+}
+
+/// Nothing is damaged or left over.
+fn look(folder: &Path, Said { durable, told }: Said) {
+    let store = Store::open(folder, config()).unwrap();
+    let kept = rounds(&store, told);
+    assert!(kept > durable, "{kept} rounds, and {durable} was durable");
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    assert!(!names.iter().any(|name| name.ends_with(".damaged")), "{names:?}");
 }
 
 #[test]
@@ -117,20 +189,41 @@ fn sigkill_loses_nothing_that_was_flushed_and_damages_nothing() {
     let mut durable = -1;
     for round in 0..ROUNDS {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let last = kill_after(start(home.path()), "flushed ", 1 + (seed >> 33) % 60).unwrap();
-        assert!(last > durable, "round {round}: the helper went on at {last} after {durable}");
-        durable = last;
+        let mut helper = Helper::start(home.path());
+        helper.said("flushed", 1 + (seed >> 33) % 60);
+        let mut last = helper.kill();
+        assert!(last.durable > durable, "round {round}: the helper went on at {last:?} after {durable}");
         if round % 2 == 1 {
             // Once more while it comes back.
-            kill_after(start(home.path()), "opening", 1);
+            let mut helper = Helper::start(home.path());
+            helper.said("opening", 1);
+            last.durable = helper.kill().durable.max(last.durable);
+            last.told += 7;
         }
-        let store = Store::open(home.path(), config()).unwrap();
-        let kept = rounds(&store);
-        assert!(kept > durable, "round {round}: {kept} rounds, and {durable} was durable");
-        let names = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name());
-        let names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
-        assert!(!names.iter().any(|name| name.ends_with(".damaged")), "round {round}: {names:?}");
+        look(home.path(), last);
+        durable = last.durable;
     }
     let store = Store::open(home.path(), config()).unwrap();
     assert!(store.stats().blocks > 0, "{:?}", store.stats());
+}
+
+#[test]
+fn a_disk_that_is_full_for_a_while_loses_nothing_even_when_it_ends_in_a_kill() {
+    let home = tempfile::tempdir().unwrap();
+    let mut helper = Helper::start(home.path());
+    // Neither the list of series nor a block nor the log may grow beyond this: some records are cut off in the middle.
+    for (bytes, count) in [("9000", 3), ("2000", 40), ("0", 60)] {
+        helper.said("flushed", 50);
+        helper.limit(bytes);
+        helper.said("refused", count);
+        helper.limit("unlimited");
+    }
+    helper.said("flushed", 50);
+    let first = helper.kill();
+    look(home.path(), first);
+    let mut helper = Helper::start(home.path());
+    helper.said("flushed", 20);
+    helper.limit("1000");
+    helper.said("refused", 30);
+    look(home.path(), helper.kill());
 }

@@ -37,6 +37,9 @@ pub(crate) fn run(folder: &Path) -> Outcome<()> {
             let samples: Vec<_> = series.points.iter().map(|point| (number, *point)).collect();
             store.append(&samples);
         }
+        if instance % 100 == 0 {
+            store.flush()?;
+        }
         if let Some(prometheus) = &prometheus {
             let message = exposition::remote::write(&all);
             let (status, body) = ask(prometheus.address, "POST", "/api/v1/write", &message)?;
