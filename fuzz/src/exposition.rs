@@ -122,7 +122,11 @@ fn instant(query: &str, at: i64) -> Vec<f64> {
     let expr = promql::read(query).unwrap_or_else(|error| panic!("{error}"));
     let answer = evaluate(&WORLD.store, &expr, Query::Instant(at), &Options::default());
     match answer.unwrap_or_else(|error| panic!("{error}")).value {
-        Value::Vector(samples) => samples.iter().map(|sample| sample.point.value).collect(),
+        // Pages may have their own, with more labels.
+        Value::Vector(samples) => {
+            let own = samples.iter().filter(|sample| sample.labels.iter().count() == 3);
+            own.map(|sample| sample.point.value).collect()
+        }
         other @ (Value::Scalar(_) | Value::Text { .. } | Value::Matrix(_)) => panic!("{other:?}"),
     }
 }

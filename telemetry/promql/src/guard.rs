@@ -4,10 +4,11 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use promql_parser::util::unquote_string;
+use promql_parser::util::{parse_str_radix, unquote_string};
 use regex::{Regex, RegexBuilder};
 
 use crate::Error;
+use crate::eval::FARTHEST;
 
 /// The longest query, in bytes.
 pub const LONGEST: usize = 64 * 1024;
@@ -15,6 +16,8 @@ pub const LONGEST: usize = 64 * 1024;
 const MOST_LEVELS: usize = 1024;
 /// How many regular expressions a query may have.
 const MOST_REGEXES: usize = 128;
+/// The longest duration, in seconds.
+const MOST_SECONDS: f64 = FARTHEST as f64 / 1000.0;
 /// How large all compiled regular expressions may be together, in bytes.
 const LARGEST_REGEXES: usize = 16 << 20;
 /// How large one may be, in bytes.
@@ -45,6 +48,7 @@ fn look_over(text: &str) -> Result<Vec<Range<usize>>, Error> {
     let mut regexes: Vec<String> = Vec::new();
     let mut rest = text;
     let mut matches_regex = false;
+    let mut wants_duration = false;
     while let Some(c) = rest.chars().next() {
         if matches!(c, '"' | '\'' | '`') {
             let Some(length) = quoted(rest) else { break };
@@ -53,7 +57,7 @@ fn look_over(text: &str) -> Result<Vec<Range<usize>>, Error> {
             if matches_regex {
                 regexes.extend(unquote_string(quoted));
             }
-            (matches_regex, rest) = (false, after);
+            (matches_regex, wants_duration, rest) = (false, false, after);
             continue;
         }
         if c == '#' {
@@ -63,6 +67,15 @@ fn look_over(text: &str) -> Result<Vec<Range<usize>>, Error> {
         if !c.is_whitespace() {
             matches_regex = rest.starts_with("=~") || rest.starts_with("!~") || (matches_regex && c == '~');
         }
+        if c.is_ascii_digit() || c == '.' {
+            let (number, after) = rest.split_at(number_length(rest));
+            check_number(number, wants_duration)?;
+            (wants_duration, rest) = (false, after);
+            continue;
+        }
+        let wanted_duration = wants_duration;
+        wants_duration =
+            matches!(c, '[' | ':') || (wants_duration && (c.is_whitespace() || matches!(c, '+' | '-')));
         levels = match c {
             ')' | ']' => levels.saturating_sub(1),
             '(' | '[' | '+' | '-' | '*' | '/' | '%' | '^' | '<' | '>' | '=' | '!' => levels + 1,
@@ -70,9 +83,11 @@ fn look_over(text: &str) -> Result<Vec<Range<usize>>, Error> {
                 let length = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | ':')));
                 let (word, after) = rest.split_at(length.unwrap_or(rest.len()));
                 levels += usize::from(is_operator(word));
-                if word.eq_ignore_ascii_case("offset")
-                    && let Some(length) = zero(after)
-                {
+                if wanted_duration && is_not_finite(word) {
+                    return Err(Error::Syntax(format!("{word} is not a duration")));
+                }
+                wants_duration = word.eq_ignore_ascii_case("offset");
+                if let Some(length) = zero(after).filter(|_| wants_duration) {
                     let start = text.len() - rest.len();
                     offsets.push(start..start + word.len() + length);
                 }
@@ -91,6 +106,37 @@ fn look_over(text: &str) -> Result<Vec<Range<usize>>, Error> {
     Ok(offsets)
 }
 
+/// How long the number or duration at the start is.
+fn number_length(text: &str) -> usize {
+    let mut before = ' ';
+    let ends = |c: char| {
+        let exponent = matches!(c, '+' | '-') && matches!(before, 'e' | 'E') && !text.starts_with("0x");
+        before = c;
+        !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_') || exponent)
+    };
+    text.find(ends).unwrap_or(text.len())
+}
+
+/// The parser ends the process over a duration that is a number too large for it, and passes over a part of one that is too
+/// large.
+fn check_number(number: &str, is_duration: bool) -> Result<(), Error> {
+    let too_long = || Error::Syntax(format!("the duration {number} is too long"));
+    let has_unit = !number.starts_with("0x") && number.ends_with(['s', 'm', 'h', 'd', 'w', 'y']);
+    if has_unit {
+        let parts = number.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+        return if parts.clone().all(|digits| digits.parse::<u32>().is_ok()) {
+            Ok(())
+        } else {
+            Err(too_long())
+        };
+    }
+    let seconds = parse_str_radix(number).unwrap_or_default();
+    if is_duration && !(0.0..=MOST_SECONDS).contains(&seconds) {
+        return Err(too_long());
+    }
+    Ok(())
+}
+
 /// How far a duration of zero reaches that stands at the start, after blanks.
 fn zero(text: &str) -> Option<usize> {
     let start = text.trim_start();
@@ -107,6 +153,10 @@ fn zero(text: &str) -> Option<usize> {
 
 fn is_operator(word: &str) -> bool {
     ["and", "or", "unless", "atan2"].iter().any(|operator| word.eq_ignore_ascii_case(operator))
+}
+
+fn is_not_finite(word: &str) -> bool {
+    ["inf", "nan"].iter().any(|number| word.eq_ignore_ascii_case(number))
 }
 
 /// How long the quoted text at the start is, quotes included; `None` when it does not end.
@@ -210,6 +260,50 @@ mod tests {
             ["m offset 10s", "m offset 0x5", "m{a=\"offset 0s\"}", "offset", "m offset", "m offset 0s1"]
         {
             assert_eq!(checked(other).unwrap(), other);
+        }
+    }
+
+    #[test]
+    fn a_duration_that_the_parser_cannot_hold_is_refused_before_it_ends_the_process() {
+        for text in [
+            "m[1e300]",
+            "m[5m:1e20]",
+            "m[ 0x7fffffffffffffff ]",
+            "m offset 1e300",
+            "m offset - 1e300",
+            "m offset 1e+300",
+            "m[5000000000ms]",
+            "m[1h5000000000ms]",
+            "5000000000s",
+        ] {
+            let error = checked(text).unwrap_err();
+            assert!(error.to_string().contains("is too long"), "{text}: {error}");
+        }
+        for text in [
+            "1e300",
+            "m[5m:1m] + 1e300",
+            "m[1e9]",
+            "a:b:c + 1e300",
+            "m offset 1e9",
+            "0x5s + .5e+300",
+            "m == 1e300",
+        ] {
+            assert!(checked(text).is_ok(), "{text}");
+        }
+        // Whatever else stands where a duration should: an error, not the end.
+        for text in [
+            "m[Inf]",
+            "m[NaN]",
+            "m[-5]",
+            "m offset Inf",
+            "m offset -Inf",
+            "m offset NaN",
+            "m @ 1e300",
+            "m @ Inf",
+            "m @ NaN",
+            "m @ -1e300",
+        ] {
+            let _ = crate::read(text);
         }
     }
 
