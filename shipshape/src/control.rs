@@ -11,6 +11,7 @@ use runtime::Ports;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::GUARD;
+use crate::answers::Answers;
 use crate::clock::SystemClock;
 use crate::metrics;
 use crate::output::Output;
@@ -41,15 +42,18 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
     let store = artifacts::Store::open(&cli::home::artifacts(home), artifacts::Limits::default())
         .map_err(|error| error.to_string())?;
     let agent = Arc::new(::agent::Client::new(home));
+    // The journal's lock says that nobody else has the store open.
+    let collector = metrics::open(home, Arc::clone(&agent))?;
+    let guard = GuardCommand {
+        // The very program that runs, even when an upgrade has put another in its place.
+        program: "/proc/self/exe".into(),
+        args: vec![GUARD.into()],
+    };
     let ports = Ports {
         journal,
         fleet: Arc::clone(&agent),
         artifacts: Arc::new(store),
-        checks: Arc::new(Checks::new(GuardCommand {
-            // The very program that runs, even when an upgrade has put another in its place.
-            program: "/proc/self/exe".into(),
-            args: vec![GUARD.into()],
-        })),
+        checks: Arc::new(Checks::new(guard).asking(Arc::new(Answers::from(collector.store())))),
         secrets: Arc::new(FromHere),
         clock: Arc::new(SystemClock),
     };
@@ -61,8 +65,6 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
         Some(address) => Some(api::Door::open(home, address).await.map_err(|error| error.to_string())?),
         None => None,
     };
-    // The journal's lock says that nobody else has the store open.
-    let collector = metrics::open(home, agent)?;
     tracing::info!(home = %home.display(), version = VERSION, "control started");
     let snapshots = handle.snapshots();
     let faces = api::Config {

@@ -3,6 +3,7 @@
 
 mod activation;
 mod agent;
+mod answers;
 mod clock;
 mod control;
 mod log;

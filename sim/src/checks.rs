@@ -60,6 +60,7 @@ pub fn name(check: &Check) -> String {
             Target::Path(text) | Target::Url(text) => text.clone(),
         },
         Check::Command(command) => command.run.join(" "),
+        Check::Promql(promql) => promql.query.clone(),
     }
 }
 
@@ -99,7 +100,7 @@ impl ports::Checks for Checks {
             let value = match verdict {
                 Verdict::Passed => Some(0.0),
                 Verdict::Failed => Some(1.0),
-                Verdict::Error => None,
+                Verdict::Inconclusive | Verdict::Error => None,
             };
             Outcome { verdict, value, detail: format!("{name} was {verdict:?}").to_lowercase() }
         })

@@ -57,6 +57,7 @@ pub(crate) async fn ask(http: &Http, context: &Context) -> Outcome {
         verdict = match (verdict, found) {
             (Verdict::Failed, _) | (_, Verdict::Failed) => Verdict::Failed,
             (Verdict::Error, _) | (_, Verdict::Error) => Verdict::Error,
+            (Verdict::Inconclusive, _) | (_, Verdict::Inconclusive) => Verdict::Inconclusive,
             (Verdict::Passed, Verdict::Passed) => Verdict::Passed,
         };
         told.push((found, format!("{} {} at {}: {what}", http.method, way.path, way.name)));

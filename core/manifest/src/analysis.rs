@@ -9,6 +9,7 @@ use crate::check;
 use crate::diagnostic::Problem;
 use crate::fields;
 use crate::node::{Node, Span};
+use crate::promql::{self, Arguments};
 use crate::read::Mapping;
 use crate::service::mappings;
 use crate::shape::Object;
@@ -58,9 +59,10 @@ pub(crate) fn of_a_preview(analysis: &Mapping<'_>) -> Vec<Metric> {
 /// The rules of a section, each with a name of its own.
 fn metrics(analysis: &Mapping<'_>) -> Vec<Metric> {
     let mut metrics = Vec::new();
+    let arguments = Arguments::read(analysis);
     let mut names: BTreeMap<String, Span> = BTreeMap::new();
     for item in mappings(analysis, analysis.list("metrics").unwrap_or_default()) {
-        let Some(metric) = metric(analysis, item) else { continue };
+        let Some(metric) = metric(analysis, item, &arguments) else { continue };
         let span = item.map().and_then(|map| map.get("name")).map_or(&item.span, |entry| &entry.value.span);
         if let Some(first) = names.get(&metric.name) {
             let problem = Problem::new(format!("two metrics have the name `{}`", metric.name));
@@ -153,11 +155,12 @@ fn latency(judge: &Mapping<'_>) -> Option<Latency> {
     Some(Latency { quantiles, tolerance, initial_delay })
 }
 
-fn metric(analysis: &Mapping<'_>, item: &Node) -> Option<Metric> {
+fn metric(analysis: &Mapping<'_>, item: &Node, arguments: &Arguments) -> Option<Metric> {
     let metric = Mapping::open(analysis.context, &fields::METRIC, item, &item.span);
     let name = metric.text("name");
-    let source = source_of(&metric);
-    let (success, failure) = (metric.condition("successCondition"), metric.condition("failureCondition"));
+    let source = source_of(&metric, arguments);
+    let compared = |name| if metric.entry("promql").is_some() { None } else { metric.condition(name) };
+    let (success, failure) = (compared("successCondition"), compared("failureCondition"));
     let conditions = [metric.entry("successCondition"), metric.entry("failureCondition")];
     let given = conditions.iter().flatten().next();
     match (&source, given) {
@@ -165,7 +168,7 @@ fn metric(analysis: &Mapping<'_>, item: &Node) -> Option<Metric> {
             let problem = Problem::new("the exit status of a command is its verdict");
             metric.error(&entry.key_span, problem.help("remove the condition"));
         }
-        (Some(_) | None, None) if metric.entry("source").is_some() => {
+        (Some(_) | None, None) if metric.entry("source").or(metric.entry("promql")).is_some() => {
             let problem = Problem::new("a metric needs `successCondition` or `failureCondition`");
             metric.error(&metric.at, problem.help("as in `successCondition: result < 0.05`"));
         }
@@ -199,26 +202,28 @@ fn metric(analysis: &Mapping<'_>, item: &Node) -> Option<Metric> {
     complete.then_some(read)
 }
 
-/// Exactly one of the three.
-fn source_of(metric: &Mapping<'_>) -> Option<Source> {
-    let from_outside = [metric.entry("http"), metric.entry("command")];
+/// Exactly one of the four.
+fn source_of(metric: &Mapping<'_>, arguments: &Arguments) -> Option<Source> {
+    let from_outside = [metric.entry("http"), metric.entry("command"), metric.entry("promql")];
     let (counted, http, command) = (source(metric), check::http(metric), check::command(metric));
+    let promql = promql::promql(metric, arguments);
     let all = [metric.entry("source")].into_iter().chain(from_outside);
     let mut given = all.flatten();
     match (given.next(), given.next()) {
         (None, _) => {
-            let problem = Problem::new("a metric needs `source`, `http` or `command`");
-            let help =
-                "as in `source: errorRate`, `http: {path: /healthz}` or `command: {run: ./smoke-test}`";
+            let problem = Problem::new("a metric needs `source`, `http`, `command` or `promql`");
+            let help = "as in `source: errorRate`, `http: {path: /healthz}`, `command: {run: ./smoke-test}` or \
+                        `promql: \"sum(rate(...))\"`";
             metric.error(&metric.at, problem.help(help));
         }
         (Some(_), Some(second)) => {
-            let problem = Problem::new("a metric has one of `source`, `http` and `command`");
+            let problem = Problem::new("a metric has one of `source`, `http`, `command` and `promql`");
             metric.error(&second.key_span, problem.help("make it two metrics"));
         }
         (Some(_), None) => {}
     }
-    counted.or(http.map(Source::Http)).or(command.map(Source::Command))
+    let looks = http.map(Source::Http).or(command.map(Source::Command)).or(promql.map(Source::Promql));
+    counted.or(looks)
 }
 
 fn source(metric: &Mapping<'_>) -> Option<Source> {

@@ -14,6 +14,9 @@ use crate::values;
 const SECRET_HEADERS: [&str; 5] =
     ["authorization", "proxy-authorization", "cookie", "x-api-key", "x-auth-token"];
 
+/// Where a secret is better kept.
+const FROM_A_FILE: &str = "use a `command` that reads it from a file";
+
 /// The `http` of a section; `None` when it is absent or cannot be read.
 pub(crate) fn http(section: &Mapping<'_>) -> Option<Http> {
     section.entry("http")?;
@@ -27,7 +30,11 @@ pub(crate) fn http(section: &Mapping<'_>) -> Option<Http> {
     let read = Http {
         target: target(&http)?,
         method: http.choice("method", &[]).unwrap_or("GET").to_owned(),
-        headers: http.entries("headers").iter().filter_map(|entry| header(&http, entry)).collect(),
+        headers: http
+            .entries("headers")
+            .iter()
+            .filter_map(|entry| header(&http, entry, FROM_A_FILE))
+            .collect(),
         expect,
         timeout: http.duration("timeout"),
     };
@@ -84,21 +91,28 @@ fn absolute(url: &str) -> Result<(), Problem> {
         )
     };
     let rest = url.strip_prefix("http://").ok_or_else(invalid)?;
+    let user = rest.split(['/', '?']).next().unwrap_or_default();
+    if user.contains('@') {
+        let problem = Problem::new("the address holds a user or a password, which the journal would keep");
+        return Err(problem.help(FROM_A_FILE));
+    }
+    authority(rest).map_err(|()| invalid())
+}
+
+/// Whether what follows `http://` names a host, and a port that is one.
+pub(crate) fn authority(rest: &str) -> Result<(), ()> {
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         Some(_) | None => (authority, None),
     };
-    if authority.contains('@') {
-        let problem = Problem::new("the address holds a user or a password, which the journal would keep");
-        return Err(problem.help("use a `command` that reads it from a file"));
-    }
-    let plain = url.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+    let plain = rest.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
     let port_is_one = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
-    if host.is_empty() || !plain || !port_is_one { Err(invalid()) } else { Ok(()) }
+    if host.is_empty() || !plain || !port_is_one { Err(()) } else { Ok(()) }
 }
 
-fn header(http: &Mapping<'_>, entry: &Entry) -> Option<(String, String)> {
+/// A header as it may be declared; `instead` says where one belongs that is secret.
+pub(crate) fn header(http: &Mapping<'_>, entry: &Entry, instead: &str) -> Option<(String, String)> {
     let name = entry.key.to_ascii_lowercase();
     let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if name.is_empty() || !name.bytes().all(is_token) {
@@ -114,7 +128,7 @@ fn header(http: &Mapping<'_>, entry: &Entry) -> Option<(String, String)> {
     if SECRET_HEADERS.contains(&name.as_str()) {
         http.context.sink.mask(&entry.value.span);
         let problem = Problem::new(format!("the journal would keep what `{name}` says"));
-        http.error(&entry.key_span, problem.help("use a `command` that reads it from a file"));
+        http.error(&entry.key_span, problem.help(instead));
         return None;
     }
     let value = scalar_in(http.context, &entry.value, "a string", values::written)?;

@@ -23,6 +23,7 @@ mod health;
 mod hooks;
 mod metrics;
 mod promotion;
+mod promql;
 mod rollout;
 mod route;
 mod service;

@@ -1,10 +1,17 @@
-//! Which metrics are collected: Prometheus' words for how a page is asked for.
+//! Which metrics are collected, in Prometheus' words for how a page is asked for, and who answers questions about them.
 
-use model::spec::{Metrics, Scrape};
+use std::collections::BTreeMap;
+
+use model::spec::{Authentication, Metrics, Prometheus, Scrape};
 
 use crate::diagnostic::Problem;
 use crate::fields;
+use crate::node::Entry;
 use crate::read::Mapping;
+use crate::{check, service};
+
+/// What makes no sense without a server.
+const OF_A_SERVER: [&str; 5] = ["address", "bearerToken", "basicAuth", "headers", "caFile"];
 
 pub(crate) fn metrics(root: &Mapping<'_>) -> Metrics {
     let metrics = root.child("metrics", &fields::METRICS);
@@ -25,6 +32,92 @@ pub(crate) fn metrics(root: &Mapping<'_>) -> Metrics {
         scrape.finish();
         read
     });
+    let prometheus = server(&metrics);
     metrics.finish();
-    Metrics { scrape }
+    Metrics { scrape, prometheus }
+}
+
+fn server(metrics: &Mapping<'_>) -> Option<Prometheus> {
+    let is_prometheus =
+        metrics.choice("provider", &["datadog", "newRelic", "wavefront", "graphite"]) == Some("prometheus");
+    let given: Vec<&Entry> = OF_A_SERVER.into_iter().filter_map(|name| metrics.entry(name)).collect();
+    // An environment that says `embedded` need not take back what the others say of their server.
+    let is_forgotten = metrics.entry("provider").is_none() && !metrics.context.partial;
+    if let Some(entry) = given.first().filter(|_| is_forgotten) {
+        let problem = Problem::new(format!("`{}` belongs to a server of your own", entry.key));
+        metrics.error(&entry.key_span, problem.help("add `provider: prometheus`, or remove it"));
+    }
+    let read = Prometheus {
+        address: address(metrics).unwrap_or_default(),
+        authentication: authentication(metrics),
+        headers: metrics
+            .entries("headers")
+            .iter()
+            .filter_map(|entry| check::header(metrics, entry, "name a `bearerToken` or `basicAuth` instead"))
+            .collect::<BTreeMap<_, _>>(),
+        ca_file: metrics.text("caFile"),
+    };
+    if is_prometheus && metrics.entry("address").is_none() && !metrics.context.partial {
+        let problem = Problem::new("`provider: prometheus` needs the server's `address`");
+        metrics.error(&metrics.place("provider"), problem.help("as in `address: http://127.0.0.1:9090`"));
+    }
+    if let Some(entry) = metrics.entry("caFile").filter(|_| read.address.starts_with("http://")) {
+        let problem = Problem::new("a server at http:// shows no certificate");
+        metrics.error(&entry.key_span, problem.help("write the address with https://, or remove `caFile`"));
+    }
+    is_prometheus.then_some(read)
+}
+
+/// An absolute address, without what the journal should not keep and without what the query's own part takes.
+fn address(metrics: &Mapping<'_>) -> Option<String> {
+    let address = metrics.text("address")?;
+    let rest = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"));
+    let invalid = |help: &str| Problem::new(format!("`{address}` is not a server's address")).help(help);
+    let problem = match rest {
+        None => Some(invalid("write it whole, as in `http://127.0.0.1:9090`")),
+        Some(rest) if rest.split('/').next().is_some_and(|authority| authority.contains('@')) => {
+            metrics.context.sink.mask(&metrics.place("address"));
+            let problem =
+                Problem::new("the address holds a user or a password, which the journal would keep");
+            Some(problem.help("use `basicAuth` with a `password` by reference"))
+        }
+        Some(rest) if rest.contains(['?', '#']) => Some(invalid("leave out what follows `?` and `#`")),
+        Some(rest) if rest.trim_end_matches('/').ends_with("/api/v1/query") || rest.contains("/api/v1") => {
+            Some(invalid("end it before `/api/v1`, which is added"))
+        }
+        Some(rest) => match check::authority(rest) {
+            Ok(()) => None,
+            Err(()) => Some(invalid("write it whole, as in `http://127.0.0.1:9090`")),
+        },
+    };
+    if let Some(problem) = problem {
+        metrics.error(&metrics.place("address"), problem);
+    }
+    Some(address.trim_end_matches('/').to_owned())
+}
+
+fn authentication(metrics: &Mapping<'_>) -> Option<Authentication> {
+    let (token, basic) = (metrics.entry("bearerToken"), metrics.entry("basicAuth"));
+    if let (Some(_), Some(basic)) = (token, basic) {
+        let problem = Problem::new("a server is told by `bearerToken` or by `basicAuth` who asks");
+        metrics.error(&basic.key_span, problem.help("remove one of the two"));
+    }
+    if let Some(token) = token {
+        return service::secret(metrics, token).map(Authentication::BearerToken);
+    }
+    basic?;
+    let section = metrics.child("basicAuth", &fields::BASIC_AUTH);
+    let username = section.text("username");
+    let password = section.entry("password").and_then(|entry| service::secret(&section, entry));
+    section.finish();
+    if let Some(entry) = section_colon(metrics, username.as_deref()) {
+        let problem = Problem::new("a name with a colon cannot be told from its password");
+        metrics.error(&entry.value.span, problem.help("use a name without `:`"));
+    }
+    Some(Authentication::BasicAuth { username: username?, password: password? })
+}
+
+fn section_colon<'a>(metrics: &Mapping<'a>, username: Option<&str>) -> Option<&'a Entry> {
+    username.filter(|name| name.contains(':'))?;
+    metrics.entry("basicAuth")?.value.map()?.get("username")
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::assignment::{HeaderMatch, Pattern, SessionAffinity};
 use model::check::{Http, Target};
 use model::hook::{Hook, Hooks, Moment};
-use model::spec::{Check, Probe, SecretSource};
+use model::spec::{Authentication, Check, Probe, SecretSource};
 use model::strategy::{
     Amount, Analysis, CanaryScale, Kind, Latency, Metric, Promotion, Source, Step, Strategy,
 };
@@ -48,6 +48,14 @@ pub(crate) fn effective(spec: &Spec) -> Value {
     );
     let logs = json!({"maxFileSize": format_bytes(spec.logs.file_bytes), "maxFiles": spec.logs.files});
     map.insert("logs".to_owned(), logs);
+    put(&mut map, "metrics", metrics(spec));
+    map.insert("route".to_owned(), route(spec));
+    map.insert("rollout".to_owned(), rollout(&spec.rollout));
+    Value::Object(map)
+}
+
+fn metrics(spec: &Spec) -> Option<Value> {
+    let mut map = Map::new();
     let scrape = spec.metrics.scrape.as_ref().map(|scrape| {
         json!({
             "path": scrape.path,
@@ -56,10 +64,22 @@ pub(crate) fn effective(spec: &Spec) -> Value {
             "sampleLimit": scrape.sample_limit,
         })
     });
-    put(&mut map, "metrics", scrape.map(|scrape| json!({"scrape": scrape})));
-    map.insert("route".to_owned(), route(spec));
-    map.insert("rollout".to_owned(), rollout(&spec.rollout));
-    Value::Object(map)
+    put(&mut map, "scrape", scrape);
+    if let Some(server) = &spec.metrics.prometheus {
+        map.insert("provider".to_owned(), json!("prometheus"));
+        map.insert("address".to_owned(), json!(server.address));
+        match &server.authentication {
+            None => {}
+            Some(Authentication::BearerToken(source)) => put(&mut map, "bearerToken", Some(secret(source))),
+            Some(Authentication::BasicAuth { username, password }) => {
+                let basic = json!({"username": username, "password": secret(password)});
+                map.insert("basicAuth".to_owned(), basic);
+            }
+        }
+        put(&mut map, "headers", (!server.headers.is_empty()).then(|| json!(server.headers)));
+        put(&mut map, "caFile", server.ca_file.as_ref().map(|path| json!(path)));
+    }
+    (!map.is_empty()).then_some(Value::Object(map))
 }
 
 fn put(map: &mut Map<String, Value>, name: &str, value: Option<Value>) {
@@ -315,6 +335,7 @@ fn metric(metric: &Metric) -> Value {
         Source::Command(command) => {
             ("command", json!({"run": command.run, "timeout": time(command.timeout)}))
         }
+        Source::Promql(promql) => ("promql", json!({"query": promql.query, "timeout": time(promql.timeout)})),
     };
     map.insert(key.to_owned(), source);
     if let Source::Latency(quantile) = &metric.source {
@@ -322,8 +343,9 @@ fn metric(metric: &Metric) -> Value {
     }
     map.insert("interval".to_owned(), json!(time(metric.interval)));
     put(&mut map, "count", metric.count.map(|count| json!(count)));
-    put(&mut map, "successCondition", metric.success_condition.map(|condition| json!(condition.to_string())));
-    put(&mut map, "failureCondition", metric.failure_condition.map(|condition| json!(condition.to_string())));
+    let (success, failure) = metric.conditions();
+    put(&mut map, "successCondition", success.map(|condition| json!(condition)));
+    put(&mut map, "failureCondition", failure.map(|condition| json!(condition)));
     let limit = |limit: Option<u32>| limit.map_or(json!(-1), |limit| json!(limit));
     map.insert("failureLimit".to_owned(), limit(metric.failure_limit));
     map.insert("inconclusiveLimit".to_owned(), limit(metric.inconclusive_limit));

@@ -103,10 +103,8 @@ fn shape(shape: &Shape, complete: bool) -> Value {
         }),
         Shape::Percent => json!({"anyOf": [{"type": "number", "minimum": 0, "maximum": 100}, percentage()]}),
         Shape::Amount => json!({"anyOf": [{"type": "integer", "minimum": 0, "maximum": 100}, percentage()]}),
-        Shape::Condition => json!({
-            "type": "string",
-            "pattern": r"^\s*result(\[0\])?\s*(<|<=|>|>=)\s*[-+]?[0-9.]+([eE][-+]?[0-9]+)?\s*$",
-        }),
+        // An expression where a question is asked, one comparison elsewhere: both speak of the result.
+        Shape::Condition => json!({"type": "string", "pattern": "result", "maxLength": condition::LONGEST}),
         Shape::Path => json!({"type": "string", "pattern": r"^/[^\s#]*$"}),
         Shape::Choice(choices) => json!({"enum": choices}),
         Shape::Object(child) if std::ptr::eq(*child, &raw const OVERLAY) => {
@@ -231,6 +229,8 @@ mod tests {
         }
         in_specs.retain(|path| !path.ends_with(".*"));
         in_schema.remove(".environments");
+        // Arguments are in the queries by then.
+        in_schema.retain(|path| !path.contains("nalysis.args"));
         assert_eq!(in_schema, in_specs);
         assert!(in_schema.len() > 70);
     }

@@ -231,7 +231,8 @@ pub(crate) fn secrets(root: &Mapping<'_>, port_variable: Option<&str>) -> BTreeM
     secrets
 }
 
-fn secret(root: &Mapping<'_>, entry: &Entry) -> Option<SecretSource> {
+/// Where a secret is found.
+pub(crate) fn secret(root: &Mapping<'_>, entry: &Entry) -> Option<SecretSource> {
     let by_reference = format!(
         "name where it is found: `{0}: {{environment: {0}}}` or `{0}: {{file: /run/secrets/{0}}}`",
         entry.key

@@ -420,8 +420,11 @@ fn a_rule_can_look_from_outside() {
 #[test]
 fn a_look_that_makes_no_sense_is_refused_with_the_way_out() {
     for (rule, what) in [
-        ("count: 1", "a metric needs `source`, `http` or `command`"),
-        ("command: {run: a}, http: {path: /}", "a metric has one of `source`, `http` and `command`"),
+        ("count: 1", "a metric needs `source`, `http`, `command` or `promql`"),
+        (
+            "command: {run: a}, http: {path: /}",
+            "a metric has one of `source`, `http`, `command` and `promql`",
+        ),
         ("command: {run: a}, successCondition: result < 1", "the exit status of a command is its verdict"),
         ("source: restarts", "a metric needs `successCondition` or `failureCondition`"),
         ("http: {path: /}, interval: 500ms", "an `interval` between two checks is at least 1s"),

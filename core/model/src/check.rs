@@ -13,6 +13,8 @@ pub enum Check {
     Http(Http),
     /// A command.
     Command(Command),
+    /// A question to the metrics.
+    Promql(Promql),
 }
 
 impl Check {
@@ -21,6 +23,7 @@ impl Check {
         match self {
             Self::Http(http) => http.timeout,
             Self::Command(command) => command.timeout,
+            Self::Promql(promql) => promql.timeout,
         }
     }
 
@@ -29,6 +32,7 @@ impl Check {
         match self {
             Self::Http(_) => "http",
             Self::Command(_) => "command",
+            Self::Promql(_) => "promql",
         }
     }
 }
@@ -85,13 +89,39 @@ pub struct Command {
     pub timeout: Duration,
 }
 
+/// A question to the metrics, and what its answer means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Promql {
+    /// In PromQL, with [`crate::placeholder`]s for what is known only when it is asked.
+    pub query: String,
+    /// What makes an answer a success: an expression over `result` (crate `condition`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success_condition: Option<String>,
+    /// What makes an answer a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_condition: Option<String>,
+    /// How long the answer may take.
+    #[serde(with = "crate::time::words")]
+    pub timeout: Duration,
+}
+
+/// What a question to the metrics gave.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Measured {
+    /// One number.
+    Scalar(f64),
+    /// A number of each series, in the order in which they came.
+    Vector(Vec<f64>),
+}
+
 /// What a check found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// What it means.
     pub verdict: Verdict,
     /// The number that it measured: of a request the seconds until its whole answer, the slowest when there were
-    /// several; of a command its exit status.
+    /// several; of a command its exit status; of a question the first number of the answer, when it is finite.
     pub value: Option<f64>,
     /// What happened, in words: short, on one line, without anything secret.
     pub detail: String,
@@ -104,6 +134,8 @@ pub enum Verdict {
     Passed,
     /// It found something else.
     Failed,
+    /// It looked, and what it found says neither.
+    Inconclusive,
     /// It could not look. That says nothing about the release.
     Error,
 }

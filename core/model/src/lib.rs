@@ -11,6 +11,7 @@ pub mod drift;
 pub mod hook;
 pub mod ids;
 pub mod latency;
+pub mod placeholder;
 pub mod release;
 pub mod route;
 pub mod spec;

@@ -181,12 +181,47 @@ pub struct Metrics {
     /// The page on which each replica tells its own; `None` when it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrape: Option<Scrape>,
+    /// The server that rules in PromQL ask; `None` when control's own store answers them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<Prometheus>,
 }
 
 impl Metrics {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// A Prometheus server, or whatever answers as one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Prometheus {
+    /// Its address, up to where `/api/v1/query` begins.
+    pub address: String,
+    /// How it is told who asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<Authentication>,
+    /// Further headers, by their names in small letters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// A file of control's machine with the certificates that are trusted, instead of the machine's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+}
+
+/// How somebody shows who he is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Authentication {
+    /// By a token.
+    BearerToken(SecretSource),
+    /// By a name and a password.
+    BasicAuth {
+        /// The name.
+        username: String,
+        /// The password.
+        password: SecretSource,
+    },
 }
 
 /// How a replica's own metrics are asked for.

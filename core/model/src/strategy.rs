@@ -271,7 +271,7 @@ pub struct Metric {
     pub interval: Duration,
     /// How many measurements; `None` = until the rollout leaves the canary's steps.
     pub count: Option<u32>,
-    /// What makes a measurement a success.
+    /// What makes a measurement a success; of a question in PromQL it stands there.
     pub success_condition: Option<Condition>,
     /// What makes a measurement a failure.
     pub failure_condition: Option<Condition>,
@@ -284,6 +284,24 @@ pub struct Metric {
     /// Whether it is measured and reported, but decides nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+}
+
+impl Metric {
+    /// What makes a measurement a success, and what a failure, as declared.
+    pub fn conditions(&self) -> (Option<String>, Option<String>) {
+        match &self.source {
+            Source::Promql(promql) => (promql.success_condition.clone(), promql.failure_condition.clone()),
+            Source::ErrorRate
+            | Source::Latency(_)
+            | Source::RequestRate
+            | Source::Restarts
+            | Source::Http(_)
+            | Source::Command(_) => {
+                let compared = |condition: Option<Condition>| condition.map(|it| it.to_string());
+                (compared(self.success_condition), compared(self.failure_condition))
+            }
+        }
+    }
 }
 
 /// What a threshold rule measures of the new release: in the gateway's own counts since the last measurement, of its
@@ -303,6 +321,8 @@ pub enum Source {
     Http(check::Http),
     /// A program's exit status.
     Command(check::Command),
+    /// An answer of the metrics; its conditions stand with it, because they are expressions.
+    Promql(check::Promql),
 }
 
 impl Source {
@@ -312,12 +332,13 @@ impl Source {
             Self::ErrorRate | Self::Latency(_) | Self::RequestRate | Self::Restarts => None,
             Self::Http(http) => Some(Check::Http(http.clone())),
             Self::Command(command) => Some(Check::Command(command.clone())),
+            Self::Promql(promql) => Some(Check::Promql(promql.clone())),
         }
     }
 
     /// Whether somebody has to look from outside.
     pub fn is_check(&self) -> bool {
-        matches!(self, Self::Http(_) | Self::Command(_))
+        matches!(self, Self::Http(_) | Self::Command(_) | Self::Promql(_))
     }
 }
 

@@ -169,6 +169,7 @@ fn meaning(metric: &Metric, outcome: &Outcome) -> rules::Outcome {
     match (outcome.verdict, outcome.value) {
         (Verdict::Error, _) => rules::Outcome::Error,
         (Verdict::Failed, _) => rules::Outcome::Failed,
+        (Verdict::Inconclusive, _) => rules::Outcome::Inconclusive,
         (Verdict::Passed, _) if !has_conditions => rules::Outcome::Successful,
         (Verdict::Passed, Some(value)) => rules::outcome(metric, value),
         (Verdict::Passed, None) => rules::Outcome::Inconclusive,

@@ -198,7 +198,7 @@ pub(crate) fn ended(rollout: &Rollout, ticket: Ticket, found: &Found) -> Option<
     let Ticket::Hook { moment, .. } = ticket else { return None };
     let outcome = match found.verdict {
         Verdict::Passed => Outcome::Passed,
-        Verdict::Failed | Verdict::Error => Outcome::Failed,
+        Verdict::Failed | Verdict::Inconclusive | Verdict::Error => Outcome::Failed,
     };
     let (hook, attempt, detail) = (hook.name.clone(), progress.attempt, shortened(&found.detail));
     Some(Event::HookEnded { moment, hook, attempt, outcome, detail })

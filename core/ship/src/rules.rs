@@ -254,14 +254,10 @@ impl State {
 }
 
 fn conditions(metric: &Metric) -> String {
-    let mut text = String::new();
-    if let Some(condition) = metric.success_condition {
-        text.push_str(&format!(", success is {condition}"));
-    }
-    if let Some(condition) = metric.failure_condition {
-        text.push_str(&format!(", failure is {condition}"));
-    }
-    text
+    let (success, failure) = metric.conditions();
+    let success = success.map(|condition| format!(", success is {condition}"));
+    let failure = failure.map(|condition| format!(", failure is {condition}"));
+    success.into_iter().chain(failure).collect()
 }
 
 /// What a rule says so far.
@@ -321,7 +317,7 @@ pub fn measure(
         Source::RequestRate => (seconds > 0.0).then(|| counts.requests as f64 / seconds),
         Source::Restarts => Some(f64::from(reading.restarts_since(&state.reading))),
         // No reading shows it.
-        Source::Http(_) | Source::Command(_) => None,
+        Source::Http(_) | Source::Command(_) | Source::Promql(_) => None,
     };
     taken(value, value.map_or(Outcome::Inconclusive, |value| outcome(metric, value)))
 }

@@ -1,4 +1,5 @@
-//! Checks: looking at a release from outside by a request or a command, and running a command beside it.
+//! Checks: looking at a release from outside by a request, a command or a question to the metrics, and running a command
+//! beside it.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -10,6 +11,7 @@ use model::check::{Check, Outcome};
 use model::{Place, ReleaseNumber};
 
 use crate::Secret;
+use crate::metrics::Provider;
 
 /// The release that is looked at, as it is when the check begins.
 #[derive(Debug, Clone)]
@@ -32,6 +34,8 @@ pub struct Context {
     pub variables: BTreeMap<String, String>,
     /// Secret environment variables for a command.
     pub secrets: BTreeMap<String, Secret>,
+    /// Who keeps its metrics.
+    pub metrics: Provider,
     /// Values that nothing may show, though the command is not given them.
     pub hidden: Vec<Secret>,
 }
@@ -49,6 +53,7 @@ impl Context {
             replicas: vec![],
             variables: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            metrics: Provider::Embedded,
             hidden: vec![],
         }
     }

@@ -8,6 +8,7 @@ pub mod checks;
 pub mod clock;
 pub mod fleet;
 pub mod journal;
+pub mod metrics;
 pub mod secrets;
 
 pub use artifacts::Artifacts;
@@ -15,4 +16,5 @@ pub use checks::Checks;
 pub use clock::Clock;
 pub use fleet::Fleet;
 pub use journal::Journal;
+pub use metrics::Metrics;
 pub use secrets::{Secret, Secrets};

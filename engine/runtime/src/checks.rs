@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lifecycle::World;
-use model::check::Outcome;
+use model::check::{Check, Outcome};
 use model::hook::Moment;
 use model::spec::SecretSource;
 use model::{Place, Spec, Timestamp};
@@ -24,6 +24,7 @@ use ship::checks::{Begun, Ticket, Wanted};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
 use crate::observe::{View, observation};
+use crate::questions;
 
 /// How many checks run at once; the others wait for their turn.
 const MOST_AT_ONCE: usize = 8;
@@ -139,19 +140,19 @@ impl Looks {
     }
 
     /// The check itself; the artifact and the secrets are looked up where blocking is allowed.
-    fn look(
-        &self,
-        world: &Arc<World>,
-        view: &View,
-        (place, ticket): &Key,
-        check: model::check::Check,
-    ) -> Running {
+    fn look(&self, world: &Arc<World>, view: &View, (place, ticket): &Key, mut check: Check) -> Running {
         let Some((rollout, spec, artifact)) = subject(world, place) else {
             return Box::pin(async { Outcome::error("the release is not known any more") });
         };
+        if let Check::Promql(promql) = &mut check
+            && let Err(error) = questions::complete(promql, place, rollout)
+        {
+            return Box::pin(async move { Outcome::error(error) });
+        }
         let mut context = context(world, view, place, rollout, spec);
         let (port, artifacts, secrets) = (self.port.clone(), self.artifacts.clone(), self.secrets.clone());
         let (references, artifact) = (spec.secrets.clone(), artifact.clone());
+        let server = spec.metrics.prometheus.clone().filter(|_| matches!(check, Check::Promql(_)));
         let is_hook = match ticket {
             Ticket::Measurement { .. } => false,
             Ticket::Hook { moment, hook, attempt, .. } => {
@@ -163,14 +164,16 @@ impl Looks {
             let looking_up = tokio::task::spawn_blocking(move || {
                 let directory = artifacts.directory(&artifact).map_err(|error| error.to_string())?;
                 let values = resolve(&references, &*secrets, is_hook)?;
-                Ok::<_, String>((directory, values))
+                let provider = questions::provider(server, &*secrets)?;
+                Ok::<_, String>((directory, values, provider))
             });
             match looking_up.await {
-                Ok(Ok((directory, values))) if is_hook => {
+                Ok(Ok((directory, values, _))) if is_hook => {
                     (context.directory, context.secrets) = (directory, values);
                 }
-                Ok(Ok((directory, values))) => {
+                Ok(Ok((directory, values, provider))) => {
                     (context.directory, context.hidden) = (directory, values.into_values().collect());
+                    context.metrics = provider;
                 }
                 Ok(Err(what)) => return Outcome::error(what),
                 Err(error) => return Outcome::error(error.to_string()),

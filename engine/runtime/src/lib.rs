@@ -16,6 +16,7 @@ mod handle;
 mod history;
 mod observe;
 mod once;
+mod questions;
 mod request;
 mod wanted;
 

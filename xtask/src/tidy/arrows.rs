@@ -22,7 +22,12 @@ const ANYTHING: &[&str] = &["*"];
 
 const ROWS: &[Row] = &[
     row("model", &[], "the shared nouns stand at the bottom: what they needed, everybody would need"),
-    row("manifest", &["model"], "what a team declares is read without knowing what is done with it"),
+    row("condition", &["model"], "a condition says the same to whoever declares it and to whoever asks"),
+    row(
+        "manifest",
+        &["condition", "model"],
+        "what a team declares is read without knowing what is done with it",
+    ),
     row("ship", &["model"], "the acts never need each other; they meet in lifecycle"),
     row("lifecycle", &["model", "manifest", "ship"], "the one place where the acts meet"),
     row("ports", &["model"], "a trait for the outside speaks the shared nouns, never the rules behind it"),
@@ -49,7 +54,7 @@ const ROWS: &[Row] = &[
     row("process", &["model", "ports"], "an adapter knows its port"),
     row(
         "checks",
-        &["model", "ports", "process"],
+        &["condition", "model", "ports", "process"],
         "an adapter knows its port; a check's command finds its program and its environment as a replica does",
     ),
     row("machine", &["model"], "figures of the system are read for whoever shows them"),

@@ -1,18 +1,58 @@
-//! The vocabulary of metrics: which are collected, and how.
+//! The vocabulary of metrics: which are collected and how, and who answers questions about them.
 
-use super::WAIT;
-use crate::shape::Elsewhere::Use;
-use crate::shape::{Field, Object, Shape};
+use super::{SECRET, WAIT};
+use crate::shape::Elsewhere::{NotYet, Use};
+use crate::shape::{Field, Key, Object, Shape};
 
 pub(crate) static METRICS: Object = Object {
     path: "metrics",
-    about: "Which metrics are collected beside those that the gateway has of every request.",
-    fields: &[Field::new(
-        "scrape",
-        Shape::Object(&SCRAPE),
-        "The page on which each replica tells its own metrics.",
-    )],
-    elsewhere: &[("path", Use("metrics.scrape.path")), ("interval", Use("metrics.scrape.interval"))],
+    about: "Which metrics are collected beside those that the gateway has of every request, and who is asked for them.",
+    fields: &[
+        Field::new("scrape", Shape::Object(&SCRAPE), "The page on which each replica tells its own metrics."),
+        Field::new(
+            "provider",
+            Shape::Choice(&["embedded", "prometheus"]),
+            "Who answers rules in PromQL: control's own store, or a Prometheus server (or whatever answers as one).",
+        )
+        .or("embedded"),
+        Field::new(
+            "address",
+            Shape::Text,
+            "With `provider: prometheus`: the server, up to where /api/v1/query begins, as in \
+             https://prometheus.example.org/tenant.",
+        ),
+        Field::new("bearerToken", Shape::Object(&SECRET), "A token that the server asks for, by reference."),
+        Field::new("basicAuth", Shape::Object(&BASIC_AUTH), "A name and a password that the server asks for."),
+        Field::new(
+            "headers",
+            Shape::MapOf { key: Key::Title, value: &Shape::Written, max: 50 },
+            "Further headers, as in X-Scope-OrgID; the journal keeps them, so nothing secret.",
+        ),
+        Field::new(
+            "caFile",
+            Shape::Text,
+            "A file on control's machine with the certificates (PEM) that are trusted, instead of the machine's own.",
+        ),
+    ],
+    elsewhere: &[
+        ("path", Use("metrics.scrape.path")),
+        ("interval", Use("metrics.scrape.interval")),
+        ("url", Use("address")),
+        ("authentication", Use("bearerToken")),
+        ("auth", Use("bearerToken")),
+        ("tls", Use("caFile")),
+        ("insecure", NotYet("certificates are always checked: name those that you trust in `caFile`")),
+    ],
+};
+
+pub(crate) static BASIC_AUTH: Object = Object {
+    path: "metrics.basicAuth",
+    about: "A name and a password.",
+    fields: &[
+        Field::new("username", Shape::Text, "The name.").required(),
+        Field::new("password", Shape::Object(&SECRET), "The password, by reference.").required(),
+    ],
+    elsewhere: &[],
 };
 
 pub(crate) static SCRAPE: Object = Object {

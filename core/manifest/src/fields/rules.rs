@@ -6,8 +6,8 @@ use crate::shape::{Field, Key, Object, Shape};
 
 pub(crate) static METRIC: Object = Object {
     path: "rollout.analysis.metrics[]",
-    about: "A threshold rule with the meaning of Argo Rollouts' fields: exactly one of source, http and command. A \
-            source needs at least one condition.",
+    about: "A threshold rule with the meaning of Argo Rollouts' fields: exactly one of source, http, command \
+            and promql. A source and a promql need at least one condition.",
     fields: &[
         Field::new("name", Shape::Text, "Its name in reports.").required(),
         Field::new(
@@ -26,6 +26,12 @@ pub(crate) static METRIC: Object = Object {
             Shape::Object(&CHECK_COMMAND),
             "A program whose exit status is the verdict: 0 is a success, 126 and 127 that it could not be run.",
         ),
+        Field::new(
+            "promql",
+            Shape::TextOr(&CHECK_PROMQL),
+            "A question to the metrics, in PromQL; conditions on its answer are expressions in CEL over `result`: a list \
+             of numbers for a vector, a number for a scalar.",
+        ),
         Field::new("quantile", SHARE, "With latency: which quantile. The default is 0.99."),
         Field::new("interval", WAIT, "Between two measurements.").or("10s"),
         Field::new(
@@ -33,7 +39,12 @@ pub(crate) static METRIC: Object = Object {
             Shape::Integer { min: 1, max: 1_000_000 },
             "How many measurements. Without count and interval one; with interval alone until the rollout ends.",
         ),
-        Field::new("successCondition", Shape::Condition, "What makes a measurement a success."),
+        Field::new(
+            "successCondition",
+            Shape::Condition,
+            "What makes a measurement a success: `result < 0.05`, and of a promql any expression, as in \
+             `result[0] < 0.01 && len(result) == 1`.",
+        ),
         Field::new("failureCondition", Shape::Condition, "What makes a measurement a failure."),
         Field::new("failureLimit", LIMIT, "Fails when more measurements than this failed; -1 = never.")
             .or("0"),
@@ -46,12 +57,13 @@ pub(crate) static METRIC: Object = Object {
     ],
     elsewhere: &[
         ("web", Use("http")),
+        ("query", Use("promql")),
         ("job", Use("command")),
         (
             "provider",
             NotYet(
-                "providers are not supported yet: `source` measures in the gateway's own counts, `http` and \
-                 `command` look from outside",
+                "it has no place in a rule: write `promql: \"...\"` here, and the server once under `metrics`, as \
+                 in `metrics: {provider: prometheus, address: ...}`",
             ),
         ),
         ("initialDelay", NotYet("initialDelay is not supported yet")),
@@ -89,6 +101,45 @@ pub(crate) static CHECK_HTTP: Object = Object {
         ("body", NotYet("a request body is not supported yet: use a `command`")),
         ("status", Use("expect.status")),
     ],
+};
+
+pub(crate) static CHECK_PROMQL: Object = Object {
+    path: "rollout.analysis.metrics[].promql",
+    about: "A question to the metrics: to control's own store, or to the server that `metrics.provider` names.",
+    fields: &[
+        Field::new(
+            "query",
+            Shape::Text,
+            "In PromQL. `{{args.version}}`, `{{args.stable}}`, `{{args.service}}` and `{{args.environment}}` stand for the \
+             new release, the one before, and the place; `args` of the analysis adds others.",
+        )
+        .required(),
+        Field::new("timeout", WAIT, "How long the answer may take; a late one is an error.").or("10s"),
+    ],
+    elsewhere: &[
+        ("address", Use("metrics.address")),
+        ("timeoutSeconds", Use("timeout")),
+        ("authentication", Use("metrics.bearerToken")),
+        ("headers", Use("metrics.headers")),
+        ("insecure", NotYet("certificates are always checked: name those that you trust in `metrics.caFile`")),
+        ("rangeQuery", NotYet("a question is asked for one moment: `max_over_time(...[5m:])` looks back")),
+    ],
+};
+
+pub(crate) static ARGUMENT: Object = Object {
+    path: "rollout.analysis.args[]",
+    about: "An argument of this analysis' queries: `{{args.NAME}}`.",
+    fields: &[
+        Field::new("name", Shape::Text, "Its name: letters, digits, `-` and `_`.").required(),
+        Field::new("value", Shape::Written, "What stands in its place.").required(),
+    ],
+    elsewhere: &[(
+        "valueFrom",
+        NotYet(
+            "an argument's value stands in the manifest: the release is `{{args.version}}`, and what a query says the \
+             journal keeps, so nothing secret",
+        ),
+    )],
 };
 
 pub(crate) static EXPECT: Object = Object {
