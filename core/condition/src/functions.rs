@@ -11,10 +11,11 @@ pub(crate) const NAMES: &[&str] =
     &["size", "len", "isNaN", "isInf", "isNil", "default", "asInt", "asFloat", "int", "uint", "double"];
 
 pub(crate) fn add(context: &mut Context<'_, '_>) -> Result<(), DeclarationError> {
-    context.add_function("len", |of: Value| match of {
-        Value::List(list) => Ok(i64::try_from(list.len()).unwrap_or(i64::MAX)),
-        Value::String(text) => Ok(i64::try_from(text.chars().count()).unwrap_or(i64::MAX)),
-        _ => Err(ExecutionError::function_error("len", "a number has no length")),
+    context.add_function("len", |of: Value| {
+        let Value::List(list) = of else {
+            return Err(ExecutionError::function_error("len", "only a list has a length"));
+        };
+        Ok(i64::try_from(list.len()).unwrap_or(i64::MAX))
     })?;
     context.add_function("isNaN", |of: Value| number("isNaN", &of).map(f64::is_nan))?;
     context.add_function("isInf", |of: Value| number("isInf", &of).map(f64::is_infinite))?;
@@ -29,20 +30,25 @@ pub(crate) fn add(context: &mut Context<'_, '_>) -> Result<(), DeclarationError>
 }
 
 fn is_nothing(of: &Value) -> bool {
-    match of {
-        Value::Null => true,
-        Value::List(list) => list.is_empty(),
-        _ => false,
-    }
+    *of == Value::Null || matches!(of, Value::List(list) if list.is_empty())
 }
 
 fn number(function: &str, of: &Value) -> Result<f64, ExecutionError> {
-    match of {
-        Value::Float(number) => Ok(*number),
-        Value::Int(number) => Ok(*number as f64),
-        Value::UInt(number) => Ok(*number as f64),
-        _ => Err(ExecutionError::function_error(function, "it takes one number, as in `result[0]`")),
-    }
+    let number = match of {
+        Value::Float(number) => Some(*number),
+        Value::Int(number) => Some(*number as f64),
+        Value::UInt(number) => Some(*number as f64),
+        Value::List(_)
+        | Value::Map(_)
+        | Value::Function(..)
+        | Value::String(_)
+        | Value::Bytes(_)
+        | Value::Bool(_)
+        | Value::Opaque(_)
+        | Value::Struct(_)
+        | Value::Null => None,
+    };
+    number.ok_or_else(|| ExecutionError::function_error(function, "it takes one number, as in `result[0]`"))
 }
 
 /// Why a condition cannot be told, for people.
