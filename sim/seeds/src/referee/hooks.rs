@@ -68,12 +68,8 @@ impl Referee {
             if !hooks.of(moment)[index].idempotent && attempt != "1" {
                 self.breaks(format!("{place} runs hook {hook} again, which must not be"));
             }
-            match moment {
-                Moment::Before => self.in_turn(&place, &rollout, index),
-                Moment::After if rollout.weight < Weight::ALL || rollout.phase != Phase::Promoted => {
-                    self.breaks(format!("{place} runs hook {hook} at {}, after it", rollout.weight));
-                }
-                Moment::After => {}
+            if moment == Moment::Before {
+                self.in_turn(&place, &rollout, index);
             }
         }
     }
@@ -120,7 +116,14 @@ impl Referee {
     pub(super) fn hook_recorded(&mut self, event: &Event) {
         let Event::Rollout { place, event } = event else { return };
         let Some(rollout) = self.world.lanes.get(place).and_then(|lane| lane.active()) else { return };
-        if let ship::Event::HookBegun { hook, attempt: number, .. } = event {
+        if let ship::Event::HookBegun { moment, hook, attempt: number, .. } = event {
+            // It may run a moment later than somebody goes back, and is ended then; it may not begin then.
+            let early = rollout.weight < Weight::ALL || rollout.phase != Phase::Promoted;
+            if *moment == Moment::After && early {
+                let weight = rollout.weight;
+                self.breaks(format!("{place} begins hook {hook} at {weight}, after it"));
+                return;
+            }
             let it = attempt(place, rollout, hook, *number);
             let follows =
                 *number == 1 || self.hooks.lost.contains(&attempt(place, rollout, hook, number - 1));
