@@ -1,6 +1,7 @@
 //! The newest samples of all series that still get some, in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use promql::Point;
@@ -41,10 +42,30 @@ pub(crate) enum NotTaken {
     TooOld,
 }
 
+/// Spreads numbers that the store itself has given, one after the other: nobody chooses them to collide.
+#[derive(Debug, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        // Knuth's multiplicative hashing: the golden ratio of 64 bits.
+        let mixed = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ mixed >> 32;
+    }
+}
+
 /// The newest samples of all series.
 #[derive(Debug)]
 pub(crate) struct Head {
-    series: BTreeMap<u32, Newest>,
+    series: HashMap<u32, Box<Newest>, BuildHasherDefault<Spread>>,
     /// How long a stretch is that becomes a block, in milliseconds.
     span: i64,
     /// Samples before this are in blocks.
@@ -55,7 +76,7 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn new(span: i64, from: i64) -> Self {
-        Self { series: BTreeMap::new(), span, from, newest: i64::MIN }
+        Self { series: HashMap::default(), span, from, newest: i64::MIN }
     }
 
     /// How many series have samples here.
@@ -91,6 +112,29 @@ impl Head {
         Ok(())
     }
 
+    /// Takes a chunk in order of time from the log: as it is where that can be, sample by sample otherwise. `None` when it is
+    /// damaged.
+    pub(crate) fn adopt(&mut self, series: u32, mut chunk: Chunk) -> Option<()> {
+        let mut points = Vec::with_capacity(chunk.count as usize);
+        chunk.read(i64::MIN, i64::MAX, &mut points)?;
+        let (Some(first), Some(last)) = (points.first(), points.last()) else { return Some(()) };
+        let fits = first.at >= self.from && first.at.div_euclid(self.span) == last.at.div_euclid(self.span);
+        if fits && !chunk.times.is_empty() {
+            let newest = self.series.entry(series).or_default();
+            if newest.growing.is_none() && newest.last.is_none_or(|before| before.at < first.at) {
+                (chunk.first, chunk.last, newest.last) = (first.at, last.at, Some(*last));
+                newest.finished.push(Arc::new(chunk));
+                self.newest = self.newest.max(last.at);
+                return Some(());
+            }
+        }
+        for point in points {
+            // What is known, or in a block already, is refused, and rightly so.
+            let _ = self.push(series, point);
+        }
+        Some(())
+    }
+
     /// The series' chunks that may have samples in `(after, until]`, finished and growing.
     pub(crate) fn chunks(&self, series: u32, after: i64, until: i64, into: &mut Vec<Arc<Chunk>>) {
         let Some(newest) = self.series.get(&series) else { return };
@@ -112,7 +156,7 @@ impl Head {
 
     /// The end of the oldest stretch, once no more samples of it are to be expected: half a stretch after.
     pub(crate) fn finished_until(&self) -> Option<i64> {
-        let oldest = self.series.values().filter_map(Newest::first).min()?;
+        let oldest = self.series.values().filter_map(|newest| newest.first()).min()?;
         let until = (oldest.div_euclid(self.span) + 1) * self.span;
         (self.newest >= until + self.span / 2).then_some(until)
     }

@@ -31,15 +31,7 @@ impl Log {
         for number in &numbers {
             let mut strangers = 0usize;
             let lost = replay(&path(folder, *number), |record| {
-                let mut each = |series: u32, point: Point| {
-                    if known(series) {
-                        // What is known, or in a block already, is refused, and rightly so.
-                        let _ = head.push(series, point);
-                    } else {
-                        strangers += 1;
-                    }
-                };
-                if read(record, &mut each).is_none() {
+                if read(record, head, &known, &mut strangers).is_none() {
                     tracing::warn!(number, "a record of the metrics' log makes no sense and was left out");
                 }
             })?;
@@ -137,7 +129,7 @@ fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-fn read(record: &[u8], each: &mut impl FnMut(u32, Point)) -> Option<()> {
+fn read(record: &[u8], head: &mut Head, known: &impl Fn(u32) -> bool, strangers: &mut usize) -> Option<()> {
     let mut fields = Fields(record);
     match fields.u8()? {
         SAMPLES => {
@@ -145,17 +137,24 @@ fn read(record: &[u8], each: &mut impl FnMut(u32, Point)) -> Option<()> {
             for _ in 0..fields.varint()? {
                 let series = fields.u32()?;
                 at = at.wrapping_add(unfold(fields.varint()?));
-                each(series, Point { at, value: f64::from_bits(fields.u64()?) });
+                let point = Point { at, value: f64::from_bits(fields.u64()?) };
+                if head.has(series) || known(series) {
+                    // What is known, or in a block already, is refused, and rightly so.
+                    let _ = head.push(series, point);
+                } else {
+                    *strangers += 1;
+                }
             }
         }
         CHUNK => {
             let (series, count) = (fields.u32()?, fields.u32()?);
             let times = usize::try_from(fields.varint()?).ok()?;
             let (times, values) = (fields.bytes(times)?.into(), fields.0.into());
-            let chunk = Chunk { count, first: 0, last: 0, times, values };
-            let mut points = Vec::new();
-            chunk.read(i64::MIN, i64::MAX, &mut points)?;
-            points.into_iter().for_each(|point| each(series, point));
+            if known(series) {
+                head.adopt(series, Chunk { count, first: 0, last: 0, times, values })?;
+            } else {
+                *strangers += count as usize;
+            }
         }
         _ => return None,
     }
