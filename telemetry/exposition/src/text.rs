@@ -295,6 +295,9 @@ fn walk<'a>(cursor: &mut Cursor<'a>, mut each: impl FnMut(&'a str, &'a str)) -> 
         let quoted = cursor.0.starts_with('"');
         let label = if quoted { cursor.quoted() } else { cursor.name(false) };
         let label = label.ok_or_else(|| format!("{:?} does not begin with a label", shown(cursor.0)))?;
+        if label.is_empty() {
+            return Err("a name of nothing".to_owned());
+        }
         cursor.skip_blanks();
         if cursor.eat('=') {
             cursor.skip_blanks();
@@ -365,6 +368,8 @@ mod tests {
         assert_eq!(prometheus("up{a=b} 1"), "line 1: the value of a is not in quotes");
         assert_eq!(prometheus("up{a=\"b} 1"), "line 1: the value of a is not in quotes");
         assert_eq!(prometheus("1up 1"), "line 1: a line begins with the name of a metric");
+        assert_eq!(prometheus("{\"\"} 1"), "line 1: a name of nothing");
+        assert_eq!(prometheus("up{\"\"=\"x\"} 1"), "line 1: a name of nothing");
         assert_eq!(prometheus("up 1 2 3"), "line 1: \"3\" follows the sample");
         assert_eq!(prometheus("{a=\"b\"} 1"), "line 1: a metric without a name");
         assert_eq!(prometheus("# TYPE up sideways\n"), "line 1: \"sideways\" is no type of metric");

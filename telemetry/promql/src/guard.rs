@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use promql_parser::util::{parse_str_radix, unquote_string};
+use promql_parser::util::unquote_string;
 use regex::{Regex, RegexBuilder};
 
 use crate::Error;
@@ -130,7 +130,11 @@ fn check_number(number: &str, is_duration: bool) -> Result<(), Error> {
             Err(too_long())
         };
     }
-    let seconds = parse_str_radix(number).unwrap_or_default();
+    let hex = number.strip_prefix("0x").or_else(|| number.strip_prefix("0X"));
+    let seconds = match hex {
+        Some(digits) => u64::from_str_radix(digits, 16).unwrap_or_default() as f64,
+        None => number.parse().unwrap_or_default(),
+    };
     if is_duration && !(0.0..=MOST_SECONDS).contains(&seconds) {
         return Err(too_long());
     }
@@ -302,6 +306,9 @@ mod tests {
             "m @ Inf",
             "m @ NaN",
             "m @ -1e300",
+            "m[5x]",
+            "m[0x]",
+            "x[5m:1x]",
         ] {
             let _ = crate::read(text);
         }
