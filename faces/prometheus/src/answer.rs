@@ -132,11 +132,19 @@ fn seconds(millis: i64) -> String {
     }
 }
 
+/// The shortest text that is this number, with an exponent below 1e-6 and from 1e21 on.
 fn number(value: f64) -> String {
+    let size = value.abs();
     if value.is_infinite() {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
-    value.to_string()
+    if size == 0.0 || size.is_nan() || (1e-6..1e21).contains(&size) {
+        return value.to_string();
+    }
+    let text = format!("{value:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+    format!("{digits}e{sign}{exponent:0>2}")
 }
 
 #[cfg(test)]
@@ -148,7 +156,11 @@ mod tests {
         assert_eq!(point(Point { at: 1_435_781_430_781, value: 1.0 }), r#"[1435781430.781,"1"]"#);
         assert_eq!(point(Point { at: 1_435_781_451_000, value: f64::NAN }), r#"[1435781451,"NaN"]"#);
         assert_eq!(point(Point { at: -1500, value: f64::NEG_INFINITY }), r#"[-1.500,"-Inf"]"#);
-        assert_eq!(number(1e21), "1000000000000000000000");
+        assert_eq!(number(1e21), "1e+21");
+        assert_eq!(number(-1.5e300), "-1.5e+300");
+        assert_eq!(number(2.5e-7), "2.5e-07");
+        assert_eq!((number(1e-6), number(-0.0)), ("0.000001".to_owned(), "-0".to_owned()));
+        assert_eq!(number(123_456_789_012_345_680_000.0), "123456789012345680000");
         assert_eq!(number(0.1), "0.1");
     }
 }

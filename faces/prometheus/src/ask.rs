@@ -10,7 +10,7 @@ use crate::answer::Bad;
 impl State {
     /// Evaluates a query within the limits.
     pub(crate) async fn ask(&self, text: &str, query: Query, timeout: Option<i64>) -> Result<Answer, Bad> {
-        let expr = promql::read(text)?;
+        let text = text.to_owned();
         let longest = self.backend.limits.timeout;
         let asked = timeout.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis);
         let limit = asked.unwrap_or(longest).min(longest);
@@ -24,7 +24,7 @@ impl State {
         let options = Options { deadline: Some((deadline, limit)), max_samples, ..Options::default() };
         let evaluated = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            promql::evaluate(&*store, &expr, query, &options)
+            promql::evaluate(&*store, &promql::read(&text)?, query, &options)
         });
         match evaluated.await {
             Ok(answer) => Ok(answer?),

@@ -20,6 +20,9 @@ pub use scrape::Health;
 use store::Store;
 use tokio::sync::Semaphore;
 
+/// How many remote-write bodies are taken apart at the same time: each may take some tens of MB.
+const WRITING: usize = 2;
+
 /// What one query may take, and how many may run.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -27,7 +30,8 @@ pub struct Limits {
     pub timeout: Duration,
     /// How many queries run at the same time; more wait.
     pub concurrent: usize,
-    /// How many samples a query may read and make.
+    /// How many samples a query may read and make: with 16 bytes each, 20 million are 320 MB, and so many for each query
+    /// that runs at the same time.
     pub samples: usize,
     /// Bytes of a remote-write body as it is sent.
     pub write_bytes: usize,
@@ -35,7 +39,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(60), concurrent: 8, samples: 50_000_000, write_bytes: 8 << 20 }
+        Self { timeout: Duration::from_secs(60), concurrent: 4, samples: 20_000_000, write_bytes: 8 << 20 }
     }
 }
 
@@ -66,11 +70,13 @@ pub struct Backend {
 struct State {
     backend: Backend,
     running: Arc<Semaphore>,
+    writing: Arc<Semaphore>,
 }
 
 /// The API's routes, from `/api/v1/` on.
 pub fn router(backend: Backend) -> Router {
     let running = Arc::new(Semaphore::new(backend.limits.concurrent.max(1)));
+    let writing = Arc::new(Semaphore::new(WRITING));
     let write_bytes = backend.limits.write_bytes;
     Router::new()
         .route("/api/v1/query", get(query::instant).post(query::instant))
@@ -84,5 +90,5 @@ pub fn router(backend: Backend) -> Router {
         .route("/api/v1/alerts", get(catalogue::alerts))
         .route("/api/v1/status/buildinfo", get(catalogue::build))
         .route("/api/v1/write", post(write::write).layer(DefaultBodyLimit::max(write_bytes)))
-        .with_state(State { backend, running })
+        .with_state(State { backend, running, writing })
 }

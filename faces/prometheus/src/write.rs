@@ -24,7 +24,14 @@ pub(crate) async fn write(
     if header("x-prometheus-remote-write-version").starts_with('2') || header("content-type").contains("v2") {
         return (StatusCode::UNSUPPORTED_MEDIA_TYPE, "remote write 1.0 is served, 2.0 is not\n".to_owned());
     }
-    let stored = tokio::task::spawn_blocking(move || stored(&state, &body)).await;
+    let Ok(turn) = state.writing.clone().acquire_owned().await else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "not stored\n".to_owned());
+    };
+    let stored = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        stored(&state, &body)
+    });
+    let stored = stored.await;
     match stored {
         Ok(Ok(())) => (StatusCode::NO_CONTENT, String::new()),
         Ok(Err((status, why))) => (status, format!("{why}\n")),

@@ -191,3 +191,20 @@ async fn what_is_written_remotely_can_be_queried_and_what_is_refused_is_named() 
     let (status, why) = api.write(b"no snappy".to_vec()).await;
     assert!(status == StatusCode::BAD_REQUEST && why.contains("snappy"), "{why}");
 }
+
+#[tokio::test]
+async fn a_sample_of_a_far_future_is_refused_and_ends_nothing() {
+    let api = Api::new();
+    let labels = Labels::new([("__name__", "temperature"), ("room", "lab")]);
+    let point = |ahead: i64| Point { at: NOW + ahead, value: 20.0 };
+    let points = vec![point(0), point(10 * 60_000), point(10 * 60_000 + 1), point(3_000_000_000_000)];
+    let series = Series { labels: labels.clone(), points };
+    let (status, why) = api.write(exposition::remote::write(&[series])).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(why.contains("2 samples: more than 10 minutes ahead of this machine's clock"), "{why}");
+    let before = Series { labels, points: vec![Point { at: -1, value: 1.0 }, point(10 * 60_000)] };
+    let (status, why) = api.write(exposition::remote::write(&[before])).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(why.starts_with("1 samples: at a time before 1970"), "{why}");
+    assert_eq!(api.get("/api/v1/query?query=temperature").await.1["data"]["result"][0]["value"][1], "20");
+}

@@ -229,18 +229,21 @@ fn encoded(text: &str) -> String {
         .collect()
 }
 
+fn now() -> i64 {
+    i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_prometheus_gives_the_same_answers() {
     let Ok(program) = std::env::var("PROMETHEUS") else {
         eprintln!("not run: PROMETHEUS names no program of a Prometheus 3");
         return;
     };
-    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
-    let start = (now - STEPS * STEP) / STEP * STEP;
+    let start = (now() - STEPS * STEP) / STEP * STEP;
     let home = TempDir::new().unwrap();
     let store = Arc::new(Store::open(home.path(), Config::default()).unwrap());
     let (catalogue, limits) = (Arc::new(Nothing), Limits::default());
-    let backend = Backend { store, catalogue, now: || 0, limits, version: "0.1.0" };
+    let backend = Backend { store, catalogue, now, limits, version: "0.1.0" };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let ours = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router(backend)).await });
