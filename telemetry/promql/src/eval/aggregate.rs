@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use super::Evaluator;
 use super::notes::go_number;
@@ -28,16 +29,43 @@ impl Grouping {
             Self::AllBut(names) => labels.without(names).unnamed(),
         }
     }
+
+    /// The labels by which a series is grouped, one after the other.
+    fn each<'a>(&self, labels: &'a Labels, mut each: impl FnMut((&'a str, &'a str))) {
+        let counts = |name: &str| match self {
+            Self::Only(names) => names.iter().any(|kept| kept == name),
+            Self::AllBut(names) => name != NAME && names.iter().all(|gone| gone != name),
+        };
+        let kept = labels.iter().filter(|(name, _)| counts(name));
+        kept.for_each(|(name, value)| each((name, value)));
+    }
+
+    /// Whether a series belongs to the group of these labels.
+    fn are_one(&self, group: &Labels, labels: &Labels) -> bool {
+        let mut left = group.iter();
+        let mut same = true;
+        self.each(labels, |label| {
+            same &= left.next().is_some_and(|(name, value)| label == (&**name, &**value));
+        });
+        same && left.next().is_none()
+    }
 }
 
 fn groups(grouping: &Grouping, rows: &[Row]) -> Vec<Group> {
-    let mut known: HashMap<Labels, usize> = HashMap::new();
+    // Most rows fall into a group that is there already: only a new one's labels are made.
+    let mut known: HashMap<u64, Vec<usize>> = HashMap::new();
+    let random = RandomState::new();
     let mut groups: Vec<Group> = Vec::new();
     for (index, row) in rows.iter().enumerate() {
-        let labels = grouping.of(&row.labels);
-        let place = *known.entry(labels).or_insert_with_key(|labels| {
+        let mut hasher = random.build_hasher();
+        grouping.each(&row.labels, |label| label.hash(&mut hasher));
+        let alike = known.entry(hasher.finish()).or_default();
+        let place = alike.iter().copied().find(|place| grouping.are_one(&groups[*place].labels, &row.labels));
+        let place = place.unwrap_or_else(|| {
+            let labels = grouping.of(&row.labels);
             let drop_name = row.drop_name && !labels.get(NAME).is_empty();
-            groups.push(Group { labels: labels.clone(), drop_name, members: vec![] });
+            groups.push(Group { labels, drop_name, members: vec![] });
+            alike.push(groups.len() - 1);
             groups.len() - 1
         });
         groups[place].members.push(index);

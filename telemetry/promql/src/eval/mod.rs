@@ -252,10 +252,12 @@ impl Evaluator<'_> {
             rows.iter_mut().for_each(|row| row.drop_name = true);
             return Ok(rows);
         }
+        // Series of one metric differ in their other labels.
+        let of_one = rows.windows(2).all(|pair| pair[0].labels.name() == pair[1].labels.name());
         for row in &mut rows {
             row.labels = row.labels.unnamed();
         }
-        merged(rows)
+        if of_one { Ok(rows) } else { merged(rows) }
     }
 
     /// A row without a value.
