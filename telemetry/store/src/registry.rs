@@ -136,23 +136,20 @@ impl Registry {
     }
 
     /// The series that all matchers match, in order of their numbers.
-    pub(crate) fn select(&self, matchers: &[Matcher]) -> Vec<u32> {
-        let candidates =
-            matchers.iter().filter(|matcher| !matcher.holds("")).map(|matcher| self.holding(matcher));
-        let narrowest = candidates.min_by_key(|lists| lists.iter().map(|list| list.len()).sum::<usize>());
-        let fits = |number: &u32| {
-            self.labels
-                .get(number)
-                .is_some_and(|labels| matchers.iter().all(|it| it.holds(labels.get(&it.name))))
+    pub(crate) fn select(&self, matchers: &[Matcher]) -> Vec<(u32, &Labels)> {
+        let candidates = matchers.iter().enumerate().filter(|(_, matcher)| !matcher.holds(""));
+        let candidates = candidates.map(|(place, matcher)| (place, self.holding(matcher)));
+        let size = |(_, lists): &(usize, Vec<&Vec<u32>>)| lists.iter().map(|list| list.len()).sum::<usize>();
+        let Some((used, lists)) = candidates.min_by_key(size) else {
+            let all = self.labels.iter().map(|(number, labels)| (*number, labels));
+            return all.filter(|(_, labels)| hold(matchers.iter(), labels)).collect();
         };
-        match narrowest {
-            Some(lists) => {
-                let mut numbers: Vec<u32> = lists.into_iter().flatten().copied().filter(fits).collect();
-                numbers.sort_unstable();
-                numbers
-            }
-            None => self.labels.keys().copied().filter(fits).collect(),
-        }
+        let others = || matchers.iter().enumerate().filter(|(place, _)| *place != used).map(|(_, it)| it);
+        let numbers = lists.into_iter().flatten();
+        let series = numbers.filter_map(|number| Some((*number, self.labels.get(number)?)));
+        let mut series: Vec<(u32, &Labels)> = series.filter(|(_, labels)| hold(others(), labels)).collect();
+        series.sort_unstable_by_key(|(number, _)| *number);
+        series
     }
 
     /// Who has a label that the matcher holds for.
@@ -173,6 +170,10 @@ impl Registry {
     pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         self.holders.get(name).into_iter().flat_map(|values| values.keys().map(|value| &**value))
     }
+}
+
+fn hold<'a>(mut matchers: impl Iterator<Item = &'a Matcher>, labels: &Labels) -> bool {
+    matchers.all(|matcher| matcher.holds(labels.get(&matcher.name)))
 }
 
 fn record(number: u32, labels: &Labels) -> Vec<u8> {

@@ -339,16 +339,12 @@ impl Store {
         let state = self.read();
         let blocks = state.blocks.iter().filter(|block| block.from <= until && block.until > after);
         let there: std::collections::HashSet<u32> = blocks.flat_map(|block| block.series()).collect();
-        let mut numbers: Vec<u32> =
+        let mut series: Vec<(u32, &Labels)> =
             sets.iter().flat_map(|matchers| state.registry.select(matchers)).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
-        let alive = |number: &u32| there.contains(number) || state.head.reaches(*number, after, until);
-        numbers
-            .into_iter()
-            .filter(alive)
-            .filter_map(|number| state.registry.labels(number).cloned())
-            .collect()
+        series.sort_unstable_by_key(|(number, _)| *number);
+        series.dedup_by_key(|(number, _)| *number);
+        let alive = |number: u32| there.contains(&number) || state.head.reaches(number, after, until);
+        series.into_iter().filter(|(number, _)| alive(*number)).map(|(_, labels)| labels.clone()).collect()
     }
 
     /// The names of all labels, sorted.
@@ -389,11 +385,12 @@ impl Source for Store {
         // What is needed is taken under the lock, and read without it.
         let (numbers, labels, blocks, heads) = {
             let state = self.read();
-            let numbers = state.registry.select(matchers);
-            let labels: Vec<Labels> = numbers
-                .iter()
-                .map(|number| state.registry.labels(*number).cloned().unwrap_or_default())
-                .collect();
+            let (numbers, labels): (Vec<u32>, Vec<Labels>) = state
+                .registry
+                .select(matchers)
+                .into_iter()
+                .map(|(number, labels)| (number, labels.clone()))
+                .unzip();
             let within = |block: &&Arc<Block>| block.from <= until && block.until > after;
             let blocks: Vec<Arc<Block>> = state.blocks.iter().filter(within).cloned().collect();
             let mut heads: Vec<Vec<Arc<Chunk>>> = vec![Vec::new(); numbers.len()];
