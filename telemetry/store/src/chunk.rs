@@ -68,6 +68,10 @@ pub(crate) fn packed_again(chunks: &[Arc<Chunk>]) -> Vec<Chunk> {
 
 /// The times of a packed chunk. `None` when they are damaged.
 pub(crate) fn read_times(bytes: &[u8], count: u32) -> Option<Vec<i64>> {
+    // An even row needs no bits, so nothing else would end one that says it is endless.
+    if count as usize > MOST {
+        return None;
+    }
     let mut row = Row::new(Reader::new(bytes));
     (0..count).map(|_| row.next()).collect()
 }
@@ -373,6 +377,13 @@ mod tests {
         let points: Vec<Point> = (0..480).map(|index| Point { at: at(index), value: value(index) }).collect();
         let chunk = Chunk::of(&points).unwrap();
         (chunk.times.len() + chunk.values.len()) as f64 / 480.0
+    }
+
+    #[test]
+    fn a_chunk_that_says_it_is_endless_is_damaged() {
+        let chunk = Chunk::of(&[Point { at: 1, value: 1.0 }, Point { at: 2, value: 1.0 }]).unwrap();
+        let endless = Chunk { count: u32::MAX, ..chunk };
+        assert_eq!(endless.read(i64::MIN, i64::MAX, &mut Vec::new()), None);
     }
 
     #[test]
