@@ -27,7 +27,13 @@ fn until(stage: &Stage, expression: &str, is: impl Fn(f64) -> bool) -> f64 {
 
 #[test]
 fn what_a_service_does_and_takes_can_be_asked_for_and_outlives_control() {
-    let stage = Stage::deployed("metrics: {scrape: {path: /metrics, interval: 1s, timeout: 1s}}\n");
+    let stage = Stage::deployed(
+        "metrics:
+  scrape: {path: /metrics, interval: 1s, timeout: 1s}
+  rules: [{record: shop:served:sum, expr: sum(shop_requests_total), labels: {team: shop}}]
+  evaluationInterval: 1s
+",
+    );
     let load = stage.load(100.0);
     answered(&load, 200);
     let place = "app=\"shop\",environment=\"production\"";
@@ -41,6 +47,8 @@ fn what_a_service_does_and_takes_can_be_asked_for_and_outlives_control() {
     let _ = until(&stage, "node_memory_MemAvailable_bytes", |it| it > 0.0);
     let _ = until(&stage, "sum(up{job=\"shop\"})", |it| it == 2.0);
     let own = until(&stage, "sum(shop_requests_total{app=\"shop\"})", |it| it >= 200.0);
+
+    let _ = until(&stage, "shop:served:sum{team=\"shop\"}", |it| it >= 200.0);
 
     // What is durable is there again, and counting goes on.
     eventually("the samples are durable", PATIENCE, || {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use collector::{AgentPage, Collector, Fetcher};
-use prometheus::{Backend, Catalogue, Family, Health, Limits};
+use prometheus::{Backend, Catalogue, Family, GroupHealth, Health, Limits};
 use runtime::Snapshot;
 use tokio::sync::watch;
 
@@ -30,6 +30,7 @@ pub(crate) async fn follow(
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         collector.ask(collector::targets(&snapshot.world, &snapshot.seen));
+        collector.rule(collector::groups(&snapshot.world));
         if snapshots.changed().await.is_err() {
             // Control ends; so will this.
             return std::future::pending().await;
@@ -39,7 +40,7 @@ pub(crate) async fn follow(
 
 /// Prometheus' API.
 pub(crate) fn router(collector: &Collector, version: &'static str) -> axum::Router {
-    let catalogue = Arc::new(Meanings(collector.told()));
+    let catalogue = Arc::new(Known { told: collector.told(), ruled: collector.ruled() });
     prometheus::router(Backend {
         store: collector.store(),
         catalogue,
@@ -49,15 +50,22 @@ pub(crate) fn router(collector: &Collector, version: &'static str) -> axum::Rout
     })
 }
 
-struct Meanings(Arc<scrape::Told>);
+struct Known {
+    told: Arc<scrape::Told>,
+    ruled: Arc<rules::Told>,
+}
 
-impl Catalogue for Meanings {
+impl Catalogue for Known {
     fn families(&self) -> BTreeMap<String, Family> {
-        self.0.families()
+        self.told.families()
     }
 
     fn targets(&self) -> BTreeMap<String, Health> {
-        self.0.health()
+        self.told.health()
+    }
+
+    fn rules(&self) -> BTreeMap<String, GroupHealth> {
+        self.ruled.groups()
     }
 }
 

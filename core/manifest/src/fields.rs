@@ -16,7 +16,7 @@ pub(crate) use assignment::{
     AFFINITY_COOKIE, AFFINITY_HEADER, HEADER_MATCH, HEADER_ROUTE, HEADER_VALUE, SCALE, SESSION_AFFINITY,
 };
 pub(crate) use hooks::{HOOK_AFTER, HOOK_BEFORE, HOOKS};
-pub(crate) use metrics::{BASIC_AUTH, METRICS, SCRAPE};
+pub(crate) use metrics::{BASIC_AUTH, METRICS, RECORDING_RULE, SCRAPE};
 pub(crate) use route::{LIMITS, ROUTE, TIMEOUTS};
 pub(crate) use rules::{ARGUMENT, CHECK_COMMAND, CHECK_HTTP, CHECK_PROMQL, EXPECT, METRIC};
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use model::spec::{Authentication, Metrics, Prometheus, Scrape};
+use model::spec::{Authentication, Metrics, Prometheus, RecordingRule, Scrape};
 
 use crate::diagnostic::Problem;
 use crate::fields;
-use crate::node::Entry;
-use crate::read::Mapping;
-use crate::{check, service};
+use crate::node::{Entry, Node};
+use crate::read::{Mapping, scalar_in};
+use crate::{check, service, values};
 
 /// What makes no sense without a server.
 const OF_A_SERVER: [&str; 5] = ["address", "bearerToken", "basicAuth", "headers", "caFile"];
@@ -33,8 +33,51 @@ pub(crate) fn metrics(root: &Mapping<'_>) -> Metrics {
         read
     });
     let prometheus = server(&metrics);
+    let rules = recording_rules(&metrics);
+    let evaluation_interval = metrics.duration("evaluationInterval");
     metrics.finish();
-    Metrics { scrape, prometheus }
+    Metrics { scrape, prometheus, rules, evaluation_interval }
+}
+
+fn recording_rules(metrics: &Mapping<'_>) -> Vec<RecordingRule> {
+    let items = service::mappings(metrics, metrics.list("rules").unwrap_or_default());
+    let rule = |item: &Node| {
+        let rule = Mapping::open(metrics.context, &fields::RECORDING_RULE, item, &item.span);
+        let read = RecordingRule {
+            record: rule.read("record", |scalar, _| series_name(&values::text(scalar)?)).unwrap_or_default(),
+            expr: rule.read("expr", |scalar, _| expression(values::text(scalar)?)).unwrap_or_default(),
+            labels: rule
+                .entries("labels")
+                .iter()
+                .filter_map(|entry| {
+                    let value = scalar_in(rule.context, &entry.value, "a text", values::written)?;
+                    Some((entry.key.clone(), value))
+                })
+                .collect(),
+        };
+        rule.finish();
+        read
+    };
+    items.into_iter().map(rule).collect()
+}
+
+/// A name that PromQL can say without quotes.
+fn series_name(name: &str) -> Result<String, Problem> {
+    let is_letter = |c: char| c.is_ascii_alphabetic() || c == '_' || c == ':';
+    let is_name = name.starts_with(is_letter) && name.chars().all(|c| is_letter(c) || c.is_ascii_digit());
+    match is_name && name.len() <= 200 {
+        true => Ok(name.to_owned()),
+        false => Err(Problem::new(format!("`{name}` cannot name a series"))
+            .help("letters, digits, `_` and `:`, as in `shop:requests:rate5m`")),
+    }
+}
+
+/// An expression that can be evaluated.
+fn expression(text: String) -> Result<String, Problem> {
+    match promql::read(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(Problem::new(format!("it is not PromQL that can be evaluated: {error}"))),
+    }
 }
 
 fn server(metrics: &Mapping<'_>) -> Option<Prometheus> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::assignment::{HeaderMatch, Pattern, SessionAffinity};
 use model::check::{Http, Target};
 use model::hook::{Hook, Hooks, Moment};
-use model::spec::{Authentication, Check, Probe, SecretSource};
+use model::spec::{Authentication, Check, Probe, RecordingRule, SecretSource};
 use model::strategy::{
     Amount, Analysis, CanaryScale, Kind, Latency, Metric, Promotion, Source, Step, Strategy,
 };
@@ -65,6 +65,17 @@ fn metrics(spec: &Spec) -> Option<Value> {
         })
     });
     put(&mut map, "scrape", scrape);
+    let rule = |rule: &RecordingRule| {
+        let mut map = Map::new();
+        map.insert("record".to_owned(), json!(rule.record));
+        map.insert("expr".to_owned(), json!(rule.expr));
+        put(&mut map, "labels", (!rule.labels.is_empty()).then(|| json!(rule.labels)));
+        Value::Object(map)
+    };
+    if !spec.metrics.rules.is_empty() {
+        map.insert("rules".to_owned(), spec.metrics.rules.iter().map(rule).collect());
+        map.insert("evaluationInterval".to_owned(), json!(time(spec.metrics.evaluation_interval)));
+    }
     if let Some(server) = &spec.metrics.prometheus {
         map.insert("provider".to_owned(), json!("prometheus"));
         map.insert("address".to_owned(), json!(server.address));

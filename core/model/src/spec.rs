@@ -175,7 +175,7 @@ pub struct Shutdown {
 }
 
 /// Which metrics of a service are collected beside those that the gateway has.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Metrics {
     /// The page on which each replica tells its own; `None` when it has none.
@@ -184,12 +184,50 @@ pub struct Metrics {
     /// The server that rules in PromQL ask; `None` when control's own store answers them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<Prometheus>,
+    /// Expressions whose results become series of their own in control's store, in order; each may build on those before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RecordingRule>,
+    /// How often these are evaluated.
+    #[serde(
+        default = "evaluation_interval",
+        with = "crate::time::words",
+        skip_serializing_if = "is_evaluation_interval"
+    )]
+    pub evaluation_interval: Duration,
+}
+
+/// The interval of rules that name none: that of pages that name none.
+const fn evaluation_interval() -> Duration {
+    Duration::from_secs(15)
+}
+
+fn is_evaluation_interval(interval: &Duration) -> bool {
+    *interval == evaluation_interval()
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { scrape: None, prometheus: None, rules: vec![], evaluation_interval: evaluation_interval() }
+    }
 }
 
 impl Metrics {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// An expression whose results become series of their own, as in Prometheus.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordingRule {
+    /// The name of its series.
+    pub record: String,
+    /// In PromQL.
+    pub expr: String,
+    /// Labels that its series get, in place of those of the same names; one with an empty value takes a label away.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A Prometheus server, or whatever answers as one.

@@ -3,6 +3,7 @@
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State as Extract};
 use promql::Labels;
+use rules::GroupHealth;
 use serde_json::{Value, json};
 
 use crate::State;
@@ -102,7 +103,7 @@ pub(crate) async fn targets(Extract(state): Extract<State>) -> Good {
             "scrapeUrl": address,
             "globalUrl": address,
             "lastError": health.trouble.unwrap_or_default(),
-            "lastScrape": jiff::Timestamp::from_millisecond(health.at).map(|at| at.to_string()).unwrap_or_default(),
+            "lastScrape": time(health.at),
             "lastScrapeDuration": health.lasted.as_secs_f64(),
             "health": if health.up { "up" } else { "down" },
             "scrapeInterval": interval,
@@ -113,8 +114,51 @@ pub(crate) async fn targets(Extract(state): Extract<State>) -> Good {
     Good::data(json!({"activeTargets": active, "droppedTargets": [], "droppedTargetCounts": {}}).to_string())
 }
 
-pub(crate) async fn rules() -> Good {
-    Good::data(json!({"groups": []}).to_string())
+/// Prometheus names the file of a group; here that is the manifest which declares it.
+pub(crate) async fn rules(Extract(state): Extract<State>, RawQuery(address): RawQuery) -> Result<Good, Bad> {
+    let params = Params::of(address.as_deref(), &Bytes::new())?;
+    // There are recording rules alone.
+    let none = params.get("type") == Some("alert");
+    let groups = state.backend.catalogue.rules().into_values().filter(|_| !none);
+    let groups: Vec<Value> = groups.map(|health| group(&health)).collect();
+    Ok(Good::data(json!({"groups": groups}).to_string()))
+}
+
+fn group(health: &GroupHealth) -> Value {
+    let last = time(health.at.unwrap_or_default());
+    let rule = |(rule, was): (&rules::Rule, &rules::RuleHealth)| {
+        let state = match (health.at, &was.error) {
+            (None, _) => "unknown",
+            (Some(_), None) => "ok",
+            (Some(_), Some(_)) => "err",
+        };
+        let mut shown = json!({
+            "name": rule.record,
+            "query": rule.expr,
+            "labels": rule.labels,
+            "health": state,
+            "evaluationTime": was.lasted.as_secs_f64(),
+            "lastEvaluation": last,
+            "type": "recording",
+        });
+        if let (Some(error), Some(shown)) = (&was.error, shown.as_object_mut()) {
+            shown.insert("lastError".to_owned(), json!(error));
+        }
+        shown
+    };
+    json!({
+        "name": health.group.name,
+        "file": "shipshape.yaml",
+        "rules": health.group.rules.iter().zip(&health.rules).map(rule).collect::<Vec<Value>>(),
+        "interval": health.group.interval.as_secs_f64(),
+        "limit": 0,
+        "evaluationTime": health.lasted.as_secs_f64(),
+        "lastEvaluation": last,
+    })
+}
+
+fn time(millis: i64) -> String {
+    jiff::Timestamp::from_millisecond(millis).map(|at| at.to_string()).unwrap_or_default()
 }
 
 pub(crate) async fn alerts() -> Good {

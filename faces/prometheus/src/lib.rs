@@ -16,6 +16,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 pub use exposition::Family;
+pub use rules::GroupHealth;
 pub use scrape::Health;
 use store::Store;
 use tokio::sync::Semaphore;
@@ -49,6 +50,10 @@ pub trait Catalogue: Send + Sync {
     fn families(&self) -> BTreeMap<String, Family>;
     /// Who is scraped, and how the last time went, by address.
     fn targets(&self) -> BTreeMap<String, Health>;
+    /// Which rules are evaluated, and how the last time went, by group.
+    fn rules(&self) -> BTreeMap<String, GroupHealth> {
+        BTreeMap::new()
+    }
 }
 
 /// What the API answers from.

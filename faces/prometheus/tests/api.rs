@@ -9,8 +9,9 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use exposition::{Family, Kind};
 use http_body_util::BodyExt;
-use prometheus::{Backend, Catalogue, Health, Limits, router};
+use prometheus::{Backend, Catalogue, GroupHealth, Health, Limits, router};
 use promql::{Labels, Point, Series};
+use rules::{Group, Rule, RuleHealth};
 use serde_json::{Value, json};
 use store::{Config, Store};
 use tempfile::TempDir;
@@ -32,6 +33,19 @@ impl Catalogue for Known {
         let health =
             Health { labels, at: NOW, lasted: second, interval: 15 * second, up: false, samples: 0, trouble };
         BTreeMap::from([("127.0.0.1:80/metrics".to_owned(), health)])
+    }
+
+    fn rules(&self) -> BTreeMap<String, GroupHealth> {
+        let rule = |record: &str| Rule {
+            record: record.to_owned(),
+            expr: "sum(hits)".to_owned(),
+            labels: BTreeMap::from([("team".to_owned(), "a".to_owned())]),
+        };
+        let (interval, lasted) = (Duration::from_secs(15), Duration::from_millis(250));
+        let group = Group { name: "shop".to_owned(), interval, rules: vec![rule("good"), rule("bad")] };
+        let was = |error: Option<&str>| RuleHealth { lasted, series: 1, error: error.map(str::to_owned) };
+        let rules = vec![was(None), was(Some("too slow"))];
+        BTreeMap::from([("shop".to_owned(), GroupHealth { group, at: Some(NOW), lasted, rules })])
     }
 }
 
@@ -162,7 +176,18 @@ async fn the_catalogue_lists_series_labels_values_and_meanings() {
     let meaning = json!([{"type": "counter", "help": "Requests.", "unit": ""}]);
     assert_eq!(data("/api/v1/metadata").await, json!({"http_requests_total": meaning}));
     assert_eq!(data("/api/v1/metadata?metric=other").await, json!({}));
-    assert_eq!(data("/api/v1/rules").await, json!({"groups": []}));
+    let group = &data("/api/v1/rules").await["groups"][0];
+    assert_eq!((&group["name"], &group["interval"]), (&json!("shop"), &json!(15.0)));
+    assert_eq!(
+        group["rules"][0],
+        json!({"name": "good", "query": "sum(hits)", "labels": {"team": "a"}, "health": "ok", "evaluationTime": 0.25,
+            "lastEvaluation": "2023-11-14T22:13:20Z", "type": "recording"})
+    );
+    assert_eq!(
+        (&group["rules"][1]["health"], &group["rules"][1]["lastError"]),
+        (&json!("err"), &json!("too slow"))
+    );
+    assert_eq!(data("/api/v1/rules?type=alert").await, json!({"groups": []}));
     assert_eq!(data("/api/v1/alerts").await, json!({"alerts": []}));
     let target = &data("/api/v1/targets").await["activeTargets"][0];
     assert_eq!((&target["health"], &target["lastError"]), (&json!("down"), &json!("cannot connect")));

@@ -9,13 +9,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rules::Group;
 use scrape::{Target, Told};
 use store::Store;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 pub use fetch::{AgentPage, Fetcher};
-pub use targets::targets;
+pub use targets::{groups, targets};
 
 /// What a crash may lose at most.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -28,6 +29,9 @@ pub struct Collector {
     told: Arc<Told>,
     targets: watch::Sender<Vec<Target>>,
     asking: JoinHandle<()>,
+    ruled: Arc<rules::Told>,
+    groups: watch::Sender<Vec<Group>>,
+    ruling: JoinHandle<()>,
     keeping: JoinHandle<()>,
 }
 
@@ -47,8 +51,11 @@ impl Collector {
         let (targets, wanted) = watch::channel(Vec::new());
         let asking =
             tokio::spawn(scrape::run(wanted, Arc::new(fetcher), Arc::clone(&store), Arc::clone(&told), now));
+        let ruled = Arc::new(rules::Told::default());
+        let (groups, in_force) = watch::channel(Vec::new());
+        let ruling = tokio::spawn(rules::run(in_force, Arc::clone(&store), Arc::clone(&ruled), now));
         let keeping = tokio::spawn(keep(Arc::clone(&store), now));
-        Ok(Self { store, told, targets, asking, keeping })
+        Ok(Self { store, told, targets, asking, ruled, groups, ruling, keeping })
     }
 
     /// The samples.
@@ -59,6 +66,20 @@ impl Collector {
     /// How each target's last asking went, and what its metrics mean.
     pub fn told(&self) -> Arc<Told> {
         Arc::clone(&self.told)
+    }
+
+    /// How each group of rules was evaluated last.
+    pub fn ruled(&self) -> Arc<rules::Told> {
+        Arc::clone(&self.ruled)
+    }
+
+    /// Evaluates these from now on. The series of those that are not among them any more end.
+    pub fn rule(&self, groups: Vec<Group>) {
+        self.groups.send_if_modified(|known| {
+            let changed = *known != groups;
+            *known = groups;
+            changed
+        });
     }
 
     /// Asks these from now on. The series of those that are not among them any more end.
@@ -75,11 +96,12 @@ impl Collector {
     /// # Errors
     /// When the disk refuses.
     pub async fn close(self) -> Result<(), store::Error> {
-        let Self { store, told: _, targets, asking, keeping } = self;
-        drop(targets);
+        let Self { store, told: _, targets, asking, ruled: _, groups, ruling, keeping } = self;
+        drop((targets, groups));
         keeping.abort();
         // One that panicked has said so.
         let _ = asking.await;
+        let _ = ruling.await;
         let _ = keeping.await;
         store.flush()
     }

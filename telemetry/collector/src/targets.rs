@@ -1,5 +1,5 @@
-//! Who is asked: the agent for its gateway, its machine and the replicas' processes, and each replica that tells metrics
-//! of its own.
+//! Who is asked, and which rules are evaluated: both follow from what is deployed. Asked are the agent, for its gateway, its
+//! machine and the replicas' processes, and each replica that tells metrics of its own.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use lifecycle::World;
 use model::Place;
 use ports::fleet::{ReplicaPhase, Seen};
 use promql::Labels;
+use rules::{Group, Rule};
 use scrape::Target;
 
 use crate::fetch::AGENT;
@@ -16,7 +17,24 @@ const OWN_INTERVAL: Duration = Duration::from_secs(5);
 /// Samples of the agent's page at most: its own limits on series keep it far below.
 const OWN_SAMPLES: usize = 500_000;
 
-/// Who is to be asked while the world and the fleet are like this. `port` is where the agent's gateway listens, or nothing.
+/// The rules of each place: those of the release that serves, until another takes all requests.
+pub fn groups(world: &World) -> Vec<Group> {
+    let of = |(place, lane): (&Place, &lifecycle::Lane)| {
+        let release = lane.stable.or_else(|| lane.active().map(|rollout| rollout.to))?;
+        let metrics = &world.spec(place, release)?.metrics;
+        let rules = metrics.rules.iter().map(|rule| Rule {
+            record: rule.record.clone(),
+            expr: rule.expr.clone(),
+            labels: rule.labels.clone(),
+        });
+        let group =
+            Group { name: place.to_string(), interval: metrics.evaluation_interval, rules: rules.collect() };
+        (!group.rules.is_empty()).then_some(group)
+    };
+    world.lanes.iter().filter_map(of).collect()
+}
+
+/// Who is to be asked while the world and the fleet are like this.
 pub fn targets(world: &World, seen: &Seen) -> Vec<Target> {
     let instance = seen.gateway.clone().unwrap_or_else(|| "agent".to_owned());
     let mut targets = vec![Target {

@@ -25,8 +25,8 @@ const ROWS: &[Row] = &[
     row("condition", &["model"], "a condition says the same to whoever declares it and to whoever asks"),
     row(
         "manifest",
-        &["condition", "model"],
-        "what a team declares is read without knowing what is done with it",
+        &["condition", "model", "promql"],
+        "what a team declares is read without knowing what is done with it; only that an expression can be evaluated",
     ),
     row("ship", &["model"], "the acts never need each other; they meet in lifecycle"),
     row("lifecycle", &["model", "manifest", "ship"], "the one place where the acts meet"),
@@ -66,15 +66,16 @@ const ROWS: &[Row] = &[
     row("promql", &[], "a query language over any source of samples knows nothing of this product"),
     row("exposition", &["promql"], "formats of metrics are the field's own; labels are the language's"),
     row("store", &["promql"], "samples are kept without knowing who measured them"),
+    row("rules", &["promql", "store"], "expressions become series without knowing who declared them"),
     row("scrape", &["exposition", "promql", "store"], "a target is asked without knowing what it is"),
     row(
         "collector",
-        &["exposition", "lifecycle", "model", "ports", "promql", "scrape", "store"],
+        &["exposition", "lifecycle", "model", "ports", "promql", "rules", "scrape", "store"],
         "who is asked follows from what runs; it decides nothing",
     ),
     row(
         "prometheus",
-        &["exposition", "promql", "scrape", "store"],
+        &["exposition", "promql", "rules", "scrape", "store"],
         "a face answers from the store and of who fills it, whoever that is",
     ),
     row(

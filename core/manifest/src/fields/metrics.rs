@@ -10,6 +10,12 @@ pub(crate) static METRICS: Object = Object {
     fields: &[
         Field::new("scrape", Shape::Object(&SCRAPE), "The page on which each replica tells its own metrics."),
         Field::new(
+            "rules",
+            Shape::List { item: &Shape::Object(&RECORDING_RULE), max: 100 },
+            "Expressions whose results become series of their own in control's store; each may build on those before it.",
+        ),
+        Field::new("evaluationInterval", WAIT, "How often the rules are evaluated.").or("15s"),
+        Field::new(
             "provider",
             Shape::Choice(&["embedded", "prometheus"]),
             "Who answers rules in PromQL: control's own store, or a Prometheus server (or whatever answers as one).",
@@ -73,5 +79,24 @@ pub(crate) static SCRAPE: Object = Object {
         ("metricsPath", Use("path")),
         ("scrapeInterval", Use("interval")),
         ("scrapeTimeout", Use("timeout")),
+    ],
+};
+
+pub(crate) static RECORDING_RULE: Object = Object {
+    path: "metrics.rules[]",
+    about: "An expression whose results become series, with the meaning of Prometheus' recording rules.",
+    fields: &[
+        Field::new("record", Shape::Text, "The name of its series, as in `shop:requests:rate5m`.").required(),
+        Field::new("expr", Shape::Text, "In PromQL: a vector or a scalar.").required(),
+        Field::new(
+            "labels",
+            Shape::MapOf { key: Key::Variable, value: &Shape::Written, max: 32 },
+            "Labels that its series get, in place of those of the same names; an empty one takes a label away.",
+        ),
+    ],
+    elsewhere: &[
+        ("name", Use("record")),
+        ("query", Use("expr")),
+        ("alert", NotYet("alerts are not supported yet")),
     ],
 };
