@@ -1,8 +1,14 @@
 //! Rollouts of the real binary that are judged by rules in PromQL.
 #![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
-use e2e::{Stage, answered};
-use serde_json::json;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use e2e::{Stage, answered, eventually};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A canary at a half that asks the metrics before it goes on; the judge is off, so that nobody else decides.
 fn canary(metrics: &str, rules: &str) -> String {
@@ -61,4 +67,117 @@ fn a_bad_release_is_rolled_back_by_a_question_to_the_store_and_a_good_one_passes
     assert!(told.contains("result is [0]"), "{told}");
     let report = stage.nothing_lost(load);
     assert!(report.releases.get("3").is_some_and(|counts| counts.answered > 0), "{:?}", report.releases);
+}
+
+/// The share of answers that are errors, of the gateway's counts: they are read every 5 s, and what was counted before a
+/// series was read first is in no rate, so the rule looks for longer than two readings.
+const BY_THE_GATEWAY: &str = r#"
+            - name: errors
+              promql: |
+                (sum(rate(http_requests_total{app="{{args.service}}",environment="{{args.environment}}",version="{{args.version}}",status_class="5xx"}[15s])) or vector(0))
+                  / sum(rate(http_requests_total{app="{{args.service}}",environment="{{args.environment}}",version="{{args.version}}"}[15s]))
+              successCondition: result[0] < 0.05
+              interval: 4s
+              count: 3
+              inconclusiveLimit: 60
+"#;
+
+/// A bad release comes back, and a good one passes.
+fn judged(stage: &Stage) {
+    let load = stage.load(200.0);
+    answered(&load, 200);
+    let bad = stage.build("bad", &json!({"version": "2", "failureRate": 0.5}));
+    let ran = stage.run(&["deploy", &bad]).exits(1);
+    assert!(ran.stderr.contains("errors: 1 of "), "{ran:?}");
+    let _ = stage.wait_for_phase("production", "rolledBack");
+    let good = stage.build("good", &json!({"version": "3"}));
+    let _ = stage.run(&["deploy", &good]).ok();
+    let report = stage.nothing_lost(load);
+    assert!(report.releases.get("3").is_some_and(|counts| counts.answered > 0), "{:?}", report.releases);
+}
+
+#[test]
+fn the_gateways_counts_in_the_store_decide() {
+    judged(&Stage::deployed(&canary(SCRAPED, BY_THE_GATEWAY)));
+}
+
+/// A Prometheus that ends with the test.
+struct Prometheus {
+    process: Child,
+    address: String,
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Prometheus {
+    /// One that scrapes this page every second; `None` where no Prometheus is installed.
+    fn scraping(stage: &Stage, target: &str) -> Option<Self> {
+        let program = std::env::var("PROMETHEUS").ok()?;
+        let config = stage.path("prometheus.yml");
+        let text = format!(
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n  - job_name: gateway\n    \
+             static_configs: [{{targets: ['{target}']}}]\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut process = Command::new(program)
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", stage.path("prometheus").display()))
+            .arg("--web.listen-address=127.0.0.1:0")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = BufReader::new(process.stderr.take().unwrap()).lines();
+        let line = told.find(|line| line.as_ref().is_ok_and(|line| line.contains("Listening on"))).unwrap();
+        let line = line.unwrap();
+        let address = line.split("address=").nth(1).unwrap().split(' ').next().unwrap();
+        let address = format!("http://{address}");
+        // It must not stand still because nobody reads.
+        std::thread::spawn(move || told.for_each(drop));
+        Some(Self { process, address })
+    }
+}
+
+#[test]
+fn the_same_rule_decides_on_a_prometheus_server() {
+    let stage = Stage::with("");
+    stage.up();
+    let addresses: Value = serde_json::from_str(&stage.run(&["up", "--output", "json"]).ok().stdout).unwrap();
+    let Some(server) = Prometheus::scraping(&stage, addresses["admin"].as_str().unwrap()) else {
+        // The one who reads has to know that nothing was tried.
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), b"skipped: PROMETHEUS names no program\n");
+        return;
+    };
+    let provider = format!("  provider: prometheus\n  address: {}", server.address);
+    stage.manifest(&canary(&provider, BY_THE_GATEWAY));
+    let first = stage.build("one", &json!({"version": "1"}));
+    let _ = stage.run(&["deploy", &first]).ok();
+    judged(&stage);
+}
+
+#[test]
+fn a_server_that_is_down_pauses_and_never_takes_a_release_back() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let provider = format!("  provider: prometheus\n  address: http://{nobody}");
+    let rule = "            - {name: errors, promql: up, successCondition: 'result[0] > 0', interval: 1s, count: 1, \
+                consecutiveErrorLimit: 1}";
+    let stage = Stage::deployed(&canary(&provider, rule));
+    let load = stage.load(100.0);
+    answered(&load, 50);
+    let next = stage.build("next", &json!({"version": "2"}));
+    let _ = stage.run(&["deploy", &next, "--detach"]).ok();
+    let place = stage.wait_for_phase("production", "paused");
+    let text = place.to_string();
+    assert!(text.contains("could not be taken") && text.contains("cannot connect"), "{text}");
+    eventually("the measurements are in the journal", PATIENCE, || {
+        journal(&stage).contains("cannot connect: connection refused").then_some(())
+    });
+    let _ = stage.run(&["promote", "--full"]);
+    let _ = stage.nothing_lost(load);
+    assert!(!journal(&stage).contains("rollbackBegun"));
 }

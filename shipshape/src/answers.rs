@@ -43,7 +43,7 @@ impl ports::Metrics for Answers {
                 })
             }
             Provider::Prometheus(server) => {
-                Box::pin(async move { Err(format!("{} cannot be asked", server.address)) })
+                Box::pin(async move { promclient::ask(&server, &query, timeout).await })
             }
         }
     }

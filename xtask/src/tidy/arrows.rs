@@ -57,6 +57,7 @@ const ROWS: &[Row] = &[
         &["condition", "model", "ports", "process"],
         "an adapter knows its port; a check's command finds its program and its environment as a replica does",
     ),
+    row("promclient", &["model", "ports"], "an adapter knows its port"),
     row("machine", &["model"], "figures of the system are read for whoever shows them"),
     row(
         "agent",

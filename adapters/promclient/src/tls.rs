@@ -1,0 +1,66 @@
+//! TLS to a server: its certificate is always checked, against the machine's roots or those of one file.
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// The largest file of certificates.
+const LARGEST_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Speaks TLS with whoever is at the other end, if it is `host`.
+pub(crate) async fn wrap(
+    stream: TcpStream,
+    host: &str,
+    ca_file: Option<&str>,
+) -> Result<TlsStream<TcpStream>, String> {
+    let name =
+        ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is no name of a server"))?;
+    let file = ca_file.map(str::to_owned);
+    let config = tokio::task::spawn_blocking(move || config(file.as_deref()))
+        .await
+        .map_err(|_| "the certificates could not be read".to_owned())??;
+    TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .map_err(|error| format!("no TLS with it: {error}"))
+}
+
+/// Read anew for each question: who replaces a certificate need not start control again.
+fn config(ca_file: Option<&str>) -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore::empty();
+    match ca_file {
+        Some(path) => {
+            let unreadable =
+                |error: &dyn std::fmt::Display| format!("the file {path} cannot be read: {error}");
+            let mut bytes = Vec::new();
+            std::fs::File::open(path)
+                .and_then(|file| file.take(LARGEST_FILE_BYTES).read_to_end(&mut bytes))
+                .map_err(|error| unreadable(&error))?;
+            for certificate in CertificateDer::pem_slice_iter(&bytes) {
+                let certificate = certificate.map_err(|error| unreadable(&error))?;
+                roots.add(certificate).map_err(|error| unreadable(&error))?;
+            }
+            if roots.is_empty() {
+                return Err(format!("the file {path} holds no certificate in PEM"));
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+            if roots.is_empty() {
+                return Err("this machine trusts no certificate: name a `caFile` under `metrics`".to_owned());
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
