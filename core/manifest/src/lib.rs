@@ -31,6 +31,7 @@ mod steps;
 
 mod diagnostic;
 pub mod diff;
+mod import;
 mod render;
 mod schema;
 
@@ -39,6 +40,7 @@ use std::collections::BTreeMap;
 use model::{EnvironmentName, ServiceName, Spec};
 
 pub use diagnostic::{Diagnostic, Diagnostics, Related, Severity};
+pub use import::{Imported, import};
 pub use render::render;
 pub use schema::schema;
 

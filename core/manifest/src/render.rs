@@ -24,6 +24,13 @@ pub fn render(spec: &Spec) -> String {
     yaml
 }
 
+/// A part of a manifest as YAML.
+pub(crate) fn part(map: &Map<String, Value>) -> String {
+    let mut yaml = String::new();
+    write_map(&mut yaml, map, 0);
+    yaml
+}
+
 /// The effective configuration as data, in the manifest's vocabulary. The environment's name has no place in it.
 pub(crate) fn effective(spec: &Spec) -> Value {
     let mut map = Map::new();

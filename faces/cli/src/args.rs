@@ -84,6 +84,8 @@ pub(crate) enum Verb {
     Check(verbs::check::Args),
     /// Show the effective configuration of an environment, or what differs between two
     Env(verbs::env::Args),
+    /// Turn files of Argo Rollouts into parts of a manifest
+    Import(verbs::import::Args),
     /// Print the JSON schema of the manifest
     Schema(verbs::schema::Args),
     /// Make a file or directory a release and roll it out
@@ -135,6 +137,7 @@ impl Verb {
             | Self::Down(_)
             | Self::Check(_)
             | Self::Env(_)
+            | Self::Import(_)
             | Self::Schema(_)
             | Self::Deploy(_)
             | Self::Promote(_)

@@ -9,6 +9,7 @@ pub(crate) mod deploy;
 pub(crate) mod down;
 pub(crate) mod env;
 pub(crate) mod hidden;
+pub(crate) mod import;
 pub(crate) mod journal;
 pub(crate) mod lock;
 pub(crate) mod logs;
@@ -36,6 +37,7 @@ pub(crate) async fn run(verb: Verb, context: &Context<'_>) -> Result<Done, Failu
         Verb::Down(args) => down::run(args, context).await,
         Verb::Check(_) => check::run(context),
         Verb::Env(args) => env::run(args, context),
+        Verb::Import(args) => import::run(&args, context),
         Verb::Schema(_) => schema::run(context),
         Verb::Deploy(args) => deploy::run(args, context).await,
         Verb::Promote(args) => promote::run(args, context).await,
