@@ -96,6 +96,16 @@ pub(crate) fn promql(metric: &Mapping<'_>, arguments: &Arguments) -> Option<Prom
     Some(Promql { query: query?, success_condition, failure_condition, timeout })
 }
 
+/// Warns of what is no PromQL. A server may know a later one than is known here, so it is no error.
+fn doubt(metric: &Mapping<'_>, node: &Node, query: &str) {
+    let filled = placeholder::fill(query, |_| Filling::Value("1".to_owned()));
+    if let Ok(Err(promql::Error::Syntax(what))) = filled.map(|query| promql::read(&query)) {
+        let problem = Problem::new(format!("the query is not PromQL: {what}"));
+        let help = "a rollout that asks this learns nothing from it, and pauses";
+        metric.context.sink.warning(&node.span, problem.help(help));
+    }
+}
+
 /// The query with the arguments that are known now.
 fn completed(metric: &Mapping<'_>, node: &Node, query: &str, arguments: &Arguments) -> Option<String> {
     if query.len() > LONGEST {
@@ -114,7 +124,10 @@ fn completed(metric: &Mapping<'_>, node: &Node, query: &str, arguments: &Argumen
         }
     });
     let error = match filled {
-        Ok(filled) => return Some(filled),
+        Ok(filled) => {
+            doubt(metric, node, &filled);
+            return Some(filled);
+        }
         Err(error) => error,
     };
     let help = match &error {
