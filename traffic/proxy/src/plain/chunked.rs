@@ -77,7 +77,9 @@ pub(super) struct Chunks {
 enum At {
     /// The size so far, and whether it had a digit.
     Size(u64, bool),
-    /// Behind the size's digits: spaces, extensions. The size.
+    /// Blanks behind the size's digits; nothing follows them but an extension or the end. The size.
+    Blanks(u64),
+    /// Behind a semicolon. The size.
     Extension(u64),
     SizeEnd(u64),
     Data(u64),
@@ -166,7 +168,13 @@ impl Chunks {
                     self.at = if left == 0 { At::DataCr } else { At::Data(left) };
                 }
                 At::Trailers => used += self.trailer(&input[used..], coding, out)?,
-                At::Size(..) | At::Extension(_) | At::SizeEnd(_) | At::DataCr | At::DataLf | At::Done => {
+                At::Size(..)
+                | At::Blanks(_)
+                | At::Extension(_)
+                | At::SizeEnd(_)
+                | At::DataCr
+                | At::DataLf
+                | At::Done => {
                     self.at = self.byte(input[used])?;
                     used += 1;
                 }
@@ -187,10 +195,13 @@ impl Chunks {
                     Ok(At::Size(size, true))
                 }
                 (None, b'\r') if had => Ok(At::SizeEnd(size)),
-                (None, b';' | b' ' | b'\t') if had => Ok(At::Extension(size)),
+                (None, b';') if had => Ok(At::Extension(size)),
+                (None, b' ' | b'\t') if had => Ok(At::Blanks(size)),
                 (None, _) => Err(Bad::Malformed),
             },
-            (At::Extension(size), b'\r') => Ok(At::SizeEnd(size)),
+            (At::Blanks(size), b' ' | b'\t') => Ok(At::Blanks(size)),
+            (At::Blanks(size), b';') => Ok(At::Extension(size)),
+            (At::Blanks(size) | At::Extension(size), b'\r') => Ok(At::SizeEnd(size)),
             (At::Extension(size), b'\t' | 0x20..=0x7e | 0x80..) => Ok(At::Extension(size)),
             (At::SizeEnd(size), b'\n') => {
                 self.line = 0;
@@ -203,7 +214,8 @@ impl Chunks {
                 Ok(At::Size(0, false))
             }
             (
-                At::Extension(_)
+                At::Blanks(_)
+                | At::Extension(_)
                 | At::SizeEnd(_)
                 | At::Data(_)
                 | At::DataCr
@@ -293,7 +305,7 @@ mod tests {
     #[test]
     fn what_is_not_exactly_chunked_is_refused_however_it_arrives() {
         let long = format!("1;{}\r\n", "x".repeat(LINE_BYTES));
-        let bad: [&[u8]; 19] = [
+        let bad: [&[u8]; 21] = [
             b"x\r\n",
             b"\r\n",
             b" 1\r\n",
@@ -302,6 +314,8 @@ mod tests {
             b"0x1\r\n",
             b"1_0\r\n",
             b"1\nabc",
+            b"1 2\r\n",
+            b"0 b\r\n\r\n",
             b"1\r\r\n",
             b"1;a\n",
             b"1;a\x00\r\n",
