@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::page::{Family, Page, counter, escape, gauge};
+use model::labels::escaped;
+
+use crate::page::{Family, Page, counter, gauge};
 
 /// Mounted file systems told of.
 const MOST_DISKS: usize = 64;
@@ -148,9 +150,9 @@ fn tell_disk(page: &mut Page, disk: &Disk) {
     let Ok(space) = rustix::fs::statvfs(disk.at.as_str()) else { return };
     let labels = format!(
         "device=\"{}\",fstype=\"{}\",mountpoint=\"{}\"",
-        escape(&disk.device),
-        escape(&disk.kind),
-        escape(&disk.at)
+        escaped(&disk.device),
+        escaped(&disk.kind),
+        escaped(&disk.at)
     );
     page.tell(&SIZE, &labels, space.f_blocks * space.f_frsize);
     page.tell(&FREE, &labels, space.f_bfree * space.f_frsize);

@@ -7,8 +7,10 @@
 mod host;
 mod page;
 mod processes;
+mod stat;
 
 pub use page::Replica;
+pub use stat::Stat;
 
 /// The page. Reads some hundred small files; a few milliseconds.
 pub fn page(replicas: &[Replica]) -> String {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use crate::page::Replica;
+use crate::stat::Stat;
 
 /// What the processes of one replica take together.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,33 +23,6 @@ pub(crate) struct Usage {
     pub(crate) started: f64,
 }
 
-/// One line of `/proc/PID/stat`, as far as it matters.
-#[derive(Debug, PartialEq)]
-struct Stat {
-    group: u32,
-    /// User and system, with those of children that it has waited for.
-    cpu_ticks: u64,
-    threads: u64,
-    start_ticks: u64,
-    resident_pages: u64,
-}
-
-/// The command name (field 2) stands in parentheses and may hold anything, so fields are counted from the last `)`.
-fn parse(text: &[u8]) -> Option<Stat> {
-    let after = text.iter().rposition(|byte| *byte == b')')? + 1;
-    let rest = String::from_utf8_lossy(text.get(after..)?);
-    // The first of them is field 3.
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    let number = |field: usize| -> Option<u64> { fields.get(field - 3)?.parse().ok() };
-    Some(Stat {
-        group: u32::try_from(number(5)?).ok()?,
-        cpu_ticks: (14..=17).filter_map(number).sum(),
-        threads: number(20)?,
-        start_ticks: number(22)?,
-        resident_pages: number(24)?,
-    })
-}
-
 /// By the replica's first process.
 pub(crate) fn usage(replicas: &[Replica]) -> BTreeMap<u32, Usage> {
     let mut usage: BTreeMap<u32, Usage> =
@@ -62,9 +36,7 @@ pub(crate) fn usage(replicas: &[Replica]) -> BTreeMap<u32, Usage> {
     let booted = crate::host::boot_time().unwrap_or(0.0);
     for pid in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
         // One that ended meanwhile takes nothing.
-        let Some(stat) = fs::read(format!("/proc/{pid}/stat")).ok().and_then(|text| parse(&text)) else {
-            continue;
-        };
+        let Ok(stat) = Stat::of(pid) else { continue };
         let Some(sum) = usage.get_mut(&stat.group) else { continue };
         sum.cpu_seconds += stat.cpu_ticks as f64 / ticks;
         sum.resident_bytes += stat.resident_pages * page_bytes;
@@ -95,15 +67,6 @@ fn most_open_files(pid: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_is_read_whatever_the_command_is_called() {
-        let line = b"42 (a) b (c) S 1 40 40 0 -1 4194560 100 0 0 0 30 12 3 1 20 0 5 0 9000 1000000 256 18446744073709551615 0 0";
-        let stat = Stat { group: 40, cpu_ticks: 46, threads: 5, start_ticks: 9000, resident_pages: 256 };
-        assert_eq!(parse(line), Some(stat));
-        assert_eq!(parse(b"42 (short) S 1 40"), None);
-        assert_eq!(parse(b""), None);
-    }
 
     #[test]
     #[cfg(target_os = "linux")]

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use machine::Stat;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
@@ -19,26 +20,6 @@ pub(crate) struct Identity {
     pub(crate) boot: String,
 }
 
-struct Stat {
-    state: u8,
-    start_ticks: u64,
-}
-
-/// The command name (field 2) stands in parentheses and may hold anything, so fields are counted from the last `)`.
-fn parse_stat(text: &[u8]) -> Option<Stat> {
-    let after = text.iter().rposition(|b| *b == b')')? + 1;
-    let rest = String::from_utf8_lossy(text.get(after..)?);
-    let mut fields = rest.split_ascii_whitespace();
-    let state = *fields.next()?.as_bytes().first()?;
-    let start_ticks = fields.nth(18)?.parse().ok()?;
-    Some(Stat { state, start_ticks })
-}
-
-fn stat(pid: i32) -> io::Result<Stat> {
-    let text = std::fs::read(format!("/proc/{pid}/stat"))?;
-    parse_stat(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc/PID/stat"))
-}
-
 fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
@@ -46,18 +27,18 @@ fn boot() -> String {
 impl Identity {
     /// The process that has this number now.
     pub(crate) fn of(pid: i32) -> io::Result<Self> {
-        Ok(Self { pid, start_ticks: stat(pid)?.start_ticks, boot: boot() })
+        Ok(Self { pid, start_ticks: Stat::of(pid)?.start_ticks, boot: boot() })
     }
 
     /// Whether it still runs: it is there, it is the same, and it is no zombie.
     pub(crate) fn is_alive(&self) -> bool {
-        let Ok(stat) = stat(self.pid) else { return false };
+        let Ok(stat) = Stat::of(self.pid) else { return false };
         stat.start_ticks == self.start_ticks && !matches!(stat.state, b'Z' | b'X') && self.boot == boot()
     }
 
     /// Whether it still runs, and stands still because of a signal; a debugger's hold is its own affair.
     pub(crate) fn is_stopped(&self) -> bool {
-        let Ok(stat) = stat(self.pid) else { return false };
+        let Ok(stat) = Stat::of(self.pid) else { return false };
         stat.start_ticks == self.start_ticks && stat.state == b'T' && self.boot == boot()
     }
 
@@ -85,13 +66,6 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_command_name_with_parentheses_does_not_confuse_the_fields() {
-        let text = b"7 (a) S (b)) R 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 1";
-        let stat = parse_stat(text).unwrap();
-        assert_eq!((stat.state, stat.start_ticks), (b'R', 4242));
-    }
 
     #[test]
     fn a_reused_number_is_another_process() {

@@ -10,6 +10,7 @@ pub mod digest;
 pub mod drift;
 pub mod hook;
 pub mod ids;
+pub mod labels;
 pub mod latency;
 pub mod placeholder;
 pub mod release;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::Place;
+use model::labels::escaped;
 use model::latency::{BOUNDS_US, BUCKETS};
 
 use crate::counts::{Sum, WorkerCounts};
@@ -14,11 +15,6 @@ use crate::replica::Identity;
 use crate::worker::Worker;
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-
-/// Label values come from manifests, so they may hold anything.
-fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
-}
 
 pub(crate) fn text(registry: &Registry, workers: &[Arc<Worker>]) -> String {
     let mut series = Vec::new();
@@ -39,11 +35,9 @@ pub(crate) fn text(registry: &Registry, workers: &[Arc<Worker>]) -> String {
 }
 
 fn labels(place: &Place, version: &str, route: &str, method: &str) -> String {
-    let Place { service, environment } = place;
-    let (version, route) = (escape(version), escape(route));
-    format!(
-        "app=\"{service}\",environment=\"{environment}\",version=\"{version}\",route=\"{route}\",method=\"{method}\""
-    )
+    // Templates come from manifests, so they may hold anything.
+    let (place, version, route) = (place.labels(), escaped(version), escaped(route));
+    format!("{place},version=\"{version}\",route=\"{route}\",method=\"{method}\"")
 }
 
 fn requests(out: &mut String, series: &[(String, Sum)]) -> std::fmt::Result {
@@ -86,20 +80,15 @@ fn gateway(out: &mut String, registry: &Registry, workers: &[Arc<Worker>]) -> st
     head(out, "shipshape_gateway_connections", "gauge", "Open client connections, upgraded ones included.")?;
     writeln!(out, "shipshape_gateway_connections {}", workers.first().map_or(0, |w| w.open.count()))?;
     head(out, "shipshape_gateway_in_flight", "gauge", "Requests in flight.")?;
-    for (Place { service, environment }, size) in registry.crowds() {
-        writeln!(
-            out,
-            "shipshape_gateway_in_flight{{app=\"{service}\",environment=\"{environment}\"}} {size}"
-        )?;
+    for (place, size) in registry.crowds() {
+        writeln!(out, "shipshape_gateway_in_flight{{{}}} {size}", place.labels())?;
     }
     let ejected = "shipshape_gateway_ejected";
     head(out, ejected, "gauge", "Replicas that get no requests because they failed those they got.")?;
     for replica in registry.all_replicas().iter().filter(|replica| replica.repute.is_ejected()) {
-        let Identity { place: Place { service, environment }, release, ordinal, .. } = &replica.identity;
-        writeln!(
-            out,
-            "{ejected}{{app=\"{service}\",environment=\"{environment}\",version=\"{release}\",replica=\"{ordinal}\"}} 1"
-        )?;
+        let Identity { place, release, ordinal, .. } = &replica.identity;
+        let place = place.labels();
+        writeln!(out, "{ejected}{{{place},version=\"{release}\",replica=\"{ordinal}\"}} 1")?;
     }
     let errors = "shipshape_gateway_errors_total";
     head(

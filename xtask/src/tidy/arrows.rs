@@ -51,7 +51,11 @@ const ROWS: &[Row] = &[
     row("load", &["model"], "the load generator judges the gateway from outside and shares no code with it"),
     row("sqlite", &["model", "ports", "record"], "an adapter knows its port and the stored form"),
     row("artifacts", &["model", "ports"], "an adapter knows its port"),
-    row("process", &["model", "ports"], "an adapter knows its port"),
+    row(
+        "process",
+        &["machine", "model", "ports"],
+        "an adapter knows its port; what the system says of a process is read in one place",
+    ),
     row(
         "checks",
         &["condition", "model", "ports", "process"],
