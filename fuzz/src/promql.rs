@@ -114,7 +114,7 @@ impl Source for Samples {
         let mut left = limit;
         let mut selected = Vec::new();
         for (labels, value) in population() {
-            if !matchers.iter().all(|matcher| matcher.holds(labels.get(&matcher.name))) {
+            if !matchers.iter().all(|matcher| matcher.selects(&labels)) {
                 continue;
             }
             let times = (0..240i64).map(|step| step * 15_000).filter(|at| *at > after && *at <= until);

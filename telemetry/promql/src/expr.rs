@@ -2,6 +2,8 @@
 
 use regex::Regex;
 
+use crate::labels::Labels;
+
 /// An expression.
 #[derive(Debug, Clone)]
 pub enum Expr {
@@ -109,6 +111,11 @@ impl Matcher {
             Test::Matches(regex) => regex.is_match(value),
             Test::MatchesNot(regex) => !regex.is_match(value),
         }
+    }
+
+    /// Whether a series' value of its label meets it; a missing label is empty.
+    pub fn selects(&self, labels: &Labels) -> bool {
+        self.holds(labels.get(&self.name))
     }
 }
 

@@ -24,7 +24,7 @@ impl Source for Samples {
         let mut selected = Vec::new();
         for number in 0..self.series {
             let labels = Labels::new([("__name__", "m".to_owned()), ("number", number.to_string())]);
-            if !matchers.iter().all(|matcher| matcher.holds(labels.get(&matcher.name))) {
+            if !matchers.iter().all(|matcher| matcher.selects(&labels)) {
                 continue;
             }
             let times =

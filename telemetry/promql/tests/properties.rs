@@ -20,8 +20,7 @@ impl Source for Memory {
         until: i64,
         _limit: usize,
     ) -> Result<Vec<Series>, Error> {
-        let matching =
-            |series: &&Series| matchers.iter().all(|matcher| matcher.holds(series.labels.get(&matcher.name)));
+        let matching = |series: &&Series| matchers.iter().all(|matcher| matcher.selects(&series.labels));
         let within = |series: &Series| Series {
             points: series.points.iter().filter(|it| it.at > after && it.at <= until).copied().collect(),
             labels: series.labels.clone(),

@@ -142,12 +142,13 @@ impl Registry {
         let size = |(_, lists): &(usize, Vec<&Vec<u32>>)| lists.iter().map(|list| list.len()).sum::<usize>();
         let Some((used, lists)) = candidates.min_by_key(size) else {
             let all = self.labels.iter().map(|(number, labels)| (*number, labels));
-            return all.filter(|(_, labels)| hold(matchers.iter(), labels)).collect();
+            return all.filter(|(_, labels)| matchers.iter().all(|it| it.selects(labels))).collect();
         };
         let others = || matchers.iter().enumerate().filter(|(place, _)| *place != used).map(|(_, it)| it);
         let numbers = lists.into_iter().flatten();
         let series = numbers.filter_map(|number| Some((*number, self.labels.get(number)?)));
-        let mut series: Vec<(u32, &Labels)> = series.filter(|(_, labels)| hold(others(), labels)).collect();
+        let mut series: Vec<(u32, &Labels)> =
+            series.filter(|(_, labels)| others().all(|it| it.selects(labels))).collect();
         series.sort_unstable_by_key(|(number, _)| *number);
         series
     }
@@ -170,10 +171,6 @@ impl Registry {
     pub(crate) fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         self.holders.get(name).into_iter().flat_map(|values| values.keys().map(|value| &**value))
     }
-}
-
-fn hold<'a>(mut matchers: impl Iterator<Item = &'a Matcher>, labels: &Labels) -> bool {
-    matchers.all(|matcher| matcher.holds(labels.get(&matcher.name)))
 }
 
 fn record(number: u32, labels: &Labels) -> Vec<u8> {

@@ -56,8 +56,7 @@ impl Source for Samples {
         until: i64,
         limit: usize,
     ) -> Result<Vec<Series>, Error> {
-        let matching =
-            |labels: &&Labels| matchers.iter().all(|matcher| matcher.holds(labels.get(&matcher.name)));
+        let matching = |labels: &&Labels| matchers.iter().all(|matcher| matcher.selects(labels));
         if let Some(labels) = self.refused.iter().find(matching) {
             return Err(Error::Refused(format!("the native histogram {}", labels.name())));
         }
