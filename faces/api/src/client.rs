@@ -270,7 +270,7 @@ impl Client {
     /// # Errors
     /// See [`Error`]; an expression that cannot be evaluated is [`Error::Said`].
     pub async fn query(&self, expression: &str) -> Result<serde_json::Value, Error> {
-        self.ask_metrics(&format!("/api/v1/query?query={}", encoded(expression))).await
+        self.ask_metrics("query", &[("query", expression)]).await
     }
 
     /// What it gives over a stretch of time, whose ends count from 1970.
@@ -284,14 +284,14 @@ impl Client {
         end: Duration,
         step: Duration,
     ) -> Result<serde_json::Value, Error> {
-        let (start, end, step) = (start.as_secs_f64(), end.as_secs_f64(), step.as_secs_f64());
-        let query = encoded(expression);
-        self.ask_metrics(&format!("/api/v1/query_range?query={query}&start={start}&end={end}&step={step}"))
-            .await
+        let [start, end, step] = [start, end, step].map(|time| time.as_secs_f64().to_string());
+        let query = [("query", expression), ("start", &start), ("end", &end), ("step", &step)];
+        self.ask_metrics("query_range", &query).await
     }
 
-    async fn ask_metrics(&self, path: &str) -> Result<serde_json::Value, Error> {
-        let request = self.request(Method::GET, path, Bytes::new())?;
+    async fn ask_metrics(&self, route: &str, query: &[(&str, &str)]) -> Result<serde_json::Value, Error> {
+        let query = serde_urlencoded::to_string(query).map_err(|error| Error::Strange(error.to_string()))?;
+        let request = self.request(Method::GET, &format!("/api/v1/{route}?{query}"), Bytes::new())?;
         within(LONG_PATIENCE, async { understood(&collect(self.send(request).await?).await?) }).await
     }
 
@@ -426,14 +426,6 @@ fn body(request: &impl Serialize) -> Result<Bytes, Error> {
 }
 
 /// Names and numbers alone: nothing in them needs escaping.
-/// Percent-encodes what is not plain in a query.
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
-}
-
 fn query(ask: &logs::Ask) -> String {
     let mut query = format!("service={}&environment={}&follow={}", ask.service, ask.environment, ask.follow);
     let options = [
