@@ -7,9 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use collector::{AgentPage, Collector, Fetcher};
+use ports::Clock as _;
 use prometheus::{Backend, Catalogue, Family, GroupHealth, Health, Limits};
 use runtime::Snapshot;
 use tokio::sync::watch;
+
+use crate::clock::SystemClock;
 
 /// Opens what was collected before, and collects on.
 pub(crate) fn open(home: &Path, agent: Arc<agent::Client>) -> Result<Collector, String> {
@@ -71,6 +74,5 @@ impl Catalogue for Known {
 
 /// Milliseconds since 1970.
 pub(crate) fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    SystemClock.now().as_micros() / 1_000
 }

@@ -110,10 +110,7 @@ impl Prepared {
 /// Under the rule's name and with its labels; one that is empty takes a label away.
 fn named(labels: &Labels, rule: &Rule) -> Labels {
     let named = labels.with(NAME, &rule.record);
-    rule.labels.iter().fold(named, |labels, (name, value)| match value.as_str() {
-        "" => labels.without(std::slice::from_ref(name)),
-        value => labels.with(name, value),
-    })
+    rule.labels.iter().fold(named, |labels, (name, value)| labels.with(name, value))
 }
 
 #[cfg(test)]

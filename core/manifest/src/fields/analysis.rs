@@ -3,13 +3,18 @@
 
 use super::{ARGUMENT, DURATION, METRIC, SHARE};
 use crate::shape::Elsewhere::{NotYet, Use};
-use crate::shape::{Field, Object, Shape};
+use crate::shape::{Elsewhere, Field, Object, Shape};
 
 const ARGUMENTS: Shape = Shape::Object(&ARGUMENT);
 const ARGS: Field = Field::new(
     "args",
     Shape::List { item: &ARGUMENTS, max: 32 },
     "Arguments of its own for the queries of these rules.",
+);
+
+/// What becomes of Argo's analysis templates, wherever rules stand.
+const TEMPLATES: Elsewhere = NotYet(
+    "analysis templates are not supported yet: write the rules under `metrics`; `shipshape import` turns a template into them",
 );
 
 pub(crate) static STEP_ANALYSIS: Object = Object {
@@ -24,15 +29,7 @@ pub(crate) static STEP_ANALYSIS: Object = Object {
         .required(),
         ARGS,
     ],
-    elsewhere: &[
-        (
-            "templates",
-            NotYet(
-                "analysis templates are not supported yet: write the rules under `metrics`; `shipshape import` turns a template into them",
-            ),
-        ),
-        ("judge", Use("rollout.analysis.judge")),
-    ],
+    elsewhere: &[("templates", TEMPLATES), ("judge", Use("rollout.analysis.judge"))],
 };
 
 pub(crate) static ANALYSIS: Object = Object {
@@ -47,15 +44,7 @@ pub(crate) static ANALYSIS: Object = Object {
         Field::new("metrics", Shape::List { item: &Shape::Object(&METRIC), max: 32 }, "Threshold rules."),
         ARGS,
     ],
-    elsewhere: &[
-        (
-            "templates",
-            NotYet(
-                "analysis templates are not supported yet: write the rules under `metrics`; `shipshape import` turns a template into them",
-            ),
-        ),
-        ("threshold", Use("failureLimit")),
-    ],
+    elsewhere: &[("templates", TEMPLATES), ("threshold", Use("failureLimit"))],
 };
 
 pub(crate) static JUDGE: Object = Object {

@@ -197,27 +197,9 @@ impl Policy {
 
 /// Whether both begin the same, but for their numbers.
 fn goes_alike(one: &ship::Event, other: &ship::Event) -> bool {
-    let begun = |event: &ship::Event| match event {
-        ship::Event::Started { from, to, cause, strategy, .. } => {
-            Some((*from, *to, *cause, strategy.clone()))
-        }
-        ship::Event::Scaled { .. }
-        | ship::Event::Shifted { .. }
-        | ship::Event::HeaderRouted { .. }
-        | ship::Event::Readied { .. }
-        | ship::Event::StepEntered { .. }
-        | ship::Event::Measured { .. }
-        | ship::Event::BaselineFrozen(_)
-        | ship::Event::ClockStepped { .. }
-        | ship::Event::RuleMeasured(_)
-        | ship::Event::HookBegun { .. }
-        | ship::Event::HookEnded { .. }
-        | ship::Event::Paused { .. }
-        | ship::Event::Resumed { .. }
-        | ship::Event::Promoted
-        | ship::Event::RollbackBegun { .. }
-        | ship::Event::RolledBack
-        | ship::Event::Completed => None,
+    let begun = |event: &ship::Event| {
+        let ship::Event::Started { from, to, cause, strategy, .. } = event else { return None };
+        Some((*from, *to, *cause, strategy.clone()))
     };
     begun(one) == begun(other)
 }
