@@ -5,7 +5,6 @@
 
 mod answer;
 mod credentials;
-mod tls;
 
 use std::time::Duration;
 
@@ -51,7 +50,7 @@ async fn exchange(server: &Server, query: &str, timeout: Duration) -> Result<Mea
         .await
         .map_err(|error| format!("cannot connect: {}", plain(&error.to_string())))?;
     let response = if is_secure {
-        send(tls::wrap(stream, bare, server.ca_file.as_deref()).await?, request).await?
+        send(tls::wrap(stream, bare, server.ca_file.as_deref(), &[]).await?, request).await?
     } else {
         send(stream, request).await?
     };

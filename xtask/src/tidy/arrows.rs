@@ -61,7 +61,8 @@ const ROWS: &[Row] = &[
         &["condition", "model", "ports", "process"],
         "an adapter knows its port; a check's command finds its program and its environment as a replica does",
     ),
-    row("promclient", &["model", "ports"], "an adapter knows its port"),
+    row("tls", &[], "how a server is trusted is the same for whoever speaks to one"),
+    row("promclient", &["model", "ports", "tls"], "an adapter knows its port"),
     row("machine", &["model"], "figures of the system are read for whoever shows them"),
     row(
         "agent",

@@ -1,4 +1,5 @@
-//! TLS to a server: its certificate is always checked, against the machine's roots or those of one file.
+//! TLS to a server: its certificate is always checked, against the machine's roots or those of one file. Does not live
+//! here: connecting, and what is said.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -13,25 +14,31 @@ use tokio_rustls::client::TlsStream;
 /// The largest file of certificates.
 const LARGEST_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Speaks TLS with whoever is at the other end, if it is `host`.
-pub(crate) async fn wrap(
+/// Speaks TLS with whoever is at the other end, if it is `host`. `protocols`: what is to be spoken inside, by ALPN names,
+/// the best first; none leaves that open.
+///
+/// # Errors
+/// In words: when the certificates that are trusted cannot be read, or the server is not whom it should be.
+pub async fn wrap(
     stream: TcpStream,
     host: &str,
     ca_file: Option<&str>,
+    protocols: &[&str],
 ) -> Result<TlsStream<TcpStream>, String> {
     let name =
         ServerName::try_from(host.to_owned()).map_err(|_| format!("`{host}` is no name of a server"))?;
     let file = ca_file.map(str::to_owned);
-    let config = tokio::task::spawn_blocking(move || config(file.as_deref()))
+    let mut config = tokio::task::spawn_blocking(move || config(file.as_deref()))
         .await
         .map_err(|_| "the certificates could not be read".to_owned())??;
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
         .map_err(|error| format!("no TLS with it: {error}"))
 }
 
-/// Read anew for each question: who replaces a certificate need not start control again.
+/// Read anew for each connection: who replaces a certificate need not start anything again.
 fn config(ca_file: Option<&str>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     match ca_file {
@@ -54,7 +61,7 @@ fn config(ca_file: Option<&str>) -> Result<ClientConfig, String> {
             let found = rustls_native_certs::load_native_certs();
             roots.add_parsable_certificates(found.certs);
             if roots.is_empty() {
-                return Err("this machine trusts no certificate: name a `caFile` under `metrics`".to_owned());
+                return Err("this machine trusts no certificate: name a `caFile`".to_owned());
             }
         }
     }
