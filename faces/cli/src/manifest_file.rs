@@ -1,7 +1,7 @@
 //! The manifest as a file: finding, reading, showing its errors. Does not live here: what it means (`manifest`).
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use manifest::{Diagnostics, Manifest};
@@ -49,20 +49,20 @@ impl Text {
     pub(crate) fn read(path: &Path, named: Named) -> Result<Self, Failure> {
         let full = args::absolute(path)?;
         let name = path.display().to_string();
-        let mut bytes = Vec::new();
-        let read = File::open(&full).and_then(|file| file.take(LARGEST_BYTES + 1).read_to_end(&mut bytes));
-        if let Err(error) = read {
-            return Err(match error.kind() == ErrorKind::NotFound {
-                true => missing(&full, named),
-                false => {
-                    Failure::new(format!("cannot read the manifest {name}: {error}")).instead(named.another())
-                }
-            });
-        }
-        if bytes.len() as u64 > LARGEST_BYTES {
-            return Err(Failure::new(format!("the manifest {name} is larger than {LARGEST_BYTES} bytes"))
+        let bytes = match bounded(&full, LARGEST_BYTES) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => {
+                return Err(Failure::new(format!(
+                    "the manifest {name} is larger than {LARGEST_BYTES} bytes"
+                ))
                 .instead(format!("is this the right file? {}", named.another())));
-        }
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(missing(&full, named)),
+            Err(error) => {
+                return Err(Failure::new(format!("cannot read the manifest {name}: {error}"))
+                    .instead(named.another()));
+            }
+        };
         let text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             Failure::new(format!("the manifest {name} is not UTF-8 text: see byte {at}"))
@@ -85,6 +85,13 @@ impl Text {
                 .instead("correct them; `shipshape check` shows them again")
         })
     }
+}
+
+/// A file's bytes; `None` when they are more than `most`.
+pub(crate) fn bounded(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= most).then_some(bytes))
 }
 
 fn missing(path: &Path, named: Named) -> Failure {

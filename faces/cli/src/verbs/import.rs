@@ -1,13 +1,13 @@
 //! `shipshape import`: files of Argo Rollouts in the manifest's words. Does not live here: what becomes of what (`manifest`).
 
-use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use crate::Done;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::manifest_file;
 
 /// The largest file.
 const LARGEST_BYTES: u64 = 4 * 1024 * 1024;
@@ -26,12 +26,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<Done, Failure> {
     let mut files = Vec::new();
     for path in &args.files {
-        let unreadable =
-            |error: std::io::Error| Failure::new(format!("{} cannot be read: {error}", path.display()));
-        let mut text = String::new();
-        let file = std::fs::File::open(path).map_err(unreadable)?;
-        file.take(LARGEST_BYTES).read_to_string(&mut text).map_err(unreadable)?;
-        files.push((path.display().to_string(), text));
+        files.push((path.display().to_string(), read(path)?));
     }
     let imported = manifest::import(&files).map_err(Failure::new)?;
     let printer = context.printer;
@@ -44,4 +39,38 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<Done, Failure> {
         printer.talk(&format!("not carried over: {left_out}"));
     }
     Ok(Done::Well)
+}
+
+/// The text of a file.
+fn read(path: &Path) -> Result<String, Failure> {
+    let name = path.display();
+    let bytes = manifest_file::bounded(path, LARGEST_BYTES)
+        .map_err(|error| Failure::new(format!("{name} cannot be read: {error}")))?
+        .ok_or_else(|| {
+            Failure::new(format!("{name} is larger than {LARGEST_BYTES} bytes"))
+                .instead("is this the right file? give its documents in several files")
+        })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Failure::new(format!("{name} is not UTF-8 text: see byte {at}")).instead("save it as UTF-8")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused_and_not_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rollout.yaml");
+        let most = usize::try_from(LARGEST_BYTES).unwrap();
+        std::fs::write(&path, vec![b'#'; most]).unwrap();
+        assert_eq!(read(&path).unwrap().len(), most);
+        std::fs::write(&path, vec![b'#'; most + 1]).unwrap();
+        let refused = read(&path).unwrap_err();
+        assert!(refused.error.contains("larger than"), "{refused:?}");
+        std::fs::write(&path, [b'a', 0xff]).unwrap();
+        assert!(read(&path).unwrap_err().error.contains("see byte 1"));
+    }
 }
