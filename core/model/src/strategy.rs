@@ -140,6 +140,25 @@ impl Amount {
     }
 }
 
+/// Between which numbers of replicas a rolling update keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The most that exist, old and new.
+    pub most: u32,
+    /// The least that are ready, old and new.
+    pub least_ready: u32,
+}
+
+impl Bounds {
+    /// Of `replicas` wanted. When both amounts round to zero nothing could ever move: as in Kubernetes, one may then be
+    /// unavailable.
+    pub fn of(replicas: u32, max_surge: Amount, max_unavailable: Amount) -> Self {
+        let most = replicas.saturating_add(max_surge.rounded_up(replicas));
+        let may_miss = max_unavailable.rounded_down(replicas).max(u32::from(most == replicas));
+        Self { most, least_ready: replicas.saturating_sub(may_miss) }
+    }
+}
+
 /// One step of a canary.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -176,6 +195,11 @@ pub enum CanaryScale {
 }
 
 impl Step {
+    /// Whether it gives both releases a part of the requests.
+    pub fn shares(&self) -> bool {
+        matches!(self, Self::SetWeight(weight) if weight.is_part())
+    }
+
     /// The rules that it waits for.
     pub fn metrics(&self) -> &[Metric] {
         match self {
@@ -400,6 +424,14 @@ mod tests {
         assert_eq!((quarter.rounded_up(2), quarter.rounded_down(2)), (1, 0));
         assert_eq!((quarter.rounded_up(8), quarter.rounded_down(8)), (2, 2));
         assert_eq!(Amount::Replicas(3).rounded_down(8), 3);
+        assert_eq!(Bounds::of(8, quarter, quarter), Bounds { most: 10, least_ready: 6 });
+    }
+
+    #[test]
+    fn a_rolling_update_without_room_may_miss_one() {
+        let none = Amount::Replicas(0);
+        assert_eq!(Bounds::of(3, none, none), Bounds { most: 3, least_ready: 2 });
+        assert_eq!(Bounds::of(3, Amount::Replicas(1), none), Bounds { most: 4, least_ready: 3 });
     }
 
     #[test]

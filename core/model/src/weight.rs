@@ -34,6 +34,11 @@ impl Weight {
         Self((u64::from(part) * 10_000 / u64::from(whole)) as u16)
     }
 
+    /// Whether something is left for the others, and not everything.
+    pub const fn is_part(self) -> bool {
+        0 < self.0 && self.0 < Self::ALL.0
+    }
+
     /// Basis points, 0 to 10,000.
     pub const fn basis_points(self) -> u16 {
         self.0

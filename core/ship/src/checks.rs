@@ -90,20 +90,22 @@ pub fn looks(strategy: &Strategy) -> bool {
 
 /// Every check that is wanted now. One that is under way and not among them is to be ended.
 pub fn wanted(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Vec<Wanted> {
-    let background = (Run::Background, rollout.strategy.analysis.metrics.as_slice(), &rollout.rules);
-    let run = rollout.run().map(|(run, metrics)| (run, metrics, &rollout.run_rules));
+    let run = rollout.run().map(|(run, _)| run);
     let mut wanted: Vec<Wanted> = hooks::wanted(rollout).collect();
-    for (run, metrics, states) in std::iter::once(background).chain(run) {
+    for run in std::iter::once(Run::Background).chain(run) {
+        let Some((metrics, states)) = rollout.rules_of(run) else { continue };
         let has_baked = rollout.bakes_until().is_some_and(|until| at >= until);
         if !watch::is_open(rollout, run) || (run == Run::Background && has_baked) {
             continue;
         }
         let may_begin = seen.reachable && watch::may_begin(rollout, seen, run);
         for (rule, (metric, state)) in (0..).zip(metrics.iter().zip(states)) {
-            let Some(check) = metric.source.check() else { continue };
+            if !metric.source.is_check() {
+                continue;
+            }
             let ticket = Ticket::next(rollout, run, rule, state);
             if is_begun(seen, ticket) || (may_begin && is_due(rollout, metric, state, at)) {
-                wanted.push(Wanted { ticket, check });
+                wanted.extend(metric.source.check().map(|check| Wanted { ticket, check }));
             }
         }
     }
@@ -136,12 +138,7 @@ pub(crate) fn is_begun(seen: &Observation, ticket: Ticket) -> bool {
 /// The measurement that an outcome is; `None` when its ticket is over.
 pub(crate) fn measured(rollout: &Rollout, ticket: Ticket, outcome: &Outcome) -> Option<Measurement> {
     let Ticket::Measurement { run, rule, .. } = ticket else { return None };
-    let (metrics, states) = match run {
-        Run::Background => (rollout.strategy.analysis.metrics.as_slice(), &rollout.rules),
-        Run::Step(_) | Run::PrePromotion | Run::PostPromotion => {
-            (rollout.run().filter(|(now, _)| *now == run)?.1, &rollout.run_rules)
-        }
-    };
+    let (metrics, states) = rollout.rules_of(run)?;
     let index = rule as usize;
     let (metric, state) = (metrics.get(index)?, states.get(index)?);
     let is_over = ticket != Ticket::next(rollout, run, rule, state) || state.is_done(metric);

@@ -5,7 +5,6 @@
 //!
 //! Does not live here: the evidence itself (`judge`), what is counted for it (`users`), how it is waited for (`plan`).
 
-use model::Weight;
 use model::strategy::{Kind, Promotion, Step};
 
 use crate::judge;
@@ -40,8 +39,7 @@ impl Rollout {
 
     /// Whether it stands where the next move gives the new release more of the requests, and asks for evidence first.
     pub fn asks_for_evidence(&self) -> bool {
-        let compared = self.weight > Weight::NONE && self.weight < Weight::ALL;
-        if self.phase.is_terminal() || self.proof().is_none() || !compared {
+        if self.phase.is_terminal() || self.proof().is_none() || !self.weight.is_part() {
             return false;
         }
         match &self.strategy.kind {
@@ -85,7 +83,7 @@ impl Rollout {
     /// The same, and what is written down is not evidence enough.
     pub fn lacks_evidence(&self) -> bool {
         let Some(proof) = self.proof().filter(|_| self.is_kept_for_evidence()) else { return false };
-        let counts = users::judged(self, &self.book).in_favour;
+        let counts = users::in_favour(self, &self.book);
         judge::ln_evidence_for(counts, proof.max_error_rate) < (1.0 / proof.beta).ln()
     }
 }

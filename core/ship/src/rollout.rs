@@ -407,6 +407,17 @@ impl Rollout {
         }
     }
 
+    /// The rules of a run with what they found; `None` when it is not the one that is waited for.
+    pub fn rules_of(&self, run: Run) -> Option<(&[Metric], &[rules::State])> {
+        match run {
+            Run::Background => Some((&self.strategy.analysis.metrics, &self.rules)),
+            Run::Step(_) | Run::PrePromotion | Run::PostPromotion => {
+                let (_, metrics) = self.run().filter(|(now, _)| *now == run)?;
+                Some((metrics, &self.run_rules))
+            }
+        }
+    }
+
     /// Its rules with what they found. Those in dry run are among them.
     pub fn run_states(&self) -> impl Iterator<Item = (&Metric, &rules::State)> {
         self.run().map_or(&[][..], |(_, metrics)| metrics).iter().zip(&self.run_rules)

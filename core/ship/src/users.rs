@@ -95,7 +95,7 @@ pub(crate) fn judged(rollout: &Rollout, book: &Book) -> Judged {
         return Judged {
             stretches: book.stretches(),
             share_of_alpha: 1.0,
-            in_favour: book.candidate_in(rollout.epoch),
+            in_favour: in_favour(rollout, book),
         };
     }
     let stretches = book.users_by_weight().into_iter().map(|(weight, tally)| Stretch {
@@ -106,7 +106,15 @@ pub(crate) fn judged(rollout: &Rollout, book: &Book) -> Judged {
     Judged {
         stretches: stretches.collect(),
         share_of_alpha: share_of_alpha(book.lives()),
-        in_favour: book.users_in(rollout.epoch).candidate.in_favour(),
+        in_favour: in_favour(rollout, book),
+    }
+}
+
+/// What the judge counts for the new release in the epoch in force.
+pub(crate) fn in_favour(rollout: &Rollout, book: &Book) -> Counts {
+    match rollout.session_affinity() {
+        None => book.candidate_in(rollout.epoch),
+        Some(_) => book.users_in(rollout.epoch).candidate.in_favour(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A rolling update: replica by replica, within `maxSurge` and `maxUnavailable`; traffic follows the ready replicas, and by
 //! evidence each further wave waits for it.
 
-use model::strategy::Amount;
+use model::strategy::{Amount, Bounds};
 use model::{Timestamp, Weight};
 
 use super::proof::wait_for_evidence;
@@ -20,10 +20,7 @@ pub(super) fn next(
 ) -> Next {
     let full = rollout.candidate_replicas;
     let ready = seen.candidate.ready.min(rollout.wanted_candidate);
-    let most = full.saturating_add(max_surge.rounded_up(full));
-    // When both round to zero nothing could ever move: as in Kubernetes, one may then be unavailable.
-    let may_miss = max_unavailable.rounded_down(full).max(u32::from(most == full));
-    let least_ready = full.saturating_sub(may_miss);
+    let Bounds { most, least_ready } = Bounds::of(full, max_surge, max_unavailable);
     // By evidence, whoever is ready beyond the first waits for what is found of that one.
     let first = rollout.weight == Weight::NONE && rollout.proof().is_some();
     let serving = if first { ready.min(1) } else { ready };

@@ -90,7 +90,7 @@ pub(super) fn watch(rollout: &Rollout, seen: &Observation, at: Timestamp) -> Wat
         decides,
         promotable: evidence.for_it.is_some_and(Level::decides),
         at_this_weight: book.candidate_in(rollout.epoch),
-        in_favour: users::judged(rollout, &book).in_favour,
+        in_favour: users::in_favour(rollout, &book),
         unit: if rollout.session_affinity().is_some() { "users" } else { "requests" },
         run_waits_for,
         run_is_inconclusive: rules::inconclusive(of_run()),
@@ -130,12 +130,8 @@ fn measure_rules(
     states: &mut [rules::State],
     at: Timestamp,
 ) -> Vec<Command> {
-    let metrics = match run {
-        Run::Background if !is_open(rollout, run) => return Vec::new(),
-        Run::Background => rollout.strategy.analysis.metrics.as_slice(),
-        Run::Step(_) | Run::PrePromotion | Run::PostPromotion => {
-            rollout.run().map_or(&[][..], |(_, metrics)| metrics)
-        }
+    let Some((metrics, _)) = rollout.rules_of(run).filter(|_| is_open(rollout, run)) else {
+        return Vec::new();
     };
     let reading = seen.reachable.then(|| Reading {
         instance: seen.instance.clone(),
