@@ -36,8 +36,6 @@ pub struct Error {
     pub what: String,
     /// What to do.
     pub help: String,
-    /// Where in the text, in characters from 1, when that is known.
-    pub column: Option<usize>,
 }
 
 impl fmt::Display for Error {
@@ -50,7 +48,7 @@ impl std::error::Error for Error {}
 
 impl Error {
     fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { what: what.into(), help: help.into(), column: None }
+        Self { what: what.into(), help: help.into() }
     }
 }
 
@@ -176,8 +174,7 @@ fn unreadable(text: &str, errors: &cel::ParseErrors) -> Error {
     } else {
         "an expression in CEL, as in `result[0] < 0.01 && result[0] > 0.0`"
     };
-    let what = format!("the condition cannot be read{place}: {message}");
-    Error { column, ..Error::new(what, help) }
+    Error::new(format!("the condition cannot be read{place}: {message}"), help)
 }
 
 #[cfg(test)]

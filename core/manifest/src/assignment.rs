@@ -7,6 +7,7 @@ use model::Weight;
 use model::assignment::{HeaderMatch, HeaderRoute, Pattern, REGEX_VALUE_BYTES, SessionAffinity};
 use model::strategy::{CanaryScale, Kind, Step};
 
+use crate::check;
 use crate::diagnostic::Problem;
 use crate::fields;
 use crate::node::{Entry, Node, Value};
@@ -202,7 +203,7 @@ fn header_name(
     refused: impl Fn(&str) -> Option<&'static str>,
 ) -> Option<String> {
     let name = section.text(field)?.to_ascii_lowercase();
-    if !is_token(&name) {
+    if !is_name(&name) {
         let problem = Problem::new(format!("`{name}` is not the name of a header"));
         section.error(&section.place(field), problem.help("use letters, digits and `-`, at most 64"));
         return None;
@@ -215,10 +216,9 @@ fn header_name(
     Some(name)
 }
 
-/// What HTTP calls a token: the name of a header, or of a cookie.
-fn is_token(name: &str) -> bool {
-    let sound = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    (1..=NAME_BYTES).contains(&name.len()) && name.bytes().all(sound)
+/// Whether a header or a cookie may have this name here.
+fn is_name(name: &str) -> bool {
+    name.len() <= NAME_BYTES && check::is_token(name)
 }
 
 /// Reads by what users are known; `None` when it is absent or cannot be read.
@@ -243,12 +243,6 @@ pub(crate) fn affinity(canary: &Mapping<'_>) -> Option<SessionAffinity> {
 pub(crate) fn kept(rollout: &Mapping<'_>, strategy: Option<&str>, canary: &Kind) -> Option<Section> {
     let section = rollout.entry("canary")?.value.map()?;
     let span = section.get("sessionAffinity").filter(|entry| !entry.value.is_null())?.key_span.clone();
-    let shares = |step: &Step| match step {
-        Step::SetWeight(weight) => *weight > Weight::NONE && *weight < Weight::ALL,
-        Step::Pause { .. } | Step::Analysis { .. } | Step::SetCanaryScale(_) | Step::SetHeaderRoute(_) => {
-            false
-        }
-    };
     // Steps that could not be read may have been meant to.
     let is_read = |steps: &[Step]| match section.get("steps").map(|entry| &entry.value.value) {
         Some(Value::List(items)) => items.len() == steps.len(),
@@ -259,7 +253,7 @@ pub(crate) fn kept(rollout: &Mapping<'_>, strategy: Option<&str>, canary: &Kind)
         (Some("canary"), Kind::Canary { steps, .. }) if is_read(steps) => {
             let nobody = "`sessionAffinity` keeps nobody: no step shares the requests between two releases";
             let problem = Problem::new(nobody).help("add a step such as `setWeight: 20`, or remove it");
-            (!steps.iter().any(shares)).then_some(problem)
+            (!steps.iter().any(Step::shares)).then_some(problem)
         }
         (None | Some("canary"), _) => None,
         (Some(other), _) => {
@@ -283,7 +277,7 @@ fn header(affinity: &Mapping<'_>) -> Option<SessionAffinity> {
 fn cookie(affinity: &Mapping<'_>) -> SessionAffinity {
     let section = affinity.child("cookie", &fields::AFFINITY_COOKIE);
     let name = section.text("name").unwrap_or_default();
-    if section.entry("name").is_some() && !is_token(&name) {
+    if section.entry("name").is_some() && !is_name(&name) {
         let problem = Problem::new(format!("`{name}` is not the name of a cookie"));
         section.error(&section.place("name"), problem.help("use letters, digits, `-` and `_`, at most 64"));
     }

@@ -111,11 +111,16 @@ pub(crate) fn authority(rest: &str) -> Result<(), ()> {
     if host.is_empty() || !plain || !port_is_one { Err(()) } else { Ok(()) }
 }
 
+/// What HTTP calls a token: the name of a header, or of a cookie.
+pub(crate) fn is_token(name: &str) -> bool {
+    let sound = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !name.is_empty() && name.bytes().all(sound)
+}
+
 /// A header as it may be declared; `instead` says where one belongs that is secret.
 pub(crate) fn header(http: &Mapping<'_>, entry: &Entry, instead: &str) -> Option<(String, String)> {
     let name = entry.key.to_ascii_lowercase();
-    let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    if name.is_empty() || !name.bytes().all(is_token) {
+    if !is_token(&name) {
         let problem = Problem::new(format!("`{}` is not the name of a header", entry.key));
         http.error(&entry.key_span, problem.help("use letters, digits and `-`"));
         return None;

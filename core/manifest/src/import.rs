@@ -174,12 +174,8 @@ fn canary(
     if !steps.is_empty() {
         map.insert("canary".to_owned(), json!({"steps": steps}));
     }
-    if let Some(analysis) = canary.child("analysis") {
-        notes.others(&analysis, &["templates", "args"]);
-        if let Some(read) = chosen(&analysis, templates, root, notes) {
-            map.insert("analysis".to_owned(), read);
-        }
-    }
+    let analysis = canary.child("analysis").and_then(|it| chosen(&it, templates, root, notes));
+    map.extend(analysis.map(|read| ("analysis".to_owned(), read)));
 }
 
 fn delay(part: &Part<'_>, map: &mut Map<String, Value>) {
@@ -202,7 +198,6 @@ fn step(
         return Some(json!({"pause": duration.unwrap_or_else(|| json!({}))}));
     }
     if let Some(analysis) = step.child("analysis") {
-        notes.others(&analysis, &["templates", "args"]);
         return chosen(&analysis, templates, root, notes).map(|read| json!({"analysis": read}));
     }
     for verb in ["setCanaryScale", "setHeaderRoute"] {
@@ -252,12 +247,8 @@ fn blue_green(
         section.insert("previewReplicaCount".to_owned(), words::number(&count));
     }
     for name in analyses {
-        if let Some(analysis) = blue_green.child(name) {
-            notes.others(&analysis, &["templates", "args"]);
-            if let Some(read) = chosen(&analysis, templates, root, notes) {
-                section.insert(name.to_owned(), read);
-            }
-        }
+        let analysis = blue_green.child(name).and_then(|it| chosen(&it, templates, root, notes));
+        section.extend(analysis.map(|read| (name.to_owned(), read)));
     }
     map.insert("blueGreen".to_owned(), Value::Object(section));
 }
@@ -269,6 +260,7 @@ fn chosen(
     root: &mut Map<String, Value>,
     notes: &mut Notes,
 ) -> Option<Value> {
+    notes.others(analysis, &["templates", "args"]);
     let mut named = Vec::new();
     for item in analysis.items("templates") {
         let name = item.text("templateName").unwrap_or_default();

@@ -125,9 +125,7 @@ fn address(metrics: &Mapping<'_>) -> Option<String> {
             Some(problem.help("use `basicAuth` with a `password` by reference"))
         }
         Some(rest) if rest.contains(['?', '#']) => Some(invalid("leave out what follows `?` and `#`")),
-        Some(rest) if rest.trim_end_matches('/').ends_with("/api/v1/query") || rest.contains("/api/v1") => {
-            Some(invalid("end it before `/api/v1`, which is added"))
-        }
+        Some(rest) if rest.contains("/api/v1") => Some(invalid("end it before `/api/v1`, which is added")),
         Some(rest) => match check::authority(rest) {
             Ok(()) => None,
             Err(()) => Some(invalid("write it whole, as in `http://127.0.0.1:9090`")),
@@ -152,15 +150,10 @@ fn authentication(metrics: &Mapping<'_>) -> Option<Authentication> {
     let section = metrics.child("basicAuth", &fields::BASIC_AUTH);
     let username = section.text("username");
     let password = section.entry("password").and_then(|entry| service::secret(&section, entry));
-    section.finish();
-    if let Some(entry) = section_colon(metrics, username.as_deref()) {
+    if username.as_ref().is_some_and(|name| name.contains(':')) {
         let problem = Problem::new("a name with a colon cannot be told from its password");
-        metrics.error(&entry.value.span, problem.help("use a name without `:`"));
+        metrics.error(&section.place("username"), problem.help("use a name without `:`"));
     }
+    section.finish();
     Some(Authentication::BasicAuth { username: username?, password: password? })
-}
-
-fn section_colon<'a>(metrics: &Mapping<'a>, username: Option<&str>) -> Option<&'a Entry> {
-    username.filter(|name| name.contains(':'))?;
-    metrics.entry("basicAuth")?.value.map()?.get("username")
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::Weight;
-use model::strategy::{Kind, Promotion, Step, Strategy};
+use model::strategy::{Bounds, Kind, Promotion, Step, Strategy};
 
 use crate::diagnostic::Problem;
 use crate::node::Entry;
@@ -46,17 +46,13 @@ fn declared<'a>(rollout: &Mapping<'a>) -> Option<&'a Entry> {
 /// Why, and what to do instead.
 fn nothing_to_wait_for(kind: &Kind, replicas: u32) -> Option<(&'static str, &'static str)> {
     match kind {
-        Kind::Canary { steps, .. } => {
-            let parts = |step: &Step| matches!(step, Step::SetWeight(weight) if *weight > Weight::NONE && *weight < Weight::ALL);
-            (!steps.iter().any(parts)).then_some((
-                "no step gives the new release a part of the requests",
-                "add a step such as `setWeight: 5`, or use `promotion: time`",
-            ))
-        }
+        Kind::Canary { steps, .. } => (!steps.iter().any(Step::shares)).then_some((
+            "no step gives the new release a part of the requests",
+            "add a step such as `setWeight: 5`, or use `promotion: time`",
+        )),
         Kind::Rolling { max_surge, max_unavailable } => {
-            let most = replicas.saturating_add(max_surge.rounded_up(replicas));
-            let may_miss = max_unavailable.rounded_down(replicas).max(u32::from(most == replicas));
-            (replicas.saturating_sub(may_miss) <= 1).then_some((
+            let bounds = Bounds::of(replicas, *max_surge, *max_unavailable);
+            (bounds.least_ready <= 1).then_some((
                 "the first new replica takes all requests",
                 "run more replicas, allow less with `maxUnavailable`, or use `strategy: canary`",
             ))
