@@ -162,6 +162,7 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
         metrics,
         route,
         rollout: rollout.strategy,
+        declared_objectives: None,
     };
     Some((spec, rollout.sections))
 }

@@ -85,6 +85,10 @@ name! {
     ServiceName
 }
 name! {
+    /// The name of an objective of a service: a DNS label.
+    ObjectiveName
+}
+name! {
     /// The name of an environment (dev, staging, production ...): a DNS label.
     EnvironmentName
 }

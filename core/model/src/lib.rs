@@ -1,7 +1,7 @@
 //! The shared nouns: what every room may say, and nothing that any one room decides.
 //!
 //! Lives here: identifiers, time, digests, weights, and the plain data of a service's effective configuration
-//! ([`Spec`]) and of a rollout's strategy ([`strategy`], [`assignment`]). Does not live here: rules, defaults that
+//! ([`Spec`]), of a rollout's strategy ([`strategy`], [`assignment`]) and of what is good enough ([`objective`]). Does not live here: rules, defaults that
 //! need a manifest, parsing of user input beyond a single value, anything that reads a clock, a file or a network.
 
 pub mod assignment;
@@ -12,6 +12,7 @@ pub mod hook;
 pub mod ids;
 pub mod labels;
 pub mod latency;
+pub mod objective;
 pub mod placeholder;
 pub mod release;
 pub mod route;
@@ -21,7 +22,10 @@ pub mod time;
 pub mod weight;
 
 pub use digest::Digest;
-pub use ids::{EnvironmentName, Epoch, Generation, Place, ReleaseNumber, RolloutNumber, ServiceName};
+pub use ids::{
+    EnvironmentName, Epoch, Generation, ObjectiveName, Place, ReleaseNumber, RolloutNumber, ServiceName,
+};
+pub use objective::Objective;
 pub use release::Release;
 pub use spec::Spec;
 pub use time::Timestamp;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::objective::Objective;
 use crate::route::Route;
 use crate::strategy::{Kind, Strategy};
 use crate::{Digest, EnvironmentName, Place, ServiceName};
@@ -45,6 +46,10 @@ pub struct Spec {
     pub route: Route,
     /// How a new release replaces an old one.
     pub rollout: Strategy,
+    /// What is good enough, as declared; `None` when nothing is said. [`Self::objectives`] knows what holds then: the
+    /// product's own objectives are not stored, so that a manifest that says nothing has the digest that it always had.
+    #[serde(default, rename = "objectives", skip_serializing_if = "Option::is_none")]
+    pub declared_objectives: Option<Vec<Objective>>,
 }
 
 impl Spec {
@@ -61,6 +66,11 @@ impl Spec {
             }
             Kind::Rolling { .. } | Kind::Canary { .. } => None,
         }
+    }
+
+    /// What is good enough: the declared objectives, or the product's own when the manifest says nothing.
+    pub fn objectives(&self) -> Vec<Objective> {
+        self.declared_objectives.clone().unwrap_or_else(Objective::defaults)
     }
 
     /// The digest of everything that changes how the service behaves: all but [`About`].

@@ -152,5 +152,6 @@ pub(crate) fn spec(service: &str, environment: &str, host: &str) -> Spec {
             hooks: model::hook::Hooks::default(),
             analysis: Analysis { judge: None, metrics: vec![] },
         },
+        declared_objectives: None,
     }
 }
