@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ::promql::expr::Matcher;
 use ::promql::{
-    Error, Labels, Options, Point, Query, STALE, Series, Source, Value, evaluate, is_stale, read,
+    Error, Labels, Options, Point, Query, STALE, Selected, Series, Source, Value, evaluate, is_stale, read,
 };
 
 /// Words of the language.
@@ -104,13 +104,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Samples;
 
 impl Source for Samples {
-    fn select(
-        &self,
-        matchers: &[Matcher],
-        after: i64,
-        until: i64,
-        limit: usize,
-    ) -> Result<Vec<Series>, Error> {
+    fn select(&self, matchers: &[Matcher], after: i64, until: i64, limit: usize) -> Result<Selected, Error> {
         let mut left = limit;
         let mut selected = Vec::new();
         for (labels, value) in population() {
@@ -125,7 +119,7 @@ impl Source for Samples {
                 .ok_or_else(|| Error::TooMuch("too many samples".to_owned()))?;
             selected.push(Series { labels, points });
         }
-        Ok(selected)
+        Ok(selected.into())
     }
 }
 

@@ -51,7 +51,8 @@ impl Catalogue for Known {
 
 struct Api {
     router: axum::Router,
-    _home: TempDir,
+    home: TempDir,
+    store: Arc<Store>,
 }
 
 impl Api {
@@ -69,13 +70,13 @@ impl Api {
             }
         }
         let backend = Backend {
-            store,
+            store: Arc::clone(&store),
             catalogue: Arc::new(Known),
             now: || NOW,
             limits: Limits::default(),
             version: "0.1.0",
         };
-        Self { router: router(backend), _home: home }
+        Self { router: router(backend), home, store }
     }
 
     async fn send(&self, request: Request<Body>) -> (StatusCode, String) {
@@ -232,4 +233,28 @@ async fn a_sample_of_a_far_future_is_refused_and_ends_nothing() {
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(why.starts_with("1 samples: at a time before 1970"), "{why}");
     assert_eq!(api.get("/api/v1/query?query=temperature").await.1["data"]["result"][0]["value"][1], "20");
+}
+
+#[tokio::test]
+async fn damage_on_disk_is_a_warning_and_the_rest_is_answered() {
+    let api = Api::new();
+    // Long enough after, what is there becomes a block, whose first chunk is damaged then.
+    let late = api.store.series(&Labels::new([("__name__", "late")])).unwrap();
+    api.store.append(&[(late, Point { at: NOW + 4 * 3_600_000, value: 1.0 })]);
+    api.store.tidy(NOW).unwrap();
+    let blocks = std::fs::read_dir(api.home.path()).unwrap().map(|entry| entry.unwrap().path());
+    let block = blocks.filter(|path| path.to_str().unwrap().contains("/block-")).min().unwrap();
+    let path = "/api/v1/query?query=count_over_time(http_requests_total[10m])";
+    let (_, whole) = api.get(path).await;
+    assert_eq!((whole["data"]["result"].as_array().unwrap().len(), &whole["warnings"]), (2, &Value::Null));
+    // The times come first, and both series have the same: the values of the first are behind them.
+    let mut bytes = std::fs::read(&block).unwrap();
+    let place = bytes.len() / 4;
+    bytes[place] ^= 1;
+    std::fs::write(&block, bytes).unwrap();
+    let (status, body) = api.get(path).await;
+    assert_eq!((status.as_u16(), &body["status"]), (200, &Value::from("success")), "{body}");
+    assert!(body["warnings"][0].as_str().unwrap().contains("damaged chunks"), "{body}");
+    assert!(body["data"]["result"].as_array().unwrap().len() < 2, "{body}");
+    assert!(api.store.stats().damaged >= 1);
 }

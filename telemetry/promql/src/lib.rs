@@ -17,5 +17,5 @@ pub use eval::{Answer, Options, Query, evaluate};
 pub use guard::LONGEST;
 pub use labels::{Label, Labels};
 pub use read::read;
-pub use source::Source;
+pub use source::{Selected, Source};
 pub use value::{Point, STALE, Sample, Series, Value, is_stale};

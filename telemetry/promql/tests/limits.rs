@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use promql::expr::Matcher;
-use promql::{Error, Labels, Options, Point, Query, Series, Source, evaluate, read};
+use promql::{Error, Labels, Options, Point, Query, Selected, Series, Source, evaluate, read};
 
 /// So many series with so many samples each, a second apart.
 struct Samples {
@@ -13,13 +13,7 @@ struct Samples {
 }
 
 impl Source for Samples {
-    fn select(
-        &self,
-        matchers: &[Matcher],
-        after: i64,
-        until: i64,
-        limit: usize,
-    ) -> Result<Vec<Series>, Error> {
+    fn select(&self, matchers: &[Matcher], after: i64, until: i64, limit: usize) -> Result<Selected, Error> {
         let mut left = limit;
         let mut selected = Vec::new();
         for number in 0..self.series {
@@ -33,7 +27,7 @@ impl Source for Samples {
             left = left.checked_sub(points.len()).ok_or_else(|| Error::TooMuch("the source's".to_owned()))?;
             selected.push(Series { labels, points });
         }
-        Ok(selected)
+        Ok(selected.into())
     }
 }
 

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use promql::expr::Matcher;
-use promql::{Error, Labels, Options, Point, Query, STALE, Series, Source, Value, evaluate, is_stale, read};
+use promql::{
+    Error, Labels, Options, Point, Query, STALE, Selected, Series, Source, Value, evaluate, is_stale, read,
+};
 use proptest::prelude::*;
 
 /// Series in memory.
@@ -13,19 +15,13 @@ use proptest::prelude::*;
 struct Memory(Vec<Series>);
 
 impl Source for Memory {
-    fn select(
-        &self,
-        matchers: &[Matcher],
-        after: i64,
-        until: i64,
-        _limit: usize,
-    ) -> Result<Vec<Series>, Error> {
+    fn select(&self, matchers: &[Matcher], after: i64, until: i64, _limit: usize) -> Result<Selected, Error> {
         let matching = |series: &&Series| matchers.iter().all(|matcher| matcher.selects(&series.labels));
         let within = |series: &Series| Series {
             points: series.points.iter().filter(|it| it.at > after && it.at <= until).copied().collect(),
             labels: series.labels.clone(),
         };
-        Ok(self.0.iter().filter(matching).map(within).collect())
+        Ok(self.0.iter().filter(matching).map(within).collect::<Vec<_>>().into())
     }
 }
 

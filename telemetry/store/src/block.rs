@@ -1,24 +1,24 @@
 //! Finished stretches of time: one file each, never changed. Written whole beside, then renamed.
 
-use std::collections::hash_map::Entry::{Occupied, Vacant};
-use std::collections::{BTreeMap, HashMap};
+mod name;
+mod read;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use promql::Point;
-
-use crate::chunk::{self, Chunk};
+use crate::chunk::Chunk;
 use crate::frame::{Fields, push_varint};
 use crate::registry::sync_folder;
+pub(crate) use name::Name;
+pub(crate) use read::{Ask, TooMuch};
 
 const MAGIC: &[u8; 8] = b"SHIPBLK2";
 /// At the file's end: where the index begins, its length and checksum, the stretch of time, and the magic bytes.
 const FOOTER: u64 = 8 + 4 + 4 + 8 + 8 + 8;
-/// Neighbouring chunks are read together up to so many bytes.
-const TOGETHER: u64 = 1 << 20;
 /// The checksum behind each piece.
 const SUM: u64 = 4;
 
@@ -26,22 +26,21 @@ const SUM: u64 = 4;
 #[derive(Debug)]
 pub(crate) struct Block {
     pub(crate) path: PathBuf,
+    pub(crate) name: Name,
     file: File,
-    /// Every sample is at or after this, in milliseconds.
-    pub(crate) from: i64,
-    /// Every sample is before this.
-    pub(crate) until: i64,
     pub(crate) size: u64,
     /// Where the index is.
     index: (u64, u32),
     sum: u32,
     /// The series that it has samples of: the differences between their numbers.
     members: Box<[u8]>,
+    /// Where damaged chunks were found so far.
+    damaged: Mutex<BTreeSet<u64>>,
 }
 
 /// What is where.
 #[derive(Debug, Default)]
-struct Index {
+pub(crate) struct Index {
     times: Vec<Times>,
     /// In order of series and time.
     entries: Vec<Entry>,
@@ -81,54 +80,20 @@ pub(crate) type Content = BTreeMap<u32, Vec<Arc<Chunk>>>;
 
 impl Block {
     /// Writes a block durably, its chunks packed as tightly as it goes, and opens it.
-    pub(crate) fn write(folder: &Path, from: i64, until: i64, content: &Content) -> io::Result<Self> {
-        let path = folder.join(format!("block-{from:020}-{until:020}"));
+    ///
+    /// # Errors
+    /// When the disk refuses, or that of the content; what was written until then is removed.
+    pub(crate) fn write(
+        folder: &Path,
+        name: Name,
+        content: impl Iterator<Item = io::Result<(u32, Vec<Chunk>)>>,
+    ) -> io::Result<Self> {
+        let path = folder.join(name.file());
         let written = path.with_extension("new");
-        let mut file = BufWriter::with_capacity(1 << 20, File::create(&written)?);
-        file.write_all(MAGIC)?;
-        let mut piece = |bytes: &[u8]| {
-            file.write_all(bytes)?;
-            file.write_all(&crc32fast::hash(bytes).to_le_bytes())?;
-            Ok::<u64, io::Error>(bytes.len() as u64 + SUM)
-        };
-        let mut offset = MAGIC.len() as u64;
-        let mut index = Vec::new();
-        // All series of a target have the same times: they are written once.
-        let mut known: HashMap<Arc<[u8]>, u64> = HashMap::new();
-        let (mut before, mut count) = (0, 0);
-        for (series, chunks) in content {
-            for chunk in chunk::packed_again(chunks) {
-                count += 1;
-                push_varint(&mut index, u64::from(series - before));
-                push_varint(&mut index, chunk.values.len() as u64);
-                before = *series;
-                let next = known.len() as u64 + 1;
-                let place = *known.entry(chunk.times.clone()).or_insert(next);
-                if place == next {
-                    push_varint(&mut index, 0);
-                    push_varint(&mut index, chunk.times.len() as u64);
-                    push_varint(&mut index, u64::from(chunk.count));
-                    push_varint(&mut index, chunk.first.abs_diff(from));
-                    push_varint(&mut index, chunk.last.abs_diff(chunk.first));
-                    offset += piece(&chunk.times)?;
-                } else {
-                    push_varint(&mut index, place);
-                }
-                offset += piece(&chunk.values)?;
-            }
+        if let Err(error) = write_all(&written, name, content) {
+            let _ = std::fs::remove_file(&written);
+            return Err(error);
         }
-        let mut whole = Vec::with_capacity(index.len() + 8);
-        push_varint(&mut whole, count);
-        whole.extend_from_slice(&index);
-        let index = whole;
-        file.write_all(&index)?;
-        file.write_all(&offset.to_le_bytes())?;
-        file.write_all(&u32::try_from(index.len()).unwrap_or(u32::MAX).to_le_bytes())?;
-        file.write_all(&crc32fast::hash(&index).to_le_bytes())?;
-        file.write_all(&from.to_le_bytes())?;
-        file.write_all(&until.to_le_bytes())?;
-        file.write_all(MAGIC)?;
-        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         std::fs::rename(&written, &path)?;
         sync_folder(&path)?;
         Self::open(&path)
@@ -150,8 +115,11 @@ impl Block {
         if offset.saturating_add(u64::from(length)) != start {
             return Err(damaged("it is no block, or its end is cut off"));
         }
+        let known = path.file_name().and_then(|file| Name::read(file.to_str()?));
+        let name = known.filter(|name| (name.from, name.until) == (from, until));
+        let name = name.ok_or_else(|| damaged("its name does not say what is in it"))?;
         let (path, index, members) = (path.to_owned(), (offset, length), Box::default());
-        let mut block = Self { path, file, from, until, size, index, sum, members };
+        let mut block = Self { path, name, file, size, index, sum, members, damaged: Mutex::default() };
         let (mut members, mut before) = (Vec::new(), 0);
         for (place, entry) in block.index()?.entries.iter().enumerate() {
             if place == 0 || entry.series != before {
@@ -172,6 +140,7 @@ impl Block {
         })
     }
 
+    /// What is where in it, read anew.
     fn index(&self) -> io::Result<Index> {
         let damaged = |what: &str| {
             io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", self.path.display()))
@@ -181,68 +150,16 @@ impl Block {
         if crc32fast::hash(&bytes) != self.sum {
             return Err(damaged("its index does not have the checksum that it should"));
         }
-        index_of(&bytes, self.from).ok_or_else(|| damaged("its index makes no sense"))
-    }
-
-    /// Adds the samples in `(after, until]` of the series of `wanted`, which are in order, to their places in `points`.
-    ///
-    /// # Errors
-    /// When it cannot be read or is damaged; or when more than `limit` would be there.
-    pub(crate) fn read(
-        &self,
-        wanted: &[u32],
-        (after, until): (i64, i64),
-        points: &mut [Vec<Point>],
-        limit: &mut usize,
-    ) -> Result<(), ReadError> {
-        let index = self.index().map_err(ReadError::Io)?;
-        let found = index.find(wanted, after, until);
-        let mut known: HashMap<u32, Vec<i64>> = HashMap::new();
-        let mut rest = found.as_slice();
-        while let Some(((first, _), _)) = rest.split_first() {
-            let start = first.begin;
-            let near = rest.partition_point(|(entry, _)| entry.end() <= start + TOGETHER);
-            let (group, later) = rest.split_at(near.max(1));
-            rest = later;
-            let end = group.last().map_or(start, |(entry, _)| entry.end());
-            let bytes = at(&self.file, start, (end - start) as usize).map_err(ReadError::Io)?;
-            for (entry, place) in group {
-                let times = match known.entry(entry.times) {
-                    Occupied(known) => known.into_mut(),
-                    Vacant(unknown) => {
-                        let times = index.times[entry.times as usize];
-                        unknown.insert(self.times(&times, start, &bytes)?)
-                    }
-                };
-                let values = piece(&bytes, entry.offset - start, entry.length)?;
-                let into = &mut points[*place];
-                let before = into.len();
-                chunk::read_packed(times, values, after, until, into).ok_or(ReadError::Damaged)?;
-                *limit = limit.checked_sub(into.len() - before).ok_or(ReadError::TooMuch)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Times that are perhaps among the bytes from `start` on, which were read already.
-    fn times(&self, times: &Times, start: u64, bytes: &[u8]) -> Result<Vec<i64>, ReadError> {
-        let end = times.offset + u64::from(times.length) + SUM;
-        let read = if times.offset >= start && end <= start + bytes.len() as u64 {
-            chunk::read_times(piece(bytes, times.offset - start, times.length)?, times.count)
-        } else {
-            let bytes = at(&self.file, times.offset, (end - times.offset) as usize).map_err(ReadError::Io)?;
-            chunk::read_times(piece(&bytes, 0, times.length)?, times.count)
-        };
-        read.ok_or(ReadError::Damaged)
+        index_of(&bytes, self.name.from).ok_or_else(|| damaged("its index makes no sense"))
     }
 }
 
 impl Index {
     /// The chunks of these series that may have samples in `(after, until]`, with the places of their series.
-    fn find(&self, wanted: &[u32], after: i64, until: i64) -> Vec<(Entry, usize)> {
+    fn find(&self, ask: Ask<'_>) -> Vec<(Entry, usize)> {
         let mut found = Vec::new();
         let mut rest = self.entries.as_slice();
-        for (place, series) in wanted.iter().enumerate() {
+        for (place, series) in ask.series.iter().enumerate() {
             // Those wanted are mostly neighbours: look near first.
             let near = rest.len().min(16);
             let within = rest[..near].last().is_none_or(|entry| entry.series >= *series);
@@ -251,7 +168,7 @@ impl Index {
             let mine = rest.iter().take_while(|entry| entry.series == *series);
             let reaches = |entry: &&Entry| {
                 let Times { first, last, .. } = self.times[entry.times as usize];
-                first <= until && last > after
+                first <= ask.until && last > ask.after
             };
             found.extend(mine.filter(reaches).map(|entry| (*entry, place)));
         }
@@ -259,12 +176,58 @@ impl Index {
     }
 }
 
-/// Why a block's samples cannot be had.
-#[derive(Debug)]
-pub(crate) enum ReadError {
-    Io(io::Error),
-    Damaged,
-    TooMuch,
+fn write_all(
+    path: &Path,
+    name: Name,
+    content: impl Iterator<Item = io::Result<(u32, Vec<Chunk>)>>,
+) -> io::Result<()> {
+    let Name { from, until, .. } = name;
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    file.write_all(MAGIC)?;
+    let mut piece = |bytes: &[u8]| {
+        file.write_all(bytes)?;
+        file.write_all(&crc32fast::hash(bytes).to_le_bytes())?;
+        Ok::<u64, io::Error>(bytes.len() as u64 + SUM)
+    };
+    let mut offset = MAGIC.len() as u64;
+    let mut index = Vec::new();
+    // All series of a target have the same times: they are written once.
+    let mut known: HashMap<Arc<[u8]>, u64> = HashMap::new();
+    let (mut before, mut count) = (0, 0);
+    for part in content {
+        let (series, chunks) = part?;
+        for chunk in chunks {
+            count += 1;
+            push_varint(&mut index, u64::from(series - before));
+            push_varint(&mut index, chunk.values.len() as u64);
+            before = series;
+            let next = known.len() as u64 + 1;
+            let place = *known.entry(chunk.times.clone()).or_insert(next);
+            if place == next {
+                push_varint(&mut index, 0);
+                push_varint(&mut index, chunk.times.len() as u64);
+                push_varint(&mut index, u64::from(chunk.count));
+                push_varint(&mut index, chunk.first.abs_diff(from));
+                push_varint(&mut index, chunk.last.abs_diff(chunk.first));
+                offset += piece(&chunk.times)?;
+            } else {
+                push_varint(&mut index, place);
+            }
+            offset += piece(&chunk.values)?;
+        }
+    }
+    let mut whole = Vec::with_capacity(index.len() + 8);
+    push_varint(&mut whole, count);
+    whole.extend_from_slice(&index);
+    let index = whole;
+    file.write_all(&index)?;
+    file.write_all(&offset.to_le_bytes())?;
+    file.write_all(&u32::try_from(index.len()).unwrap_or(u32::MAX).to_le_bytes())?;
+    file.write_all(&crc32fast::hash(&index).to_le_bytes())?;
+    file.write_all(&from.to_le_bytes())?;
+    file.write_all(&until.to_le_bytes())?;
+    file.write_all(MAGIC)?;
+    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
 }
 
 fn footer_of(bytes: &[u8]) -> Option<(u64, u32, u32, i64, i64)> {
@@ -277,19 +240,6 @@ fn at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, offset)?;
     Ok(bytes)
-}
-
-/// A piece of what was read, after its checksum was looked at.
-fn piece(bytes: &[u8], offset: u64, length: u32) -> Result<&[u8], ReadError> {
-    let from = usize::try_from(offset).map_err(|_| ReadError::Damaged)?;
-    let (piece, sum) = bytes
-        .get(from..)
-        .and_then(|rest| rest.split_at_checked(length as usize))
-        .ok_or(ReadError::Damaged)?;
-    if sum.get(..SUM as usize) != Some(&crc32fast::hash(piece).to_le_bytes()) {
-        return Err(ReadError::Damaged);
-    }
-    Ok(piece)
 }
 
 fn index_of(bytes: &[u8], from: i64) -> Option<Index> {

@@ -9,6 +9,7 @@ use promql::{Point, STALE};
 
 use crate::bits::{Bits, Reader};
 use crate::numbers::{self, Row, push_varied, take_varied};
+use crate::order;
 
 /// The most samples that one holds.
 const MOST: usize = 512;
@@ -56,13 +57,20 @@ impl Chunk {
     }
 }
 
-/// The same samples in as few chunks as they fit in.
+/// The same samples, in the order in which they were written, in as few chunks as they fit in.
 pub(crate) fn packed_again(chunks: &[Arc<Chunk>]) -> Vec<Chunk> {
     let mut points = Vec::new();
     for chunk in chunks {
+        let before = points.len();
         // What cannot be read is damaged memory; there is nothing to save.
         let _ = chunk.read(i64::MIN, i64::MAX, &mut points);
+        order::settle(&mut points, before);
     }
+    of_all(&points)
+}
+
+/// As few chunks as samples in order of time fit in.
+pub(crate) fn of_all(points: &[Point]) -> Vec<Chunk> {
     points.chunks(MOST).filter_map(Chunk::of).collect()
 }
 

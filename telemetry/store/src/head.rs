@@ -12,12 +12,16 @@ use crate::chunk::{Chunk, Writer};
 /// How many samples a chunk grows to before it is finished: what has to be read to find the newest sample.
 const GROWN: u32 = 120;
 
-/// The newest samples of one series.
+/// How much older than the newest of its series a sample of this machine's clock has to be to say that the clock was ahead,
+/// in milliseconds. Less is only late.
+pub const CLOCK_STEP: i64 = 10_000;
+
+/// The newest samples of one series, in the order in which they were written.
 #[derive(Debug, Default)]
 struct Newest {
     finished: Vec<Arc<Chunk>>,
     growing: Option<Growing>,
-    /// The newest sample.
+    /// The newest sample, since the clock last stepped back.
     last: Option<Point>,
 }
 
@@ -71,12 +75,14 @@ pub(crate) struct Head {
     /// Samples before this are in blocks.
     pub(crate) from: i64,
     /// The newest sample of any series.
-    pub(crate) newest: i64,
+    newest: i64,
+    /// Whether there may be series whose chunks are not in order of time.
+    is_disordered: bool,
 }
 
 impl Head {
     pub(crate) fn new(span: i64, from: i64) -> Self {
-        Self { series: HashMap::default(), span, from, newest: i64::MIN }
+        Self { series: HashMap::default(), span, from, newest: i64::MIN, is_disordered: false }
     }
 
     /// How many series have samples here.
@@ -112,16 +118,57 @@ impl Head {
         Ok(())
     }
 
-    /// Takes a chunk in order of time from the log: as it is where that can be, sample by sample otherwise. `None` when it is
-    /// damaged.
+    /// Takes a sample that was taken just now by this machine's clock. When the series, or a block, has much newer ones, the
+    /// clock was ahead when they were taken: this one, and those that follow, hide them. Returns whether that is so.
+    pub(crate) fn push_now(&mut self, series: u32, point: Point) -> Result<bool, NotTaken> {
+        let mut steps = false;
+        if let Some(newest) = self.series.get_mut(&series)
+            && newest.last.is_some_and(|last| last.at > point.at.saturating_add(CLOCK_STEP))
+        {
+            newest.end_growing();
+            newest.last = None;
+            (self.is_disordered, steps) = (true, true);
+        }
+        if point.at < self.from {
+            self.from = point.at.div_euclid(self.span) * self.span;
+            (self.is_disordered, steps) = (true, true);
+        }
+        self.push(series, point)?;
+        // No stretch is finished before its time.
+        if self.newest > point.at.saturating_add(CLOCK_STEP) {
+            self.newest = point.at;
+        }
+        Ok(steps)
+    }
+
+    /// Forgets everything: what follows in the log is all that there is.
+    pub(crate) fn clear(&mut self) {
+        self.series.clear();
+        (self.newest, self.is_disordered) = (i64::MIN, false);
+    }
+
+    /// Whether there may be samples that were written later than others of their series and are older.
+    pub(crate) fn is_disordered(&self) -> bool {
+        self.is_disordered
+    }
+
+    /// Takes a chunk from the log, those of a series in the order in which they were written: as it is where that can be, sample
+    /// by sample otherwise. `None` when it is damaged.
     pub(crate) fn adopt(&mut self, series: u32, mut chunk: Chunk) -> Option<()> {
         let mut points = Vec::with_capacity(chunk.count as usize);
         chunk.read(i64::MIN, i64::MAX, &mut points)?;
         let (Some(first), Some(last)) = (points.first(), points.last()) else { return Some(()) };
+        if let Some(newest) = self.series.get_mut(&series)
+            && newest.last.is_some_and(|last| last.at >= first.at)
+        {
+            newest.end_growing();
+            newest.last = None;
+            self.is_disordered = true;
+        }
         let fits = first.at >= self.from && first.at.div_euclid(self.span) == last.at.div_euclid(self.span);
         if fits && !chunk.times.is_empty() {
             let newest = self.series.entry(series).or_default();
-            if newest.growing.is_none() && newest.last.is_none_or(|before| before.at < first.at) {
+            if newest.growing.is_none() {
                 (chunk.first, chunk.last, newest.last) = (first.at, last.at, Some(*last));
                 newest.finished.push(Arc::new(chunk));
                 self.newest = self.newest.max(last.at);
@@ -148,15 +195,15 @@ impl Head {
 
     /// Whether a series may have samples in `(after, until]`.
     pub(crate) fn reaches(&self, series: u32, after: i64, until: i64) -> bool {
-        self.series.get(&series).is_some_and(|newest| {
-            newest.last.is_some_and(|last| last.at > after)
-                && newest.first().is_some_and(|first| first <= until)
-        })
+        self.series
+            .get(&series)
+            .is_some_and(|newest| newest.bounds().is_some_and(|(first, last)| last > after && first <= until))
     }
 
     /// The end of the oldest stretch, once no more samples of it are to be expected: half a stretch after.
     pub(crate) fn finished_until(&self) -> Option<i64> {
-        let oldest = self.series.values().filter_map(|newest| newest.first()).min()?;
+        let oldest =
+            self.series.values().filter_map(|newest| newest.bounds()).map(|(first, _)| first).min()?;
         let until = (oldest.div_euclid(self.span) + 1) * self.span;
         (self.newest >= until + self.span / 2).then_some(until)
     }
@@ -186,6 +233,7 @@ impl Head {
             newest.finished.retain(|chunk| chunk.first >= until);
             newest.growing.is_some() || !newest.finished.is_empty()
         });
+        self.is_disordered &= self.series.values().any(|newest| newest.is_disordered());
     }
 
     /// Everything, as chunks.
@@ -209,9 +257,19 @@ impl Newest {
         self.last = Some(point);
     }
 
-    fn first(&self) -> Option<i64> {
-        let finished = self.finished.first().map(|chunk| chunk.first);
-        finished.or(self.growing.as_ref().map(|growing| growing.first))
+    /// When its chunks begin and end, in the order in which they were written.
+    fn times(&self) -> impl Iterator<Item = (i64, i64)> {
+        let growing = self.growing.as_ref().map(|it| it.first).zip(self.last.map(|last| last.at));
+        self.finished.iter().map(|chunk| (chunk.first, chunk.last)).chain(growing)
+    }
+
+    /// The oldest and the newest sample's times.
+    fn bounds(&self) -> Option<(i64, i64)> {
+        self.times().reduce(|(first, last), (begin, end)| (first.min(begin), last.max(end)))
+    }
+
+    fn is_disordered(&self) -> bool {
+        self.times().zip(self.times().skip(1)).any(|((_, before), (next, _))| next <= before)
     }
 
     fn growing_chunk(&self) -> Option<Chunk> {

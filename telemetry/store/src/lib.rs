@@ -6,12 +6,16 @@
 mod bits;
 mod block;
 mod chunk;
+mod folder;
 mod frame;
 mod head;
 mod log;
 mod numbers;
+mod order;
+mod query;
 mod registry;
 mod store;
 
+pub use head::CLOCK_STEP;
 pub use registry::SeriesRef;
 pub use store::{Appended, Config, Error, Refused, Stats, Store};

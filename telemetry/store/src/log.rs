@@ -15,6 +15,10 @@ use crate::registry::sync_folder;
 
 const SAMPLES: u8 = 1;
 const CHUNK: u8 = 2;
+/// Like [`SAMPLES`], and some of them were taken after the clock was set back.
+const SAMPLES_NOW: u8 = 3;
+/// From when on samples are taken, where that is not the end of the last block.
+const FROM: u8 = 4;
 /// How many bytes of chunks are gathered before they are written.
 const GATHERED: usize = 1 << 20;
 
@@ -29,8 +33,12 @@ impl Log {
     pub(crate) fn open(folder: &Path, head: &mut Head, known: impl Fn(u32) -> bool) -> io::Result<Self> {
         let numbers = numbers(folder)?;
         for number in &numbers {
-            let mut strangers = 0usize;
+            let (mut strangers, mut is_first) = (0usize, true);
             let lost = replay(&path(folder, *number), |record| {
+                // A file that begins so has everything that is still needed.
+                if std::mem::take(&mut is_first) && matches!(record.first(), Some(&(CHUNK | FROM))) {
+                    head.clear();
+                }
                 if read(record, head, &known, &mut strangers).is_none() {
                     tracing::warn!(number, "a record of the metrics' log makes no sense and was left out");
                 }
@@ -43,12 +51,13 @@ impl Log {
         Ok(Self { folder: folder.to_owned(), number, file: Appender::open(&path(folder, number))? })
     }
 
-    pub(crate) fn samples(&mut self, samples: &[(u32, Point)]) {
+    /// Samples that the head took, and whether it did so because the clock was set back.
+    pub(crate) fn samples(&mut self, samples: &[(u32, Point)], steps: bool) {
         if samples.is_empty() {
             return;
         }
         let mut record = Vec::with_capacity(8 + samples.len() * 16);
-        record.push(SAMPLES);
+        record.push(if steps { SAMPLES_NOW } else { SAMPLES });
         push_varint(&mut record, samples.len() as u64);
         let mut before = 0i64;
         for (series, point) in samples {
@@ -85,15 +94,21 @@ impl Log {
     }
 }
 
-/// Writes everything that is still needed into the file of this number, and removes those before it.
+/// Writes from when on samples are taken, when that is not the end of the last block, and everything that is still needed into the file of this number, and removes those before it.
 pub(crate) fn checkpoint<'a>(
     folder: &Path,
     number: u64,
+    from: Option<i64>,
     chunks: impl Iterator<Item = (u32, &'a Arc<Chunk>)>,
 ) -> io::Result<()> {
     let (kept, written) = (path(folder, number), folder.join("log.new"));
     let _ = std::fs::remove_file(&written);
     let mut file = Appender::open(&written)?;
+    if let Some(from) = from {
+        let mut record = vec![FROM];
+        record.extend_from_slice(&from.to_le_bytes());
+        file.push(&record);
+    }
     for (series, chunk) in chunks {
         let mut record = vec![CHUNK];
         record.extend_from_slice(&series.to_le_bytes());
@@ -132,7 +147,7 @@ fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
 fn read(record: &[u8], head: &mut Head, known: &impl Fn(u32) -> bool, strangers: &mut usize) -> Option<()> {
     let mut fields = Fields(record);
     match fields.u8()? {
-        SAMPLES => {
+        kind @ (SAMPLES | SAMPLES_NOW) => {
             let mut at = 0i64;
             for _ in 0..fields.varint()? {
                 let series = fields.u32()?;
@@ -140,12 +155,16 @@ fn read(record: &[u8], head: &mut Head, known: &impl Fn(u32) -> bool, strangers:
                 let point = Point { at, value: f64::from_bits(fields.u64()?) };
                 if head.has(series) || known(series) {
                     // What is known, or in a block already, is refused, and rightly so.
-                    let _ = head.push(series, point);
+                    let _ = match kind {
+                        SAMPLES_NOW => head.push_now(series, point).map(drop),
+                        _ => head.push(series, point),
+                    };
                 } else {
                     *strangers += 1;
                 }
             }
         }
+        FROM => head.from = fields.i64()?,
         CHUNK => {
             let (series, count) = (fields.u32()?, fields.u32()?);
             let times = usize::try_from(fields.varint()?).ok()?;

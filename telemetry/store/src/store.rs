@@ -3,14 +3,16 @@
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use promql::expr::Matcher;
-use promql::{Labels, Point, Series, Source};
+use promql::{Labels, Point};
 
-use crate::block::{Block, ReadError};
-use crate::chunk::Chunk;
+use crate::block::{Block, Name};
+use crate::chunk;
+use crate::folder;
 use crate::head::{Head, NotTaken};
 use crate::log::{self, Log};
 use crate::registry::{Registry, SeriesRef};
@@ -33,6 +35,8 @@ pub struct Config {
     pub max_label_bytes: usize,
     /// How long a stretch of time is that becomes a block.
     pub span: Duration,
+    /// How long the stretch of a block may become by merging. A block goes as a whole: a tenth of the retention is much.
+    pub longest: Duration,
     /// How many bytes may wait for a disk that takes nothing.
     pub max_waiting_bytes: usize,
 }
@@ -46,6 +50,7 @@ impl Default for Config {
             max_labels: 64,
             max_label_bytes: 2048,
             span: Duration::from_secs(2 * 3600),
+            longest: Duration::from_secs(24 * 3600),
             max_waiting_bytes: 64 << 20,
         }
     }
@@ -109,6 +114,8 @@ pub struct Stats {
     pub bytes: u64,
     /// Series refused because there were too many, since the store was opened.
     pub refused: u64,
+    /// Chunks of blocks that were found damaged since the store was opened.
+    pub damaged: usize,
 }
 
 /// Metrics on disk and in memory. One process at a time may have a folder open.
@@ -119,14 +126,29 @@ pub struct Store {
     log: Mutex<Log>,
     /// One at a time moves samples into blocks.
     tidying: Mutex<()>,
+    closing: AtomicBool,
 }
 
-struct State {
-    registry: Registry,
-    head: Head,
-    /// In order of time.
-    blocks: Vec<Arc<Block>>,
+pub(crate) struct State {
+    pub(crate) registry: Registry,
+    pub(crate) head: Head,
+    /// In the order in which they were written.
+    pub(crate) blocks: Vec<Arc<Block>>,
     refused: u64,
+}
+
+impl State {
+    /// Whether there may be samples that were written later than others of their series and are older.
+    pub(crate) fn is_disordered(&self) -> bool {
+        let back = |pair: &[Arc<Block>]| pair[1].name.from < pair[0].name.until;
+        self.head.is_disordered() || self.steps_into_blocks().is_some() || self.blocks.windows(2).any(back)
+    }
+
+    /// From when on samples are taken, in milliseconds, when that is a time that blocks have samples of.
+    fn steps_into_blocks(&self) -> Option<i64> {
+        let from = self.head.from;
+        self.blocks.iter().any(|block| block.name.until > from).then_some(from)
+    }
 }
 
 impl Store {
@@ -137,10 +159,10 @@ impl Store {
     pub fn open(folder: &Path, config: Config) -> Result<Self, Error> {
         let open = || -> io::Result<Self> {
             std::fs::create_dir_all(folder)?;
-            let blocks = blocks(folder)?;
+            let blocks = folder::open(folder)?;
             let registry = Registry::open(folder)?;
             let span = i64::try_from(config.span.as_millis()).unwrap_or(i64::MAX).max(1);
-            let from = blocks.iter().map(|block| block.until).max().unwrap_or(i64::MIN);
+            let from = blocks.iter().map(|block| block.name.until).max().unwrap_or(i64::MIN);
             let mut head = Head::new(span, from);
             let log = Log::open(folder, &mut head, |series| registry.labels(series).is_some())?;
             Ok(Self {
@@ -149,6 +171,7 @@ impl Store {
                 state: RwLock::new(State { registry, head, blocks, refused: 0 }),
                 log: Mutex::new(log),
                 tidying: Mutex::new(()),
+                closing: AtomicBool::new(false),
             })
         };
         open().map_err(|source| Error::Io { folder: folder.to_owned(), source })
@@ -198,6 +221,16 @@ impl Store {
     /// Takes samples. They can be queried at once, and are durable after the next [`Store::flush`]. While the disk takes
     /// nothing and [`Config::max_waiting_bytes`] wait for it, all are refused.
     pub fn append(&self, samples: &[(SeriesRef, Point)]) -> Appended {
+        self.take(samples, false)
+    }
+
+    /// The same with samples that were taken just now by this machine's clock. When their series have much newer ones, the clock
+    /// was ahead when those were taken: they are hidden wherever there are such that were taken afterwards.
+    pub fn append_now(&self, samples: &[(SeriesRef, Point)]) -> Appended {
+        self.take(samples, true)
+    }
+
+    fn take(&self, samples: &[(SeriesRef, Point)], now: bool) -> Appended {
         let mut result = Appended::default();
         if self.waiting() > self.config.max_waiting_bytes {
             result.no_room = samples.len();
@@ -206,6 +239,7 @@ impl Store {
         let mut taken = Vec::with_capacity(samples.len());
         let mut state = self.write();
         let State { registry, head, refused, .. } = &mut *state;
+        let (was_disordered, mut steps) = (head.is_disordered(), false);
         for (SeriesRef(series), point) in samples {
             if !TIMES.contains(&point.at) {
                 result.beyond += 1;
@@ -221,7 +255,11 @@ impl Store {
                 result.unknown += 1;
                 continue;
             }
-            match head.push(*series, *point) {
+            let pushed = match now {
+                true => head.push_now(*series, *point).map(|stepped| steps |= stepped),
+                false => head.push(*series, *point),
+            };
+            match pushed {
                 Ok(()) => taken.push((*series, *point)),
                 Err(NotTaken::Known) => result.known += 1,
                 Err(NotTaken::OutOfOrder) => result.out_of_order += 1,
@@ -231,7 +269,12 @@ impl Store {
         }
         result.taken = taken.len();
         // In the order in which the head took them: the state is still locked.
-        self.log().samples(&taken);
+        self.log().samples(&taken, steps);
+        if steps && !was_disordered {
+            tracing::warn!(
+                "the clock was set back: metrics of later times are hidden by those that are taken now"
+            );
+        }
         result
     }
 
@@ -243,6 +286,15 @@ impl Store {
         // Series before the samples that name them.
         self.write().registry.sync().map_err(|source| self.io(source))?;
         self.log().sync().map_err(|source| self.io(source))
+    }
+
+    /// Makes everything durable, and gives up what takes long.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn close(&self) -> Result<(), Error> {
+        self.closing.store(true, Ordering::Relaxed);
+        self.flush()
     }
 
     /// Bytes that a crash would lose now.
@@ -261,30 +313,64 @@ impl Store {
         let made_room = self.expire(now);
         self.flush()?;
         while self.cut().map_err(|source| self.io(source))? {}
+        while self.merge().map_err(|source| self.io(source))? {}
         made_room.and_then(|()| self.expire(now)).map_err(|source| self.io(source))
     }
 
     /// Moves the oldest stretch into a block, if it is finished.
     fn cut(&self) -> io::Result<bool> {
         let Some(until) = self.read().head.finished_until() else { return Ok(false) };
-        let span = i64::try_from(self.config.span.as_millis()).unwrap_or(i64::MAX).max(1);
-        let content = self.write().head.finish(until);
+        let (content, number) = {
+            let mut state = self.write();
+            let newest = state.blocks.iter().map(|block| block.name.number).max();
+            (state.head.finish(until), newest.unwrap_or(0) + 1)
+        };
         // Samples may have come in before the stretch began that this block is named after.
-        let first = content.values().flatten().map(|chunk| chunk.first).min().unwrap_or(until - span);
-        let block = Block::write(&self.folder, first.min(until - span), until, &content)?;
+        let first = content.values().flatten().map(|chunk| chunk.first).min().unwrap_or(until);
+        let name = Name { from: first.min(until - self.span()), until, number, level: 0 };
+        let packed = content.iter().map(|(series, chunks)| Ok((*series, chunk::packed_again(chunks))));
+        let block = Block::write(&self.folder, name, packed)?;
         drop(content);
-        let (free, rest) = {
+        let (free, from, rest) = {
             let mut state = self.write();
             state.blocks.push(Arc::new(block));
-            state.blocks.sort_by_key(|block| (block.from, block.until));
+            folder::sort(&mut state.blocks);
             state.head.forget(until);
             // Never a sample on disk whose series is not: its number would be given to another.
             state.registry.sync()?;
-            (self.log().turn()?, state.head.content())
+            (self.log().turn()?, state.steps_into_blocks(), state.head.content())
         };
         let chunks = rest.iter().flat_map(|(series, chunks)| chunks.iter().map(|chunk| (*series, chunk)));
-        log::checkpoint(&self.folder, free, chunks)?;
+        log::checkpoint(&self.folder, free, from, chunks)?;
         Ok(true)
+    }
+
+    /// Makes one block of some, if there are such.
+    fn merge(&self) -> io::Result<bool> {
+        let longest = i64::try_from(self.config.longest.as_millis()).unwrap_or(i64::MAX);
+        let parts = {
+            let state = self.read();
+            folder::mergeable(&state.blocks, self.span(), longest, state.head.from)
+        };
+        let Some(parts) = parts else { return Ok(false) };
+        let Some(merged) = folder::merge(&self.folder, &parts, &self.closing)? else {
+            // Those that turned out to be damaged are not among the next.
+            return Ok(!self.closing.load(Ordering::Relaxed));
+        };
+        {
+            let mut state = self.write();
+            state.blocks.retain(|block| !merged.name.holds(&block.name));
+            state.blocks.push(Arc::new(merged));
+            folder::sort(&mut state.blocks);
+        }
+        for part in &parts {
+            std::fs::remove_file(&part.path)?;
+        }
+        Ok(true)
+    }
+
+    fn span(&self) -> i64 {
+        i64::try_from(self.config.span.as_millis()).unwrap_or(i64::MAX).max(1)
     }
 
     fn expire(&self, now: i64) -> io::Result<()> {
@@ -294,13 +380,15 @@ impl Store {
             let mut size = self.log().size();
             let mut state = self.write();
             size += state.blocks.iter().map(|block| block.size).sum::<u64>();
-            while let Some(oldest) = state.blocks.first() {
-                let old = oldest.until < now.saturating_sub(keep);
+            while let Some((place, oldest)) =
+                state.blocks.iter().enumerate().min_by_key(|(_, block)| block.name.until)
+            {
+                let old = oldest.name.until < now.saturating_sub(keep);
                 if !old && size <= self.config.max_bytes {
                     break;
                 }
                 size -= oldest.size;
-                gone.push(state.blocks.remove(0));
+                gone.push(state.blocks.remove(place));
             }
         }
         for block in &gone {
@@ -330,6 +418,7 @@ impl Store {
             blocks: state.blocks.len(),
             bytes: log + state.blocks.iter().map(|block| block.size).sum::<u64>(),
             refused: state.refused,
+            damaged: state.blocks.iter().map(|block| block.damages()).sum(),
         }
     }
 
@@ -337,7 +426,7 @@ impl Store {
     /// `(after, until]`, as far as whole blocks tell.
     pub fn matching(&self, sets: &[Vec<Matcher>], (after, until): (i64, i64)) -> Vec<Labels> {
         let state = self.read();
-        let blocks = state.blocks.iter().filter(|block| block.from <= until && block.until > after);
+        let blocks = state.blocks.iter().filter(|block| block.name.from <= until && block.name.until > after);
         let there: std::collections::HashSet<u32> = blocks.flat_map(|block| block.series()).collect();
         let mut series: Vec<(u32, &Labels)> =
             sets.iter().flat_map(|matchers| state.registry.select(matchers)).collect();
@@ -361,7 +450,7 @@ impl Store {
         Error::Io { folder: self.folder.clone(), source }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, State> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -372,90 +461,4 @@ impl Store {
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Source for Store {
-    fn select(
-        &self,
-        matchers: &[Matcher],
-        after: i64,
-        until: i64,
-        limit: usize,
-    ) -> Result<Vec<Series>, promql::Error> {
-        // What is needed is taken under the lock, and read without it.
-        let (numbers, labels, blocks, heads) = {
-            let state = self.read();
-            let (numbers, labels): (Vec<u32>, Vec<Labels>) = state
-                .registry
-                .select(matchers)
-                .into_iter()
-                .map(|(number, labels)| (number, labels.clone()))
-                .unzip();
-            let within = |block: &&Arc<Block>| block.from <= until && block.until > after;
-            let blocks: Vec<Arc<Block>> = state.blocks.iter().filter(within).cloned().collect();
-            let mut heads: Vec<Vec<Arc<Chunk>>> = vec![Vec::new(); numbers.len()];
-            for (number, into) in numbers.iter().zip(&mut heads) {
-                state.head.chunks(*number, after, until, into);
-            }
-            (numbers, labels, blocks, heads)
-        };
-        let mut points: Vec<Vec<Point>> = vec![Vec::new(); numbers.len()];
-        let mut left = limit;
-        for block in blocks {
-            block
-                .read(&numbers, (after, until), &mut points, &mut left)
-                .map_err(|error| unread(&block, &error))?;
-        }
-        for (chunks, points) in heads.into_iter().zip(&mut points) {
-            for chunk in chunks {
-                let newest = points.last().map_or(after, |point| point.at.max(after));
-                let before = points.len();
-                let damaged = || promql::Error::Storage("samples in memory are damaged".to_owned());
-                chunk.read(newest, until, points).ok_or_else(damaged)?;
-                left = left.checked_sub(points.len() - before).ok_or_else(too_much)?;
-            }
-        }
-        let series = labels.into_iter().zip(points).filter(|(_, points)| !points.is_empty());
-        Ok(series.map(|(labels, points)| Series { labels, points }).collect())
-    }
-}
-
-fn too_much() -> promql::Error {
-    promql::Error::TooMuch(
-        "query processing would load too many samples into memory; ask for fewer series or a shorter range"
-            .to_owned(),
-    )
-}
-
-fn unread(block: &Block, error: &ReadError) -> promql::Error {
-    match error {
-        ReadError::TooMuch => too_much(),
-        ReadError::Damaged => promql::Error::Storage(format!("{} is damaged", block.path.display())),
-        ReadError::Io(error) => promql::Error::Storage(format!("{}: {error}", block.path.display())),
-    }
-}
-
-/// The folder's blocks in order of time. One that is contained in another, as a crash may leave it, is left out; a
-/// damaged one is set aside.
-fn blocks(folder: &Path) -> io::Result<Vec<Arc<Block>>> {
-    let mut blocks = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if name.ends_with(".new") {
-            std::fs::remove_file(&path)?;
-        } else if name.starts_with("block-") && path.extension().is_none() {
-            match Block::open(&path) {
-                Ok(block) => blocks.push(Arc::new(block)),
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    let aside = path.with_extension("damaged");
-                    tracing::error!(%error, aside = %aside.display(), "a block of metrics is damaged and was set aside");
-                    std::fs::rename(&path, &aside)?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    blocks.sort_by_key(|block| (block.from, block.until));
-    Ok(blocks)
 }

@@ -33,7 +33,7 @@ impl World {
 
     fn points(&self, name: &str) -> Vec<Point> {
         let promql::expr::Expr::Instant(selector) = promql::read(name).unwrap() else { panic!("a selector") };
-        let series = self.store.select(&selector.matchers, i64::MIN, i64::MAX, usize::MAX).unwrap();
+        let series = self.store.select(&selector.matchers, i64::MIN, i64::MAX, usize::MAX).unwrap().series;
         series.into_iter().flat_map(|series| series.points).collect()
     }
 
@@ -192,4 +192,81 @@ fn bombs_of_labels_are_refused_by_what_is_too_much_and_leave_nothing_behind() {
     let known = store.series(&bomb(3)).unwrap();
     assert_eq!(store.append(&[(known, Point { at: START + MINUTE, value: 1.0 })]).taken, 1);
     assert!(store.label_values("id").len() <= 100);
+}
+
+impl World {
+    fn now(&self, name: &str, minute: i64, value: f64) -> Appended {
+        let point = Point { at: START + minute * MINUTE, value };
+        self.store.append_now(&[(self.series(name), point)])
+    }
+
+    /// The values of the last five minutes, as a query sees them.
+    fn recent(&self, name: &str, minute: i64) -> Vec<f64> {
+        let promql::expr::Expr::Instant(selector) = promql::read(name).unwrap() else { panic!("a selector") };
+        let now = START + minute * MINUTE;
+        let selected = self.store.select(&selector.matchers, now - 5 * MINUTE, now, usize::MAX).unwrap();
+        selected.series.iter().flat_map(|series| &series.points).map(|point| point.value).collect()
+    }
+}
+
+/// A counter that goes up by one each minute, on a clock that is `ahead` minutes ahead from minute 30 to 40.
+fn ahead_for_a_while(ahead: i64, until: i64) -> World {
+    let mut world = World::new();
+    for minute in 0..until {
+        let shown = if (30..40).contains(&minute) { minute + ahead } else { minute };
+        assert_eq!(world.now("own", shown, minute as f64).taken, 1, "minute {minute}");
+        if minute % 7 == 0 {
+            world.store.tidy(START).unwrap();
+        }
+        if minute % 33 == 0 {
+            world = world.reopened();
+        }
+        // What is asked for at the time of the clock that is right shows what was taken last, and no step down.
+        if minute >= 46 {
+            let recent = world.recent("own", minute);
+            let expected: Vec<f64> = (minute - 4..=minute).map(|minute| minute as f64).collect();
+            assert_eq!(recent, expected, "minute {minute}, {ahead} ahead");
+        }
+    }
+    world
+}
+
+#[test]
+fn samples_are_taken_at_once_after_a_clock_that_was_ahead_comes_back() {
+    for ahead in [2, 11, 60, 95, 180, 24 * 60] {
+        let world = ahead_for_a_while(ahead, 260).reopened();
+        let points = world.points("own");
+        assert!(points.windows(2).all(|pair| pair[0].at < pair[1].at), "{ahead}");
+    }
+}
+
+#[test]
+fn a_clock_that_showed_the_distant_past_for_a_moment_hides_nothing_of_today() {
+    let world = World::new();
+    for minute in 0..30 {
+        world.now("own", minute, 1.0);
+    }
+    let long_ago = -20 * 365 * 24 * 60;
+    for minute in 0..3 {
+        assert_eq!(world.now("own", long_ago + minute, 2.0).taken, 1);
+        world.store.tidy(START).unwrap();
+    }
+    for minute in 33..200 {
+        assert_eq!(world.now("own", minute, 1.0).taken, 1);
+    }
+    world.store.tidy(START).unwrap();
+    let world = world.reopened();
+    assert_eq!(world.points("own").iter().filter(|point| point.value == 1.0).count(), 30 + 167);
+    assert!(world.store.stats().blocks >= 1);
+}
+
+#[test]
+fn what_is_a_moment_late_is_no_step_of_the_clock() {
+    let world = World::new();
+    world.now("own", 10, 1.0);
+    let late = Point { at: START + 10 * MINUTE - 9_000, value: 2.0 };
+    assert_eq!(world.store.append_now(&[(world.series("own"), late)]).out_of_order, 1);
+    // A sender elsewhere is not believed that the clock was wrong.
+    assert_eq!(world.push("own", START, 1.0).out_of_order, 1);
+    assert_eq!(world.points("own").len(), 1);
 }

@@ -26,7 +26,7 @@ fn all(store: &Store) -> BTreeMap<Labels, Vec<(i64, u64)>> {
     let promql::expr::Expr::Instant(selector) = read("{__name__=~\".+\"}").unwrap() else {
         panic!("a selector")
     };
-    let series = store.select(&selector.matchers, i64::MIN, i64::MAX, usize::MAX).unwrap();
+    let series = store.select(&selector.matchers, i64::MIN, i64::MAX, usize::MAX).unwrap().series;
     let bits = |points: Vec<Point>| points.iter().map(|point| (point.at, point.value.to_bits())).collect();
     series.into_iter().map(|series| (series.labels, bits(series.points))).collect()
 }

@@ -23,7 +23,8 @@ const KEPT: i64 = 5 * SPAN;
 
 fn config() -> Config {
     let seconds = |rounds: i64| Duration::from_secs((rounds * STEP / 1000) as u64);
-    Config { span: seconds(SPAN), retention: seconds(KEPT), ..Config::default() }
+    let (span, longest) = (seconds(SPAN), seconds(2 * SPAN));
+    Config { span, longest, retention: seconds(KEPT), ..Config::default() }
 }
 
 fn worker(number: usize) -> Labels {
@@ -43,7 +44,7 @@ fn point(number: usize, round: i64) -> Point {
 
 fn all(store: &Store, metric: &str) -> BTreeMap<Labels, Vec<Point>> {
     let promql::expr::Expr::Instant(selector) = read(metric).unwrap() else { panic!("a selector") };
-    let series = store.select(&selector.matchers, i64::MIN, i64::MAX, usize::MAX).unwrap();
+    let series = store.select(&selector.matchers, i64::MIN, i64::MAX, usize::MAX).unwrap().series;
     series.into_iter().map(|series| (series.labels, series.points)).collect()
 }
 

@@ -4,11 +4,13 @@ use super::rows::{ABSENT, Row};
 use super::{Evaluator, Shared};
 use crate::Error;
 use crate::expr::{Matcher, Selector};
+use crate::source::Selected;
 use crate::value::{Point, Series, is_stale};
 
 impl Shared<'_> {
     pub(super) fn select(&self, matchers: &[Matcher], after: i64, until: i64) -> Result<Vec<Series>, Error> {
-        let series = self.source.select(matchers, after, until, self.left())?;
+        let Selected { series, warnings } = self.source.select(matchers, after, until, self.left())?;
+        self.notes.borrow_mut().warnings.extend(warnings);
         self.charge(series.iter().map(|series| series.points.len()).sum())?;
         Ok(series)
     }

@@ -7,6 +7,7 @@ use super::parse::{Case, Expected, File, Line, Notes};
 use crate::eval::{Answer, Options, Query, evaluate};
 use crate::expr::Matcher;
 use crate::labels::Labels;
+use crate::source::Selected;
 use crate::value::{Point, Series, Value};
 use crate::{Error, Source, read};
 
@@ -49,13 +50,7 @@ struct Samples {
 }
 
 impl Source for Samples {
-    fn select(
-        &self,
-        matchers: &[Matcher],
-        after: i64,
-        until: i64,
-        limit: usize,
-    ) -> Result<Vec<Series>, Error> {
+    fn select(&self, matchers: &[Matcher], after: i64, until: i64, limit: usize) -> Result<Selected, Error> {
         let matching = |labels: &&Labels| matchers.iter().all(|matcher| matcher.selects(labels));
         if let Some(labels) = self.refused.iter().find(matching) {
             return Err(Error::Refused(format!("the native histogram {}", labels.name())));
@@ -74,7 +69,7 @@ impl Source for Samples {
                 selected.push(Series { labels: labels.clone(), points });
             }
         }
-        Ok(selected)
+        Ok(selected.into())
     }
 }
 
