@@ -1,4 +1,5 @@
-//! How a page is fetched: the agent's by whoever knows the agent, a replica's by HTTP on loopback.
+//! How a page is fetched: the agent's by whoever knows the agent, the store's from the store, a replica's by HTTP on
+//! loopback.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,10 +11,15 @@ use hyper::body::Bytes;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use scrape::{Fetch, Fetched};
+use store::Store;
 use tokio::net::TcpStream;
+
+use crate::page;
 
 /// The address of the agent's page.
 pub(crate) const AGENT: &str = "agent";
+/// The address of the store's page.
+pub(crate) const STORE: &str = "store";
 /// The largest page in bytes.
 const LARGEST_PAGE_BYTES: usize = 16 << 20;
 /// What is understood, best first.
@@ -27,12 +33,18 @@ pub type AgentPage =
 /// Fetches pages.
 pub struct Fetcher {
     agent: AgentPage,
+    store: Option<Arc<Store>>,
 }
 
 impl Fetcher {
     /// With this way to the agent's page.
     pub fn new(agent: AgentPage) -> Self {
-        Self { agent }
+        Self { agent, store: None }
+    }
+
+    /// And this store, which has a page too.
+    pub(crate) fn with(self, store: Arc<Store>) -> Self {
+        Self { store: Some(store), ..self }
     }
 }
 
@@ -41,13 +53,16 @@ impl Fetch for Fetcher {
         if address == AGENT {
             return Ok(Fetched { text: (self.agent)().await?, format: Format::Prometheus });
         }
+        if let Some(store) = self.store.as_ref().filter(|_| address == STORE) {
+            return Ok(Fetched { text: page::page(&store.stats()), format: Format::Prometheus });
+        }
         let slash = address.find('/').unwrap_or(address.len());
         let (authority, path) = address.split_at(slash);
-        page(authority, path).await
+        asked(authority, path).await
     }
 }
 
-async fn page(authority: &str, path: &str) -> Result<Fetched, String> {
+async fn asked(authority: &str, path: &str) -> Result<Fetched, String> {
     let stream = TcpStream::connect(authority).await.map_err(|error| format!("cannot connect: {error}"))?;
     let broken = |error: hyper::Error| format!("the connection broke: {error}");
     let (mut sender, connection) =

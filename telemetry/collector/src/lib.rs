@@ -3,6 +3,7 @@
 //! `exposition`), keeping (`store`), and answering questions (`prometheus`).
 
 mod fetch;
+mod page;
 mod targets;
 
 use std::path::Path;
@@ -32,7 +33,7 @@ pub struct Collector {
     ruled: Arc<rules::Told>,
     groups: watch::Sender<Vec<Group>>,
     ruling: JoinHandle<()>,
-    keeping: JoinHandle<()>,
+    keeping: [JoinHandle<()>; 2],
 }
 
 impl Collector {
@@ -49,12 +50,21 @@ impl Collector {
         let store = Arc::new(Store::open(folder, config)?);
         let told = Arc::new(Told::default());
         let (targets, wanted) = watch::channel(Vec::new());
-        let asking =
-            tokio::spawn(scrape::run(wanted, Arc::new(fetcher), Arc::clone(&store), Arc::clone(&told), now));
+        let asking = tokio::spawn(scrape::run(
+            wanted,
+            Arc::new(fetcher.with(Arc::clone(&store))),
+            Arc::clone(&store),
+            Arc::clone(&told),
+            now,
+        ));
         let ruled = Arc::new(rules::Told::default());
         let (groups, in_force) = watch::channel(Vec::new());
         let ruling = tokio::spawn(rules::run(in_force, Arc::clone(&store), Arc::clone(&ruled), now));
-        let keeping = tokio::spawn(keep(Arc::clone(&store), now));
+        // Apart, because tidying may take longer than a crash may lose.
+        let keeping = [
+            tokio::spawn(keep(Arc::clone(&store), FLUSH, Store::flush)),
+            tokio::spawn(keep(Arc::clone(&store), TIDY, move |store| store.tidy(now()))),
+        ];
         Ok(Self { store, told, targets, asking, ruled, groups, ruling, keeping })
     }
 
@@ -98,30 +108,30 @@ impl Collector {
     pub async fn close(self) -> Result<(), store::Error> {
         let Self { store, told: _, targets, asking, ruled: _, groups, ruling, keeping } = self;
         drop((targets, groups));
-        keeping.abort();
+        keeping.iter().for_each(JoinHandle::abort);
         // One that panicked has said so.
         let _ = asking.await;
         let _ = ruling.await;
-        let _ = keeping.await;
-        store.flush()
+        for task in keeping {
+            let _ = task.await;
+        }
+        store.close()
     }
 }
 
-/// Makes samples durable and tidies, for ever. What the disk refuses is said once, until it takes it again.
-async fn keep(store: Arc<Store>, now: fn() -> i64) {
-    let mut ticks = tokio::time::interval(FLUSH);
+/// Does something with the store again and again, for ever. What the disk refuses is said once, until it takes it again.
+async fn keep(
+    store: Arc<Store>,
+    every: Duration,
+    act: impl Fn(&Store) -> Result<(), store::Error> + Clone + Send + 'static,
+) {
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut tidied = tokio::time::Instant::now();
     let mut troubled = false;
     loop {
         ticks.tick().await;
-        let tidy = tidied.elapsed() >= TIDY;
-        if tidy {
-            tidied = tokio::time::Instant::now();
-        }
-        let store = Arc::clone(&store);
-        let kept =
-            tokio::task::spawn_blocking(move || if tidy { store.tidy(now()) } else { store.flush() }).await;
+        let (store, act) = (Arc::clone(&store), act.clone());
+        let kept = tokio::task::spawn_blocking(move || act(&store)).await;
         match kept {
             Ok(Ok(())) if troubled => {
                 tracing::info!("metrics can be kept again");

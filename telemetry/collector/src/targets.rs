@@ -1,5 +1,5 @@
 //! Who is asked, and which rules are evaluated: both follow from what is deployed. Asked are the agent, for its gateway, its
-//! machine and the replicas' processes, and each replica that tells metrics of its own.
+//! machine and the replicas' processes, the store itself, and each replica that tells metrics of its own.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use promql::Labels;
 use rules::{Group, Rule};
 use scrape::Target;
 
-use crate::fetch::AGENT;
+use crate::fetch::{AGENT, STORE};
 
 /// How often the gateway, the machine and the processes are asked. Rollouts are judged by what comes of it.
 const OWN_INTERVAL: Duration = Duration::from_secs(5);
@@ -37,13 +37,14 @@ pub fn groups(world: &World) -> Vec<Group> {
 /// Who is to be asked while the world and the fleet are like this.
 pub fn targets(world: &World, seen: &Seen) -> Vec<Target> {
     let instance = seen.gateway.clone().unwrap_or_else(|| "agent".to_owned());
-    let mut targets = vec![Target {
-        address: AGENT.to_owned(),
-        labels: Labels::new([("job", "shipshape"), ("instance", instance.as_str())]),
+    let own = |address: &str, instance: &str| Target {
+        address: address.to_owned(),
+        labels: Labels::new([("job", "shipshape"), ("instance", instance)]),
         interval: OWN_INTERVAL,
         timeout: OWN_INTERVAL,
         samples: OWN_SAMPLES,
-    }];
+    };
+    let mut targets = vec![own(AGENT, &instance), own(STORE, "metrics")];
     for group in &seen.groups {
         let Place { service, environment } = &group.id.place;
         let Some(scrape) =

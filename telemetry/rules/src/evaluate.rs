@@ -58,7 +58,7 @@ impl Evaluator {
     pub fn end(self, store: &Store, at: i64) {
         let given = self.rules.iter().flat_map(|prepared| prepared.given.values());
         let ends: Vec<_> = given.map(|series| (*series, Point { at, value: STALE })).collect();
-        store.append(&ends);
+        store.append_now(&ends);
     }
 
     pub(crate) fn unknown(&self) -> GroupHealth {
@@ -102,7 +102,7 @@ impl Prepared {
         let count = given.len();
         let gone = std::mem::replace(&mut self.given, given);
         samples.extend(gone.into_values().map(|series| (series, Point { at, value: STALE })));
-        store.append(&samples);
+        store.append_now(&samples);
         Ok(count)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use store::Store;
+use store::{CLOCK_STEP, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -89,8 +89,7 @@ async fn evaluate(
             () = tokio::time::sleep(pause) => {}
         }
         let at = now().div_euclid(interval) * interval;
-        // The clock was set back, or the sleep was a moment short.
-        if at <= last {
+        if !is_next(at, last, interval) {
             continue;
         }
         last = at;
@@ -113,7 +112,14 @@ async fn evaluate(
         troubled = failed.is_some();
         told.lock().insert(name.clone(), health);
     }
-    evaluator.end(&store, now().max(last.saturating_add(1)));
+    let now = now();
+    evaluator.end(&store, if is_next(now, last, interval) { now } else { last.saturating_add(1) });
+}
+
+/// Whether a round is due at a time: not when the sleep was a moment short, but when the clock was set back, which the store
+/// knows to deal with.
+fn is_next(at: i64, last: i64, interval: i64) -> bool {
+    at > last || at < last.saturating_sub(interval.max(CLOCK_STEP))
 }
 
 /// Until the next multiple of the interval.
@@ -131,5 +137,12 @@ mod tests {
         assert_eq!(until_next(1000, 1000), Duration::from_millis(1000));
         assert_eq!(until_next(1001, 1000), Duration::from_millis(999));
         assert_eq!(until_next(-1, 1000), Duration::from_millis(1));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_stops_no_rounds() {
+        assert!(is_next(30_000, i64::MIN, 15_000) && is_next(45_000, 30_000, 15_000));
+        assert!(!is_next(30_000, 30_000, 15_000) && !is_next(15_000, 30_000, 15_000));
+        assert!(is_next(60_000, 3_660_000, 15_000));
     }
 }

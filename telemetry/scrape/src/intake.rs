@@ -79,6 +79,8 @@ impl Intake {
             exposition::read(text, format, &self.limits).map_err(|error| error.to_string())
         });
         let mut samples: Vec<(SeriesRef, Point)> = Vec::new();
+        // Those that carry times of their own: what they say of clocks is another's.
+        let mut timed: Vec<(SeriesRef, Point)> = Vec::new();
         let mut refused = (0, None);
         let mut added = 0;
         let (count, failure) = match page {
@@ -92,7 +94,8 @@ impl Intake {
                     };
                     match series {
                         Ok(series) => {
-                            samples.push((series, Point { at: entry.at.unwrap_or(at), value: entry.value }));
+                            let into = if entry.at.is_some() { &mut timed } else { &mut samples };
+                            into.push((series, Point { at: entry.at.unwrap_or(at), value: entry.value }));
                         }
                         Err(why) => {
                             refused.0 += 1;
@@ -111,7 +114,7 @@ impl Intake {
         for (name, value) in TOLD.into_iter().zip(values) {
             samples.extend(self.told(store, name).map(|series| (series, Point { at, value })));
         }
-        let no_room = store.append(&samples).no_room;
+        let no_room = store.append_now(&samples).no_room + store.append(&timed).no_room;
         if no_room > 0 {
             refused.0 += no_room;
             refused.1.get_or_insert("the disk takes no samples, and no more can wait for it".to_owned());
@@ -125,7 +128,7 @@ impl Intake {
         let mut samples = Vec::new();
         self.end_the_missing(at, &mut samples);
         samples.extend(self.told.values().map(|series| (*series, Point { at, value: STALE })));
-        store.append(&samples);
+        store.append_now(&samples);
         self.told.clear();
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use exposition::{Format, Limits};
 use promql::Labels;
-use store::Store;
+use store::{CLOCK_STEP, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -128,16 +128,24 @@ async fn ask(
         told.note(&target, health, intake.families());
         last = Some(at);
     }
-    intake.end(&store, now().max(last.map_or(i64::MIN, |last| last + 1)));
+    intake.end(&store, after(last, now()));
 }
 
 /// The time of a sample: exactly an interval after the one before when that is nearly so, because differences that
-/// are equal take a bit instead of bytes; never before the one before.
+/// are equal take a bit instead of bytes.
 fn aligned(last: Option<i64>, now: i64, interval: i64) -> i64 {
     let Some(last) = last else { return now };
     let due = last + interval;
     // As Prometheus: within one part in a hundred.
-    if (now - due).abs() <= interval / 100 { due } else { now.max(last + 1) }
+    if (now - due).abs() <= interval / 100 { due } else { after(Some(last), now) }
+}
+
+/// The time of a sample after one before, unless the clock was set back, which the store knows to deal with.
+fn after(last: Option<i64>, now: i64) -> i64 {
+    match last {
+        Some(last) if last <= now.saturating_add(CLOCK_STEP) => now.max(last + 1),
+        Some(_) | None => now,
+    }
 }
 
 /// Where in the interval a target is asked: the same in every run.
@@ -157,7 +165,9 @@ mod tests {
         assert_eq!(aligned(Some(1000), 2009, 1000), 2000);
         assert_eq!(aligned(Some(1000), 1991, 1000), 2000);
         assert_eq!(aligned(Some(1000), 2600, 1000), 2600);
-        // The clock was set back: never before the one before.
+        // A moment back: never before the one before.
         assert_eq!(aligned(Some(1000), 400, 1000), 1001);
+        // The clock was set back.
+        assert_eq!(aligned(Some(100_000), 70_000, 1000), 70_000);
     }
 }
