@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use model::Generation;
 use model::drift::DriftKind;
-use ports::fleet::{Error, Group, GroupId, GroupSeen, ReplicaPhase, ReplicaSeen, SecretValues, Seen, Wanted};
+use ports::fleet::{
+    Error, Group, GroupId, GroupSecrets, GroupSeen, ReplicaPhase, ReplicaSeen, SecretValues, Seen, Wanted,
+};
 use process::{ReplicaId, Supervisor};
 use routes::{Entry, Table};
 use tokio::sync::{Mutex, Notify, watch};
@@ -19,6 +21,7 @@ use crate::home::Home;
 use crate::plan;
 use crate::seen::Board;
 use crate::succession::{LeftOut, Released};
+use crate::traces::{self, Headers};
 
 /// How often counters are looked at; every other change is seen at once.
 const LOOK: Duration = Duration::from_millis(100);
@@ -47,6 +50,10 @@ pub(crate) struct State {
     pub(crate) condemned: BTreeSet<ReplicaId>,
     /// The routing table in force.
     entries: Vec<Entry>,
+    /// With which traces are sent.
+    trace_headers: Headers,
+    /// Why traces are not sent that should be.
+    untraced: Vec<String>,
     /// Why the last pass could not do all it wanted.
     pub(crate) trouble: Option<String>,
 }
@@ -92,8 +99,9 @@ impl<G: Gateway> Executor<G> {
             let found = "the stored wanted state was damaged, or changed by somebody".to_owned();
             self.supervisor.drifted(None, DriftKind::Stored, found, "it is put aside; control gives its own");
         }
+        let mut trace_headers = Headers::new();
         for secrets in released.secrets.into_iter().flat_map(|values| values.0) {
-            self.supervisor.supply(&secrets.group, secrets.values);
+            self.supply(secrets, &mut trace_headers);
         }
         let now = std::time::Instant::now();
         self.gateway.inherit(released.ejected.into_iter().map(|left_out| left_out.ejected(now)).collect());
@@ -101,7 +109,11 @@ impl<G: Gateway> Executor<G> {
         let leaving: BTreeSet<ReplicaId> =
             released.leaving.into_iter().filter(|id| exists(&replicas, id)).collect();
         let mut state = self.state.lock().await;
+        if let Some(wanted) = &wanted {
+            state.untraced = self.trace(wanted, &mut trace_headers);
+        }
         state.wanted = wanted;
+        state.trace_headers = trace_headers;
         state.leaving.clone_from(&leaving);
         drop(state);
         self.pass().await;
@@ -126,10 +138,12 @@ impl<G: Gateway> Executor<G> {
             };
             replicas.iter().flat_map(of).collect()
         };
+        let mut secrets = self.supervisor.secrets();
+        put_headers(&mut secrets, &state);
         Released {
             leaving: state.leaving.clone(),
             ready: ids(|replica| replica.phase == ReplicaPhase::Ready),
-            secrets: Some(self.supervisor.secrets()),
+            secrets: Some(secrets),
             ejected: self.gateway.ejected().iter().map(|ejected| LeftOut::new(ejected, now)).collect(),
         }
     }
@@ -163,27 +177,57 @@ impl<G: Gateway> Executor<G> {
         // Control hears of success only when both the disk and the gateway have it. After a crash in between, the next
         // agent takes up what is on disk, and control offers the same generation again.
         self.home.store_wanted(&wanted).map_err(|error| Error::Refused(error.to_string()))?;
+        let mut trace_headers = state.trace_headers.clone();
+        for secrets in secrets.0 {
+            self.supply(secrets, &mut trace_headers);
+        }
+        let untraced = self.trace(&wanted, &mut trace_headers);
         if let Err(error) = self.gateway.swap(&table).await {
             let former = state.wanted.clone().unwrap_or_default();
+            self.trace(&former, &mut state.trace_headers);
             if let Err(error) = self.home.store_wanted(&former) {
                 tracing::error!(%error, "the former wanted state could not be put back");
             }
             return Err(Error::Refused(error));
         }
         tracing::info!(generation = %wanted.generation, groups = wanted.groups.len(), "wanted state in force");
-        for secrets in secrets.0 {
-            self.supervisor.supply(&secrets.group, secrets.values);
-        }
         let mut needed: BTreeSet<GroupId> = wanted.groups.iter().map(|group| group.id.clone()).collect();
         needed.extend(replicas.into_keys());
         self.supervisor.keep_secrets(&needed);
         let condemned = std::mem::take(&mut state.condemned);
-        *state = State { wanted: Some(wanted), leaving, condemned, entries, trouble: None };
+        *state = State {
+            wanted: Some(wanted),
+            leaving,
+            condemned,
+            entries,
+            trace_headers,
+            untraced,
+            trouble: None,
+        };
         self.let_go(going);
         self.show(&state);
         drop(state);
         self.poke.notify_one();
         Ok(())
+    }
+
+    /// Takes secret values to where they are used.
+    fn supply(&self, secrets: GroupSecrets, headers: &mut Headers) {
+        let GroupSecrets { group, values, trace_headers } = secrets;
+        if !trace_headers.is_empty() {
+            headers.insert(group.place.clone(), trace_headers);
+        }
+        if !values.is_empty() {
+            self.supervisor.supply(&group, values);
+        }
+    }
+
+    /// Has traced what is wanted, as far as the headers for it are known; says what is not. Forgets those of others.
+    fn trace(&self, wanted: &Wanted, headers: &mut Headers) -> Vec<String> {
+        headers.retain(|place, _| wanted.splits.iter().any(|split| split.place == *place));
+        let (orders, missing) = traces::orders(&wanted.splits, headers);
+        self.gateway.trace(orders);
+        missing
     }
 
     /// Acts until it is aborted.
@@ -313,6 +357,7 @@ impl<G: Gateway> Executor<G> {
         });
         let mut warnings = self.supervisor.warnings();
         warnings.extend(state.trouble.clone());
+        warnings.extend(state.untraced.iter().cloned());
         warnings.extend(self.gateway.ejected().iter().map(|ejected| {
             let (id, why) = (ejected_id(ejected), &ejected.why);
             format!("{id} is ready, but left out for now: {why}; it is taken back when its probe is answered")
@@ -383,6 +428,21 @@ impl<G: Gateway> Executor<G> {
     pub(crate) fn close(&self) {
         self.drains.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
         self.closed.send_replace(true);
+    }
+}
+
+/// Puts the headers of traces to the other secrets, for a successor.
+fn put_headers(secrets: &mut SecretValues, state: &State) {
+    let splits = state.wanted.iter().flat_map(|wanted| &wanted.splits);
+    for (split, headers) in splits.filter_map(|split| Some((split, state.trace_headers.get(&split.place)?))) {
+        // Any release of the place will do: headers are the place's.
+        let Some(release) = split.shares.first().map(|share| share.release) else { continue };
+        let group = GroupId { place: split.place.clone(), release };
+        let trace_headers = headers.clone();
+        match secrets.0.iter_mut().find(|known| known.group == group) {
+            Some(known) => known.trace_headers = trace_headers,
+            None => secrets.0.push(GroupSecrets { group, values: BTreeMap::new(), trace_headers }),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use routes::Table;
 use tokio::sync::OnceCell;
 
 use crate::succession::{InFlight, Predecessor};
+use crate::traces::{Orders, Traces};
 
 /// What the executor needs of a gateway.
 pub(crate) trait Gateway: Send + Sync + 'static {
@@ -19,6 +20,8 @@ pub(crate) trait Gateway: Send + Sync + 'static {
     fn inherit(&self, ejected: Vec<Ejected>);
     /// Takes requests from now on, with the table that was swapped in, if one was.
     fn open(&self) -> Result<(), String>;
+    /// Traces what these orders name, from the next table on.
+    fn trace(&self, orders: Orders);
     /// Puts a table in force. When this returns, no request starts on the one before. An error leaves that one in force.
     fn swap(&self, table: &Table) -> impl Future<Output = Result<(), String>> + Send;
     /// Requests in flight to a replica.
@@ -37,6 +40,8 @@ pub(crate) trait Gateway: Send + Sync + 'static {
     fn tallies(&self) -> Vec<Tally>;
     /// Metrics in Prometheus' text format.
     fn metrics_text(&self) -> String;
+    /// The same in OpenMetrics, with traces that stand for buckets.
+    fn open_metrics(&self) -> String;
     /// Tells of this, too, wherever metrics are told of; the first that is given stays.
     fn also_tell(&self, page: Page);
     /// Where it listens.
@@ -66,6 +71,7 @@ pub(crate) struct Real {
     also: OnceLock<Page>,
     predecessor: OnceCell<Predecessor>,
     last: Mutex<Vec<Tally>>,
+    traces: Arc<Traces>,
 }
 
 impl Real {
@@ -91,6 +97,7 @@ impl Real {
             also: OnceLock::new(),
             predecessor: OnceCell::new(),
             last: Mutex::default(),
+            traces: Arc::default(),
         })
     }
 
@@ -105,11 +112,22 @@ impl Real {
         });
         Some(started.map(|proxy| {
             if let Some(also) = self.also.get() {
-                proxy.also_tell(Arc::clone(also));
+                proxy.also_tell(self.and_traces(also));
             }
             *self.proxy.write().unwrap_or_else(PoisonError::into_inner) = Some(proxy);
             *closed = None;
         }))
+    }
+
+    /// A page, and what became of the traces.
+    fn and_traces(&self, page: &Page) -> Page {
+        let (page, traces) = (Arc::clone(page), Arc::clone(&self.traces));
+        Arc::new(move || page() + &traces.page())
+    }
+
+    fn routing(&self, table: &Table) -> proxy::Routing {
+        let place = |entry: &routes::Entry| place(entry, self.traces.tracing(&entry.place));
+        proxy::Routing { places: table.entries().iter().map(place).collect() }
     }
 
     fn ask<T>(&self, question: impl FnOnce(&proxy::Gateway) -> T) -> Option<T> {
@@ -132,7 +150,7 @@ fn tally(tally: proxy::Tally) -> Tally {
     }
 }
 
-fn place(entry: &routes::Entry) -> proxy::PlaceRouting {
+fn place(entry: &routes::Entry, tracing: Option<proxy::Tracing>) -> proxy::PlaceRouting {
     let backends = entry.shares.iter().flat_map(|share| {
         share.replicas.iter().map(|replica| proxy::Backend {
             release: share.release,
@@ -149,6 +167,7 @@ fn place(entry: &routes::Entry) -> proxy::PlaceRouting {
         preview: entry.preview.clone(),
         aim: entry.aim.clone(),
         affinity: entry.affinity.clone(),
+        tracing,
     }
 }
 
@@ -161,8 +180,12 @@ impl Gateway for Real {
         self.open_with(proxy::Routing::default()).unwrap_or(Ok(()))
     }
 
+    fn trace(&self, orders: Orders) {
+        self.traces.follow(orders);
+    }
+
     async fn swap(&self, table: &Table) -> Result<(), String> {
-        let routing = proxy::Routing { places: table.entries().iter().map(place).collect() };
+        let routing = self.routing(table);
         if let Some(opened) = self.open_with(routing.clone()) {
             return opened;
         }
@@ -224,9 +247,13 @@ impl Gateway for Real {
         self.ask(proxy::Gateway::metrics_text).unwrap_or_default()
     }
 
+    fn open_metrics(&self) -> String {
+        self.ask(proxy::Gateway::open_metrics).unwrap_or_default()
+    }
+
     fn also_tell(&self, page: Page) {
         let page = self.also.get_or_init(|| page);
-        self.ask(|proxy| proxy.also_tell(Arc::clone(page)));
+        self.ask(|proxy| proxy.also_tell(self.and_traces(page)));
     }
 
     fn listen_address(&self) -> Option<String> {
@@ -281,5 +308,6 @@ impl Gateway for Real {
             }
         };
         tokio::join!(own, earlier);
+        self.traces.close().await;
     }
 }

@@ -22,6 +22,7 @@ mod plan;
 mod seen;
 mod server;
 mod succession;
+mod traces;
 mod wire;
 
 #[cfg(test)]

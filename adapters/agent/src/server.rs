@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Json, Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use ports::fleet::Error as Refusal;
@@ -81,6 +81,12 @@ async fn health<G: Gateway>(State(executor): Shared<G>) -> Json<HealthReport> {
     })
 }
 
-async fn metrics<G: Gateway>(State(executor): Shared<G>) -> String {
-    executor.gateway().metrics_text()
+/// In the text format, or in OpenMetrics for whoever names that.
+async fn metrics<G: Gateway>(State(executor): Shared<G>, headers: HeaderMap) -> Response {
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    if accepts.is_some_and(|accepts| accepts.contains("application/openmetrics-text")) {
+        let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+        return (kind, executor.gateway().open_metrics()).into_response();
+    }
+    executor.gateway().metrics_text().into_response()
 }

@@ -145,6 +145,12 @@ impl Gateway for Fake {
         format!("up 1\n{}", also.map(|also| also()).unwrap_or_default())
     }
 
+    fn open_metrics(&self) -> String {
+        self.metrics_text()
+    }
+
+    fn trace(&self, _orders: crate::traces::Orders) {}
+
     fn also_tell(&self, page: proxy::Page) {
         self.state().also = Some(page);
     }
@@ -399,6 +405,7 @@ async fn an_agent_without_secrets_keeps_what_runs_and_waits_for_control_before_i
     let values = SecretValues(vec![GroupSecrets {
         group: secret.id.clone(),
         values: [("TOKEN".to_owned(), Secret::new("hunter2".to_owned()))].into(),
+        trace_headers: Default::default(),
     }]);
     world.client.want(wanted(1, vec![secret.clone()], vec![split("shop", 1)]), values.clone()).await.unwrap();
     let before = world.until_ready(1, 1).await.remove(0);

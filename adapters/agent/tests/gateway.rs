@@ -332,6 +332,7 @@ async fn a_successor_has_the_replicas_at_once_and_the_secrets_too() {
     let values = SecretValues(vec![ports::fleet::GroupSecrets {
         group: secret.id.clone(),
         values: [("TOKEN".to_owned(), ports::Secret::new("hunter2".to_owned()))].into(),
+        trace_headers: Default::default(),
     }]);
     world.client.want(wanted(1, vec![secret.clone()], vec![split("shop", 1)]), values).await.unwrap();
     let pid = world.ready(1, 1).await[0].pid;

@@ -392,8 +392,11 @@ impl Supervisor {
     pub fn secrets(&self) -> SecretValues {
         let all = self.shared.secrets.borrow();
         let groups = all.iter();
-        let groups =
-            groups.map(|(group, values)| GroupSecrets { group: group.clone(), values: values.clone() });
+        let groups = groups.map(|(group, values)| GroupSecrets {
+            group: group.clone(),
+            values: values.clone(),
+            trace_headers: BTreeMap::new(),
+        });
         SecretValues(groups.collect())
     }
 

@@ -119,17 +119,7 @@ pub(crate) fn is_token(name: &str) -> bool {
 
 /// A header as it may be declared; `instead` says where one belongs that is secret.
 pub(crate) fn header(http: &Mapping<'_>, entry: &Entry, instead: &str) -> Option<(String, String)> {
-    let name = entry.key.to_ascii_lowercase();
-    if !is_token(&name) {
-        let problem = Problem::new(format!("`{}` is not the name of a header", entry.key));
-        http.error(&entry.key_span, problem.help("use letters, digits and `-`"));
-        return None;
-    }
-    if matches!(name.as_str(), "host" | "content-length" | "transfer-encoding" | "connection") {
-        let problem = Problem::new(format!("`{name}` follows from the request and cannot be set"));
-        http.error(&entry.key_span, problem.help("remove it"));
-        return None;
-    }
+    let name = header_name(http, entry)?;
     if SECRET_HEADERS.contains(&name.as_str()) {
         http.context.sink.mask(&entry.value.span);
         let problem = Problem::new(format!("the journal would keep what `{name}` says"));
@@ -144,6 +134,22 @@ pub(crate) fn header(http: &Mapping<'_>, entry: &Entry, instead: &str) -> Option
         return None;
     }
     Some((name, value))
+}
+
+/// A header's name, in small letters, if it may be declared.
+pub(crate) fn header_name(http: &Mapping<'_>, entry: &Entry) -> Option<String> {
+    let name = entry.key.to_ascii_lowercase();
+    if !is_token(&name) {
+        let problem = Problem::new(format!("`{}` is not the name of a header", entry.key));
+        http.error(&entry.key_span, problem.help("use letters, digits and `-`"));
+        return None;
+    }
+    if matches!(name.as_str(), "host" | "content-length" | "transfer-encoding" | "connection") {
+        let problem = Problem::new(format!("`{name}` follows from the request and cannot be set"));
+        http.error(&entry.key_span, problem.help("remove it"));
+        return None;
+    }
+    Some(name)
 }
 
 /// The `command` of a section; `None` when it is absent or cannot be read.

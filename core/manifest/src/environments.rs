@@ -9,7 +9,7 @@ use crate::diagnostic::{Diagnostics, Problem, Sink};
 use crate::node::{Map, Node, Span, Value};
 use crate::read::{Context, Mapping, mismatch};
 use crate::rollout::{Section, Unused};
-use crate::{Manifest, fields, health, metrics, overlay, rollout, route, service, values, yaml};
+use crate::{Manifest, fields, health, metrics, overlay, rollout, route, service, traces, values, yaml};
 
 /// The environment of a manifest that declares none.
 const DEFAULT_ENVIRONMENT: &str = "production";
@@ -139,6 +139,7 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
     let shutdown = service::shutdown(&root);
     let logs = service::logs(&root);
     let metrics = metrics::metrics(&root);
+    let traces = traces::traces(&root);
     // The other sections are checked even where the service has no usable name.
     let stand_in: ServiceName = "service".parse().ok()?;
     let named = service.as_ref().unwrap_or(&stand_in);
@@ -160,6 +161,7 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
         shutdown,
         logs,
         metrics,
+        traces,
         route,
         rollout: rollout.strategy,
         declared_objectives: None,

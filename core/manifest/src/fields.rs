@@ -7,6 +7,7 @@ mod hooks;
 mod metrics;
 mod route;
 mod rules;
+mod traces;
 
 use crate::shape::Elsewhere::{NotYet, Use};
 use crate::shape::{Field, Key, Object, Shape};
@@ -19,6 +20,7 @@ pub(crate) use hooks::{HOOK_AFTER, HOOK_BEFORE, HOOKS};
 pub(crate) use metrics::{BASIC_AUTH, METRICS, RECORDING_RULE, SCRAPE};
 pub(crate) use route::{LIMITS, ROUTE, TIMEOUTS};
 pub(crate) use rules::{ARGUMENT, CHECK_COMMAND, CHECK_HTTP, CHECK_PROMQL, EXPECT, METRIC};
+pub(crate) use traces::{EXPORT, OTLP, SAMPLE, TRACES};
 
 const DURATION: Shape = Shape::Duration { positive: false };
 const WAIT: Shape = Shape::Duration { positive: true };
@@ -61,6 +63,7 @@ pub(crate) static ROOT: Object = Object {
         Field::new("shutdown", Shape::Object(&SHUTDOWN), "How a replica is let go."),
         Field::new("logs", Shape::Object(&LOGS), "How much captured output is kept, for each replica."),
         Field::new("metrics", Shape::Object(&METRICS), "Which metrics are collected beside the gateway's."),
+        Field::new("traces", Shape::Object(&TRACES), "Where the gateway's traces go, and which are kept."),
         Field::new("route", Shape::Object(&ROUTE), "Which requests the service answers."),
         Field::new("rollout", Shape::Object(&ROLLOUT), "How a new release replaces an old one."),
         Field::new(
@@ -75,6 +78,7 @@ pub(crate) static ROOT: Object = Object {
         ("env", Use("config")),
         ("command", Use("run")),
         ("args", Use("run.args")),
+        ("tracing", Use("traces")),
         ("healthcheck", Use("health")),
         ("strategy", Use("rollout.strategy")),
         ("image", NotYet("containers are not supported yet: name a file or directory under `artifact`")),

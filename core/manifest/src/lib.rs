@@ -28,6 +28,7 @@ mod rollout;
 mod route;
 mod service;
 mod steps;
+mod traces;
 
 mod diagnostic;
 pub mod diff;

@@ -8,7 +8,7 @@ use crate::diagnostic::Problem;
 use crate::fields;
 use crate::node::{Entry, Node};
 use crate::read::{Mapping, scalar_in};
-use crate::{check, service, values};
+use crate::{check, service, traces, values};
 
 /// What makes no sense without a server.
 const OF_A_SERVER: [&str; 5] = ["address", "bearerToken", "basicAuth", "headers", "caFile"];
@@ -34,9 +34,10 @@ pub(crate) fn metrics(root: &Mapping<'_>) -> Metrics {
     });
     let prometheus = server(&metrics);
     let rules = recording_rules(&metrics);
+    let export = traces::export(&metrics);
     let evaluation_interval = metrics.duration("evaluationInterval");
     metrics.finish();
-    Metrics { scrape, prometheus, rules, evaluation_interval }
+    Metrics { scrape, prometheus, rules, evaluation_interval, export }
 }
 
 fn recording_rules(metrics: &Mapping<'_>) -> Vec<RecordingRule> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use model::assignment::{HeaderMatch, Pattern, SessionAffinity};
 use model::check::{Http, Target};
 use model::hook::{Hook, Hooks, Moment};
+use model::otlp::{HeaderValue, Otlp, Sample, Traces};
 use model::spec::{Authentication, Check, Probe, RecordingRule, SecretSource};
 use model::strategy::{
     Amount, Analysis, CanaryScale, Kind, Latency, Metric, Promotion, Source, Step, Strategy,
@@ -56,8 +57,33 @@ pub(crate) fn effective(spec: &Spec) -> Value {
     let logs = json!({"maxFileSize": format_bytes(spec.logs.file_bytes), "maxFiles": spec.logs.files});
     map.insert("logs".to_owned(), logs);
     put(&mut map, "metrics", metrics(spec));
+    put(&mut map, "traces", spec.traces.as_ref().map(traces));
     map.insert("route".to_owned(), route(spec));
     map.insert("rollout".to_owned(), rollout(&spec.rollout));
+    Value::Object(map)
+}
+
+fn traces(traces: &Traces) -> Value {
+    let Sample { ratio, slower_than, limit } = &traces.sample;
+    let sample = json!({"ratio": ratio, "slowerThan": time(*slower_than), "limit": limit});
+    json!({"otlp": otlp(&traces.otlp), "sample": sample})
+}
+
+fn otlp(otlp: &Otlp) -> Value {
+    let mut map = Map::new();
+    map.insert("endpoint".to_owned(), json!(otlp.endpoint));
+    map.insert("protocol".to_owned(), json!(otlp.protocol.as_str()));
+    let headers = otlp.headers.iter().map(|(name, value)| {
+        let value = match value {
+            HeaderValue::Text(text) => json!(text),
+            HeaderValue::Secret(source) => secret(source),
+        };
+        (name.clone(), value)
+    });
+    let headers: Map<String, Value> = headers.collect();
+    put(&mut map, "headers", (!headers.is_empty()).then_some(Value::Object(headers)));
+    put(&mut map, "caFile", otlp.ca_file.as_ref().map(|path| json!(path)));
+    map.insert("timeout".to_owned(), json!(time(otlp.timeout)));
     Value::Object(map)
 }
 
@@ -83,6 +109,12 @@ fn metrics(spec: &Spec) -> Option<Value> {
         map.insert("rules".to_owned(), spec.metrics.rules.iter().map(rule).collect());
         map.insert("evaluationInterval".to_owned(), json!(time(spec.metrics.evaluation_interval)));
     }
+    let export = spec.metrics.export.as_ref();
+    put(
+        &mut map,
+        "export",
+        export.map(|export| json!({"otlp": otlp(&export.otlp), "interval": time(export.interval)})),
+    );
     if let Some(server) = &spec.metrics.prometheus {
         map.insert("provider".to_owned(), json!("prometheus"));
         map.insert("address".to_owned(), json!(server.address));

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod labels;
 pub mod latency;
 pub mod objective;
+pub mod otlp;
 pub mod placeholder;
 pub mod release;
 pub mod route;

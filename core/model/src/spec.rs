@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::objective::Objective;
+use crate::otlp::{Export, Traces};
 use crate::route::Route;
 use crate::strategy::{Kind, Strategy};
 use crate::{Digest, EnvironmentName, Place, ServiceName};
@@ -42,6 +43,9 @@ pub struct Spec {
     /// Which metrics are collected beside the gateway's.
     #[serde(default, skip_serializing_if = "Metrics::is_default")]
     pub metrics: Metrics,
+    /// What becomes of the gateway's traces of it; `None` when it is not traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traces: Option<Traces>,
     /// Which requests it answers.
     pub route: Route,
     /// How a new release replaces an old one.
@@ -204,6 +208,9 @@ pub struct Metrics {
         skip_serializing_if = "is_evaluation_interval"
     )]
     pub evaluation_interval: Duration,
+    /// Where they are sent on to, if anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<Export>,
 }
 
 /// The interval of rules that name none: that of pages that name none.
@@ -217,7 +224,13 @@ fn is_evaluation_interval(interval: &Duration) -> bool {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { scrape: None, prometheus: None, rules: vec![], evaluation_interval: evaluation_interval() }
+        Self {
+            scrape: None,
+            prometheus: None,
+            rules: vec![],
+            evaluation_interval: evaluation_interval(),
+            export: None,
+        }
     }
 }
 

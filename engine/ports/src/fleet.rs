@@ -8,6 +8,7 @@ use std::time::Duration;
 use model::assignment::{HeaderRoute, SessionAffinity};
 use model::drift::Drift;
 use model::latency::Histogram;
+use model::otlp::Traces;
 use model::route::Route;
 use model::spec::{Health, Logs, Resources, Run, Shutdown};
 use model::{Epoch, Generation, Place, ReleaseNumber, Weight};
@@ -90,6 +91,9 @@ pub struct Split {
     /// Whether users keep the release that they were given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
+    /// What becomes of the traces of its requests. Values of secret headers come as [`SecretValues`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traces: Option<Traces>,
 }
 
 /// Header routes, and where they lead. What they lead is in no comparison of releases: it was not drawn.
@@ -145,6 +149,9 @@ pub struct GroupSecrets {
     pub group: GroupId,
     /// Values by variable.
     pub values: BTreeMap<String, Secret>,
+    /// The secret headers with which the place's traces are sent, by name, when this is the release whose route is in force.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub trace_headers: BTreeMap<String, Secret>,
 }
 
 /// What an executor sees. Counters are cumulative since the executor's start, which `instance` names.

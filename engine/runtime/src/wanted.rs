@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lifecycle::World;
+use model::otlp::{HeaderValue, Traces};
 use model::{Place, Release, ReleaseNumber, Spec};
 use ports::fleet::{
     Affinity, Aim, Group, GroupId, GroupSecrets, Preview, SecretValues, Share, Split, Wanted,
@@ -61,7 +62,11 @@ pub(crate) fn order(
                 affinity: serving
                     .affinity
                     .map(|(by, salt)| Affinity { by, salt: format!("{place}: {salt}") }),
+                traces: spec.traces.clone(),
             });
+            if let Some((number, traces)) = serving.route_of.zip(spec.traces.as_ref()) {
+                order.resolve_headers(GroupId { place: place.clone(), release: number }, traces, secrets);
+            }
         }
     }
     Ok(order)
@@ -105,7 +110,27 @@ impl Order {
             }
         }
         if !values.is_empty() {
-            self.secrets.0.push(GroupSecrets { group: id.clone(), values });
+            self.secrets.0.push(GroupSecrets { group: id.clone(), values, trace_headers: BTreeMap::new() });
+        }
+    }
+
+    fn resolve_headers(&mut self, group: GroupId, traces: &Traces, secrets: &dyn Secrets) {
+        let mut trace_headers = BTreeMap::new();
+        for (name, value) in &traces.otlp.headers {
+            let HeaderValue::Secret(source) = value else { continue };
+            match secrets.resolve(source) {
+                Ok(value) => _ = trace_headers.insert(name.clone(), value),
+                Err(error) => self
+                    .warnings
+                    .push(format!("the traces of {} are not sent: the header {name}: {error}", group.place)),
+            }
+        }
+        if trace_headers.is_empty() {
+            return;
+        }
+        match self.secrets.0.iter_mut().find(|known| known.group == group) {
+            Some(known) => known.trace_headers = trace_headers,
+            None => self.secrets.0.push(GroupSecrets { group, values: BTreeMap::new(), trace_headers }),
         }
     }
 }

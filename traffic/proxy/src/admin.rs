@@ -88,8 +88,18 @@ async fn connection(admin: Arc<Admin>, socket: TcpStream) {
     let _ = builder.serve_connection(TokioIo::new(socket), service).await;
 }
 
+/// Whoever names it can read it.
+const OPEN_METRICS: &str = "application/openmetrics-text";
+
 fn answer(admin: &Admin, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let accepts = request.headers().get_all(header::ACCEPT).iter();
+    let open = accepts.filter_map(|value| value.to_str().ok()).any(|value| value.contains(OPEN_METRICS));
+    let mut kind = "text/plain; version=0.0.4; charset=utf-8";
     let (status, body) = match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/metrics") if open => {
+            kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            (StatusCode::OK, metrics::open_metrics(&admin.registry, &admin.workers))
+        }
         (&Method::GET | &Method::HEAD, "/metrics") => {
             (StatusCode::OK, metrics::text(&admin.registry, &admin.workers))
         }
@@ -99,7 +109,6 @@ fn answer(admin: &Admin, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    let kind = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
     response
 }

@@ -1,14 +1,15 @@
 //! Counters that many workers write and few readers add up. Each worker writes its own shard, so writing is one
 //! uncontended atomic addition; nothing here takes a lock while a request runs.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use model::latency::{self, BUCKETS, Histogram};
 
 use crate::error::Code;
+use crate::replica::lock;
 use crate::users::News;
 
 /// Requests by status class, and their latencies.
@@ -151,6 +152,17 @@ pub(crate) struct Label {
     budget: Arc<Budget>,
     /// Where requests are counted that find the budget spent; `None` for that label itself.
     other: Option<Arc<Label>>,
+    /// The last kept trace of each method and bucket that has one. Written for kept traces only, which are few.
+    exemplars: Mutex<BTreeMap<(usize, usize), Exemplar>>,
+}
+
+/// A request that stands for its bucket, and can be looked up as a trace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Exemplar {
+    pub(crate) trace_id: u128,
+    pub(crate) span_id: u64,
+    pub(crate) latency: Duration,
+    pub(crate) at: SystemTime,
 }
 
 /// The counts of one method, or nothing when there was no budget for it.
@@ -158,7 +170,23 @@ struct PerMethod(Option<Box<[Counts]>>);
 
 impl Label {
     pub(crate) fn new(route: String, workers: usize, budget: Arc<Budget>, other: Option<Arc<Self>>) -> Self {
-        Self { route, methods: Default::default(), workers, budget, other }
+        Self { route, methods: Default::default(), workers, budget, other, exemplars: Mutex::default() }
+    }
+
+    /// Names a kept trace where its request was counted.
+    pub(crate) fn exemplify(&self, method: usize, latency: Duration, (trace_id, span_id): (u128, u64)) {
+        if let (Some(PerMethod(None)), Some(other)) = (self.methods[method].get(), &self.other) {
+            return other.exemplify(method, latency, (trace_id, span_id));
+        }
+        let exemplar = Exemplar { trace_id, span_id, latency, at: SystemTime::now() };
+        lock(&self.exemplars).insert((method, latency::bucket(latency)), exemplar);
+    }
+
+    /// What stands for the buckets of a method.
+    pub(crate) fn exemplars(&self, method: &str) -> BTreeMap<usize, Exemplar> {
+        let index = method_index(method);
+        let all = lock(&self.exemplars);
+        all.range((index, 0)..(index + 1, 0)).map(|((_, bucket), exemplar)| (*bucket, *exemplar)).collect()
     }
 
     pub(crate) fn observe(&self, worker: usize, method: usize, status: u16, latency: Duration) {

@@ -15,6 +15,8 @@ use crate::counts;
 use crate::error::Code;
 use crate::head::{self, Edge, Words};
 use crate::record::Record;
+use crate::trace::context::Position;
+use crate::trace::trail::Told;
 use crate::tries::Tries;
 use crate::upstream::{self, Attempt, Line, SharedClaim};
 use crate::worker::Worker;
@@ -26,6 +28,7 @@ struct Admitted {
     target: PathAndQuery,
     method: usize,
     start: Instant,
+    position: Position,
 }
 
 /// Serves one request.
@@ -68,7 +71,7 @@ fn admit(
     }
     let method = counts::method_index(request.method().as_str());
     let (mut parts, body) = request.into_parts();
-    head::for_replica(&mut parts.headers, &words, id);
+    let position = head::for_replica(&mut parts.headers, &words, id);
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
         // hyper would otherwise take it that a GET has no body, and drop it.
         parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -80,19 +83,28 @@ fn admit(
     // A call that is a stream of messages is quiet when there is nothing to say.
     let rate = if head::is_grpc(&parts.headers) { 0 } else { upload_rate };
     let request = Request::from_parts(parts, RequestBody::new(body, u64::MAX, rate));
-    Ok(Admitted { request, words, target, method, start })
+    Ok(Admitted { request, words, target, method, start, position })
 }
 
 /// Finds a replica that answers, and its answer.
 async fn exchange(worker: &Arc<Worker>, admitted: Admitted) -> Result<Response<ResponseBody>, Code> {
-    let Admitted { mut request, words, target, method, start } = admitted;
+    let Admitted { mut request, words, target, method, start, position } = admitted;
+    let told = Told {
+        position,
+        host: &words.host,
+        path: target.path(),
+        method: counts::METHODS[method],
+        protocol: "2",
+    };
     let mut tries = Tries::new(method, start, false);
     loop {
-        let (claim, mut record) =
-            tries.claim(worker, &words.host, target.path(), &head::Fields(request.headers()))?;
+        let (claim, mut record) = tries.claim(worker, told, &head::Fields(request.headers()))?;
         if request.body().size_hint().lower() > claim.route().limits.body_bytes {
             record.failed(Code::BodyTooLarge);
             return Err(Code::BodyTooLarge);
+        }
+        if let Some(position) = record.attempt() {
+            head::retrace(request.headers_mut(), &position);
         }
         let upload = request.body().progress();
         match upstream::attempt(worker, &claim, request, tries.fresh).await {

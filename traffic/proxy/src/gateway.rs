@@ -209,6 +209,11 @@ impl Gateway {
         metrics::text(&self.registry, &self.workers)
     }
 
+    /// The same in OpenMetrics 1.0, where buckets of latencies name a trace that was kept.
+    pub fn open_metrics(&self) -> String {
+        metrics::open_metrics(&self.registry, &self.workers)
+    }
+
     /// Tells of this, too, wherever metrics are told of; the first that is given stays.
     pub fn also_tell(&self, page: Page) {
         let _ = self.registry.also.set(page);

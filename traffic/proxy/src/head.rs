@@ -15,6 +15,7 @@ use http::{Request, Uri, Version};
 
 use crate::error::Code;
 use crate::replica::lock;
+use crate::trace::context::{self, Position};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -156,7 +157,7 @@ fn is_framing(name: &HeaderName) -> bool {
 }
 
 /// Makes a client's head fit for a replica.
-pub(crate) fn for_replica(headers: &mut HeaderMap, words: &Words, id: &HeaderValue) {
+pub(crate) fn for_replica(headers: &mut HeaderMap, words: &Words, id: &HeaderValue) -> Position {
     if !is_plain(headers) {
         let trailers = headers.get_all(header::TE).iter().any(|value| has_token(value, "trailers"));
         strip_hop_by_hop(headers);
@@ -169,7 +170,7 @@ pub(crate) fn for_replica(headers: &mut HeaderMap, words: &Words, id: &HeaderVal
     }
     headers.insert(REQUEST_ID, id.clone());
     forward(headers, words);
-    trace(headers);
+    trace(headers)
 }
 
 /// Makes one header of the crumbs that HTTP/2 may split cookies into (RFC 9113, 8.2.3).
@@ -323,66 +324,26 @@ pub(crate) fn appended(given: &[&[u8]], element: &str) -> String {
 }
 
 /// Continues the client's trace with a span of our own, or starts one.
-fn trace(headers: &mut HeaderMap) {
+fn trace(headers: &mut HeaderMap) -> Position {
     let mut given = headers.get_all(TRACEPARENT).iter();
-    let known = match (given.next().map(HeaderValue::to_str), given.next()) {
-        (Some(Ok(text)), None) => Some(text).filter(|text| is_trace(text)),
+    let parent = match (given.next(), given.next()) {
+        (Some(text), None) => context::read(text.as_bytes()),
         (Some(_) | None, _) => None,
     };
-    let text = span(known);
-    if known.is_none() {
+    let states = headers.get_all(TRACESTATE).iter().map(HeaderValue::as_bytes);
+    if parent.is_none() || !context::is_state(states) {
         headers.remove(TRACESTATE);
     }
-    if let Ok(value) = HeaderValue::from_bytes(&text) {
+    let position = Position::after(parent);
+    retrace(headers, &position.write());
+    position
+}
+
+/// Tells a replica this position.
+pub(crate) fn retrace(headers: &mut HeaderMap, text: &[u8; context::LENGTH]) {
+    if let Ok(value) = HeaderValue::from_bytes(text) {
         headers.insert(TRACEPARENT, value);
     }
-}
-
-/// A span of our own, of the trace given or of a new one. A started trace is marked sampled, which is what services do
-/// that see no trace at all.
-pub(crate) fn span(trace: Option<&str>) -> [u8; 55] {
-    let known: Option<([u8; 32], [u8; 2])> =
-        trace.and_then(read_trace).and_then(|(id, flags)| fixed(id).zip(fixed(flags)));
-    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
-    hex(u128::from(fastrand::u64(1..)), &mut text[36..52]);
-    match known {
-        Some((id, flags)) => {
-            text[3..35].copy_from_slice(&id);
-            text[53..].copy_from_slice(&flags);
-        }
-        None => hex(fastrand::u128(1..), &mut text[3..35]),
-    }
-    text
-}
-
-/// Whether a `traceparent` can be continued.
-pub(crate) fn is_trace(text: &str) -> bool {
-    read_trace(text).is_some()
-}
-
-/// The lowest digits of a number, as many as there is room for. Written for each request, so without the formatter.
-fn hex(mut number: u128, room: &mut [u8]) {
-    for digit in room.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 15) as usize];
-        number >>= 4;
-    }
-}
-
-fn fixed<const N: usize>(text: &str) -> Option<[u8; N]> {
-    text.as_bytes().try_into().ok()
-}
-
-/// The trace id and flags of a valid `traceparent` (W3C Trace Context; unknown versions are read as version 00).
-fn read_trace(text: &str) -> Option<(&str, &str)> {
-    let hex = |text: &str, len: usize| {
-        text.len() == len && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    let mut parts = text.trim().split('-');
-    let (version, id, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let extra = parts.next().is_some();
-    let valid = hex(version, 2) && version != "ff" && hex(id, 32) && hex(span, 16) && hex(flags, 2);
-    let zero = id.bytes().all(|b| b == b'0') || span.bytes().all(|b| b == b'0');
-    (valid && !zero && !(version == "00" && extra)).then_some((id, flags))
 }
 
 /// The client's request id if it is sane, else a new one.
@@ -399,29 +360,13 @@ pub(crate) fn is_sane_id(id: &[u8]) -> bool {
 
 pub(crate) fn new_id() -> [u8; 32] {
     let mut made = [0; 32];
-    hex(fastrand::u128(..), &mut made);
+    context::hex(fastrand::u128(..), &mut made);
     made
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_valid_traces_are_continued() {
-        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert_eq!(read_trace(good), Some(("0af7651916cd43dd8448eb211c80319c", "01")));
-        for bad in [
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
-            "",
-        ] {
-            assert_eq!(read_trace(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn a_connection_header_cannot_remove_the_framing() {

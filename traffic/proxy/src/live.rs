@@ -11,6 +11,7 @@ use model::{Epoch, Place, ReleaseNumber, Weight};
 use crate::counts::{Label, TallyCell};
 use crate::error::{Code, Error};
 use crate::replica::{Crowd, InFlight, Replica};
+use crate::trace::Tracing;
 use crate::users::Column;
 
 /// All that a gateway routes.
@@ -39,6 +40,8 @@ pub struct PlaceRouting {
     pub aim: Option<routes::Aim>,
     /// Whether users keep the release they were given; then users are tallied beside their requests.
     pub affinity: Option<routes::Affinity>,
+    /// Whether its requests are traced, and which of the traces are kept.
+    pub tracing: Option<Tracing>,
 }
 
 /// A ready replica.
@@ -64,6 +67,7 @@ pub(crate) struct LivePlace {
     pub(crate) shares: Vec<LiveShare>,
     /// Where requests are counted that no release took.
     pub(crate) unserved: Vec<Arc<Label>>,
+    pub(crate) tracing: Option<Tracing>,
 }
 
 pub(crate) struct LiveShare {
@@ -93,6 +97,8 @@ pub(crate) struct Claim {
 pub(crate) struct Unclaimed {
     pub(crate) code: Code,
     pub(crate) label: Option<Arc<Label>>,
+    /// The place and its tracing, where it is traced.
+    pub(crate) traced: Option<(Place, Tracing)>,
 }
 
 /// What a claim is made with. The draw and the newcomer stay the same when a request is claimed again, so that its
@@ -128,10 +134,14 @@ impl Live {
     /// Routes, draws and counts in one go. The caller holds the worker's lock on the table.
     pub(crate) fn claim(self: &Arc<Self>, ask: &Ask<'_>) -> Result<Claim, Unclaimed> {
         let Some(found) = self.table.find(ask.host, ask.path) else {
-            return Err(Unclaimed { code: Code::NoRoute, label: None });
+            return Err(Unclaimed { code: Code::NoRoute, label: None, traced: None });
         };
         let (entry, place) = (&self.table.entries()[found.entry], &self.places[found.entry]);
-        let unserved = |code| Unclaimed { code, label: Some(place.unserved[found.label].clone()) };
+        let unserved = |code| Unclaimed {
+            code,
+            label: Some(place.unserved[found.label].clone()),
+            traced: place.tracing.clone().map(|tracing| (entry.place.clone(), tracing)),
+        };
         let replica = |share: usize, replica: usize| &place.shares[share].replicas[replica];
         let untried = |replica: &Arc<Replica>| !ask.excluded.iter().any(|tried| Arc::ptr_eq(tried, replica));
         let usable = |share: usize, index: usize| {
@@ -177,8 +187,16 @@ impl Live {
 }
 
 impl Claim {
+    pub(crate) fn entry(&self) -> &routes::Entry {
+        &self.live.table.entries()[self.found.entry]
+    }
+
+    pub(crate) fn tracing(&self) -> Option<&Tracing> {
+        self.live.places[self.found.entry].tracing.as_ref()
+    }
+
     pub(crate) fn route(&self) -> &Route {
-        route(&self.live.table.entries()[self.found.entry], self.found)
+        route(self.entry(), self.found)
     }
 
     pub(crate) fn share(&self) -> &LiveShare {

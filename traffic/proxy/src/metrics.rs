@@ -1,14 +1,17 @@
-//! The gateway's metrics in Prometheus' text format 0.0.4. Metric names live here and nowhere else.
+//! The gateway's metrics in Prometheus' text format 0.0.4, and in OpenMetrics, which has exemplars: traces that stand for
+//! their buckets. Metric names live here and nowhere else.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
 
 use model::Place;
 use model::labels::escaped;
 use model::latency::{BOUNDS_US, BUCKETS};
 
-use crate::counts::{Sum, WorkerCounts};
+use crate::counts::{Exemplar, Sum, WorkerCounts};
 use crate::error::Code;
 use crate::registry::Registry;
 use crate::replica::Identity;
@@ -16,11 +19,55 @@ use crate::worker::Worker;
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
+/// One label set of requests.
+struct Series {
+    labels: String,
+    sum: Sum,
+    /// By bucket; none where the format has no room for them.
+    exemplars: BTreeMap<usize, Exemplar>,
+}
+
+/// Prometheus' text format 0.0.4.
 pub(crate) fn text(registry: &Registry, workers: &[Arc<Worker>]) -> String {
+    page(registry, workers, false)
+}
+
+/// OpenMetrics 1.0, with exemplars.
+pub(crate) fn open_metrics(registry: &Registry, workers: &[Arc<Worker>]) -> String {
+    as_open_metrics(&page(registry, workers, true))
+}
+
+/// A page in the text format, as OpenMetrics has it: a counter's family goes without its suffix, and the end is marked.
+fn as_open_metrics(page: &str) -> String {
+    let counters: BTreeSet<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let mut out = String::with_capacity(page.len() + 8);
+    for line in page.lines() {
+        let words = line.strip_prefix("# ").and_then(|rest| {
+            let mut words = rest.splitn(3, ' ');
+            Some((words.next()?, words.next()?, words.next().unwrap_or_default()))
+        });
+        // Writing to a String does not fail.
+        let _ = match words.filter(|(_, name, _)| counters.contains(name)) {
+            Some((what, name, rest)) => match (name.strip_suffix("_total"), what) {
+                (Some(family), _) => writeln!(out, "# {what} {family} {rest}"),
+                (None, "TYPE") => writeln!(out, "# TYPE {name} unknown"),
+                (None, _) => writeln!(out, "{line}"),
+            },
+            None => writeln!(out, "{line}"),
+        };
+    }
+    out.push_str("# EOF\n");
+    out
+}
+
+fn page(registry: &Registry, workers: &[Arc<Worker>], exemplars: bool) -> String {
     let mut series = Vec::new();
     for (place, version, label) in registry.series() {
         for (method, sum) in label.sums() {
-            series.push((labels(&place, &version, &label.route, method), sum));
+            let labels = labels(&place, &version, &label.route, method);
+            let exemplars = if exemplars { label.exemplars(method) } else { BTreeMap::new() };
+            series.push(Series { labels, sum, exemplars });
         }
     }
     let mut out = String::new();
@@ -40,9 +87,9 @@ fn labels(place: &Place, version: &str, route: &str, method: &str) -> String {
     format!("{place},version=\"{version}\",route=\"{route}\",method=\"{method}\"")
 }
 
-fn requests(out: &mut String, series: &[(String, Sum)]) -> std::fmt::Result {
+fn requests(out: &mut String, series: &[Series]) -> std::fmt::Result {
     head(out, "http_requests_total", "counter", "Requests finished, by the release that served them.")?;
-    for (labels, sum) in series {
+    for Series { labels, sum, .. } in series {
         for (class, count) in CLASSES.iter().zip(sum.classes) {
             if count > 0 {
                 writeln!(out, "http_requests_total{{{labels},status_class=\"{class}\"}} {count}")?;
@@ -52,20 +99,31 @@ fn requests(out: &mut String, series: &[(String, Sum)]) -> std::fmt::Result {
     Ok(())
 }
 
-fn durations(out: &mut String, series: &[(String, Sum)]) -> std::fmt::Result {
+fn durations(out: &mut String, series: &[Series]) -> std::fmt::Result {
     const NAME: &str = "http_request_duration_seconds";
     head(out, NAME, "histogram", "From the request's head to the response's head.")?;
-    for (labels, sum) in series {
+    for Series { labels, sum, exemplars } in series {
         let mut total = 0;
         for bucket in 0..BUCKETS {
             total += sum.latency.counts.get(bucket).copied().unwrap_or(0);
             match BOUNDS_US.get(bucket) {
                 Some(us) => {
                     let bound = *us as f64 / 1e6;
-                    writeln!(out, "{NAME}_bucket{{{labels},le=\"{bound}\"}} {total}")?;
+                    write!(out, "{NAME}_bucket{{{labels},le=\"{bound}\"}} {total}")?;
                 }
-                None => writeln!(out, "{NAME}_bucket{{{labels},le=\"+Inf\"}} {total}")?,
+                None => write!(out, "{NAME}_bucket{{{labels},le=\"+Inf\"}} {total}")?,
             }
+            if let Some(Exemplar { trace_id, span_id, latency, at }) = exemplars.get(&bucket) {
+                let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+                write!(
+                    out,
+                    " # {{trace_id=\"{trace_id:032x}\",span_id=\"{span_id:016x}\"}} {} {}.{:03}",
+                    latency.as_secs_f64(),
+                    at.as_secs(),
+                    at.subsec_millis(),
+                )?;
+            }
+            writeln!(out)?;
         }
         writeln!(out, "{NAME}_sum{{{labels}}} {}", sum.latency.sum_us as f64 / 1e6)?;
         writeln!(out, "{NAME}_count{{{labels}}} {total}")?;

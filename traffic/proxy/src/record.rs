@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use crate::ejection::{self, Outcome};
 use crate::error::{Code, Fault};
 use crate::live::Claim;
+use crate::trace::context;
+use crate::trace::trail::{End, Trail};
 use crate::upstream::Line;
 use crate::worker::Worker;
 
@@ -19,11 +21,31 @@ pub(crate) struct Record {
     /// The answer's status and how long its head took.
     head: Option<(u16, Duration)>,
     closed: bool,
+    /// Where its place is traced.
+    trail: Option<Box<Trail>>,
 }
 
 impl Record {
-    pub(crate) fn open(worker: Arc<Worker>, claim: Arc<Claim>, method: usize, start: Instant) -> Self {
-        Self { worker, claim, method, start, head: None, closed: false }
+    pub(crate) fn open(
+        worker: Arc<Worker>,
+        claim: Arc<Claim>,
+        method: usize,
+        start: Instant,
+        trail: Option<Box<Trail>>,
+    ) -> Self {
+        Self { worker, claim, method, start, head: None, closed: false, trail }
+    }
+
+    /// The replica is asked now. What its `traceparent` shall say, where that is not what it says already.
+    pub(crate) fn attempt(&mut self) -> Option<[u8; context::LENGTH]> {
+        self.trail.as_mut().map(|trail| trail.attempt())
+    }
+
+    /// No byte of the request has left.
+    pub(crate) fn unsent(&mut self) {
+        if let Some(trail) = &mut self.trail {
+            trail.unsent();
+        }
     }
 
     /// The head of the replica's answer has come.
@@ -38,14 +60,14 @@ impl Record {
         }
         let (status, latency) = self.head.unwrap_or((200, Duration::ZERO));
         self.conclude(if status >= 500 { Outcome::Error } else { Outcome::Good });
-        self.close(status, latency, true);
+        self.close(status, latency, true, None);
     }
 
     /// The gateway answers instead of the replica.
     pub(crate) fn failed(mut self, code: Code) {
         let latency = self.start.elapsed();
         self.blame(code);
-        self.close(code.status().as_u16(), latency, code.fault() == Fault::Backend);
+        self.close(code.status().as_u16(), latency, code.fault() == Fault::Backend, Some(code));
     }
 
     /// The answer broke off after its head.
@@ -53,16 +75,22 @@ impl Record {
         self.worker.counts.error(code);
         let latency = self.head.map_or_else(|| self.start.elapsed(), |(_, latency)| latency);
         self.blame(code);
-        self.close(code.status().as_u16(), latency, code.fault() == Fault::Backend);
+        self.close(code.status().as_u16(), latency, code.fault() == Fault::Backend, Some(code));
     }
 
     /// Another replica gets the request, or another connection: nothing to book here. That a resting connection was
     /// closed says nothing about the replica; that none could be opened does.
-    pub(crate) fn discard(mut self, code: Code) {
+    /// The trail goes on.
+    pub(crate) fn discard(mut self, code: Code) -> Option<Box<Trail>> {
         self.closed = true;
         if code != Code::BackendClosed {
             self.blame(code);
         }
+        let mut trail = self.trail.take();
+        if let Some(trail) = &mut trail {
+            trail.attempted(&self.claim, None, Some(code));
+        }
+        trail
     }
 
     fn blame(&self, code: Code) {
@@ -84,10 +112,19 @@ impl Record {
         }
     }
 
-    fn close(&mut self, status: u16, latency: Duration, judged: bool) {
+    fn close(&mut self, status: u16, latency: Duration, judged: bool, code: Option<Code>) {
         self.closed = true;
         let share = self.claim.share();
-        share.labels[self.claim.found.label].observe(self.worker.index, self.method, status, latency);
+        let label = &share.labels[self.claim.found.label];
+        label.observe(self.worker.index, self.method, status, latency);
+        if let Some(trail) = self.trail.take() {
+            // What the client saw is what the replica's head said, whatever came after it.
+            let seen = self.head.map_or(status, |(status, _)| status);
+            let end = End { status: Some(seen), latency, code, aborted: false };
+            if let Some(ids) = self.trace(trail, end) {
+                label.exemplify(self.method, latency, ids);
+            }
+        }
         if self.claim.fallback {
             self.worker.counts.fallbacks.fetch_add(1, Ordering::Relaxed);
         } else if judged && self.claim.aimed {
@@ -101,10 +138,22 @@ impl Record {
     }
 }
 
+impl Record {
+    fn trace(&self, mut trail: Box<Trail>, end: End) -> Option<(u128, u64)> {
+        trail.attempted(&self.claim, self.head.map(|(status, _)| status), end.code);
+        trail.claimed(&self.claim, end)
+    }
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
         if !self.closed {
             self.worker.counts.aborts.fetch_add(1, Ordering::Relaxed);
+            if let Some(trail) = self.trail.take() {
+                let (status, latency) = self.head.unzip();
+                let latency = latency.unwrap_or_else(|| self.start.elapsed());
+                self.trace(trail, End { status, latency, code: None, aborted: true });
+            }
         }
     }
 }

@@ -114,12 +114,19 @@ impl Registry {
         let table = routes::Table::build(live::entries(routing)?)?;
         let mut inner = lock(&self.inner);
         inner.swaps += 1;
-        let places =
-            (0..table.entries().len()).map(|index| self.bind_place(&mut inner, &table, index)).collect();
+        let places = (0..table.entries().len())
+            .map(|index| self.bind_place(&mut inner, &table, index, routing))
+            .collect();
         Ok(Live { table, places })
     }
 
-    fn bind_place(&self, inner: &mut Inner, table: &routes::Table, index: usize) -> LivePlace {
+    fn bind_place(
+        &self,
+        inner: &mut Inner,
+        table: &routes::Table,
+        index: usize,
+        routing: &Routing,
+    ) -> LivePlace {
         let entry = &table.entries()[index];
         let now = inner.swaps;
         let names = table.labels(index);
@@ -146,7 +153,9 @@ impl Registry {
             shares.push(LiveShare { replicas, labels, tally, users });
         }
         let unserved = self.labels(inner, &entry.place, UNSERVED, names);
-        LivePlace { crowd, shares, unserved }
+        let traced = routing.places.iter().find(|place| place.place == entry.place);
+        let tracing = traced.and_then(|place| place.tracing.clone());
+        LivePlace { crowd, shares, unserved, tracing }
     }
 
     fn replica(&self, inner: &mut Inner, identity: Identity) -> Arc<Replica> {

@@ -13,6 +13,7 @@ use crate::error::Code;
 use crate::live::{Ask, Newcomer, Unclaimed};
 use crate::record::Record;
 use crate::replica::Replica;
+use crate::trace::trail::{End, Told, Trail};
 use crate::upstream::SharedClaim;
 use crate::worker::Worker;
 
@@ -52,26 +53,35 @@ impl Tries {
     pub(crate) fn claim(
         &mut self,
         worker: &Arc<Worker>,
-        host: &str,
-        path: &str,
+        told: Told<'_>,
         headers: &dyn routes::Headers,
     ) -> Result<(SharedClaim, Record), Code> {
         let Self { draw, luck, newcomer, excluded, .. } = self;
+        let Told { host, path, .. } = told;
         let ask = Ask { host, path, headers, draw: *draw, luck: *luck, newcomer, excluded };
         let claim = match worker.claim(&ask) {
             Ok(claim) => Arc::new(claim),
-            Err(unclaimed) => return Err(self.give_up(worker, &unclaimed)),
+            Err(unclaimed) => return Err(self.give_up(worker, unclaimed, told, headers)),
         };
-        if let Some((earlier, code)) = self.failed.take() {
-            earlier.discard(code);
-            worker.counts.retries.fetch_add(1, Ordering::Relaxed);
-        }
-        let record = Record::open(worker.clone(), claim.clone(), self.method, self.start);
+        let trail = match self.failed.take() {
+            Some((earlier, code)) => {
+                worker.counts.retries.fetch_add(1, Ordering::Relaxed);
+                earlier.discard(code)
+            }
+            None => claim.tracing().map(|tracing| Trail::begin(tracing, told, headers, self.start)),
+        };
+        let record = Record::open(worker.clone(), claim.clone(), self.method, self.start, trail);
         Ok((claim, record))
     }
 
     /// No byte of the request has left. An error is final, and booked.
-    pub(crate) fn unsent(&mut self, record: Record, replica: &Arc<Replica>, code: Code) -> Result<(), Code> {
+    pub(crate) fn unsent(
+        &mut self,
+        mut record: Record,
+        replica: &Arc<Replica>,
+        code: Code,
+    ) -> Result<(), Code> {
+        record.unsent();
         if code == Code::BackendClosed {
             self.fresh = true;
             self.handed_back += 1;
@@ -93,14 +103,27 @@ impl Tries {
     }
 
     /// No replica took the request: the failure of the last one tried, if one was, says more than that no other is left.
-    fn give_up(&mut self, worker: &Worker, unclaimed: &Unclaimed) -> Code {
+    fn give_up(
+        &mut self,
+        worker: &Worker,
+        unclaimed: Unclaimed,
+        told: Told<'_>,
+        headers: &dyn routes::Headers,
+    ) -> Code {
         if let Some((record, code)) = self.failed.take() {
             record.failed(code);
             return code;
         }
         if let Some(label) = &unclaimed.label {
-            let status = unclaimed.code.status().as_u16();
-            label.observe(worker.index, self.method, status, self.start.elapsed());
+            let (status, latency) = (unclaimed.code.status().as_u16(), self.start.elapsed());
+            label.observe(worker.index, self.method, status, latency);
+            if let Some((place, tracing)) = unclaimed.traced {
+                let end = End { status: Some(status), latency, code: Some(unclaimed.code), aborted: false };
+                let trail = Trail::begin(&tracing, told, headers, self.start);
+                if let Some(ids) = trail.unclaimed(place, label.route.clone(), end) {
+                    label.exemplify(self.method, latency, ids);
+                }
+            }
         }
         unclaimed.code
     }

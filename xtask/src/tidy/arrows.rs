@@ -64,10 +64,11 @@ const ROWS: &[Row] = &[
     ),
     row("tls", &[], "how a server is trusted is the same for whoever speaks to one"),
     row("promclient", &["model", "ports", "tls"], "an adapter knows its port"),
+    row("otlp", &["model", "ports", "tls"], "an adapter knows its port; what it sends is OpenTelemetry's"),
     row("machine", &["model"], "figures of the system are read for whoever shows them"),
     row(
         "agent",
-        &["machine", "model", "ports", "process", "proxy", "routes"],
+        &["machine", "model", "otlp", "ports", "process", "proxy", "routes"],
         "acts on one machine and holds no policy: no rule, no journal",
     ),
     row("promql", &[], "a query language over any source of samples knows nothing of this product"),

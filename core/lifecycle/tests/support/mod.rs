@@ -132,6 +132,7 @@ pub(crate) fn spec(service: &str, environment: &str, host: &str) -> Spec {
         shutdown: Shutdown { drain_timeout: second, grace_period: second },
         logs: Logs { file_bytes: 1 << 20, files: 2 },
         metrics: model::spec::Metrics::default(),
+        traces: None,
         route: Route {
             hosts: vec![host.to_owned()],
             path_prefixes: vec!["/".to_owned()],

@@ -1,6 +1,6 @@
 //! The vocabulary of metrics: which are collected and how, and who answers questions about them.
 
-use super::{SECRET, WAIT};
+use super::{EXPORT, SECRET, WAIT};
 use crate::shape::Elsewhere::{NotYet, Use};
 use crate::shape::{Field, Key, Object, Shape};
 
@@ -34,6 +34,7 @@ pub(crate) static METRICS: Object = Object {
             Shape::MapOf { key: Key::Title, value: &Shape::Written, max: 50 },
             "Further headers, as in X-Scope-OrgID; the journal keeps them, so nothing secret.",
         ),
+        Field::new("export", Shape::Object(&EXPORT), "Where this service's metrics are sent on to, by OTLP."),
         Field::new(
             "caFile",
             Shape::Text,
@@ -42,6 +43,7 @@ pub(crate) static METRICS: Object = Object {
     ],
     elsewhere: &[
         ("path", Use("metrics.scrape.path")),
+        ("otlp", Use("metrics.export.otlp")),
         ("interval", Use("metrics.scrape.interval")),
         ("url", Use("address")),
         ("authentication", Use("bearerToken")),

@@ -24,6 +24,7 @@ pub(crate) fn run(backends: [SocketAddr; 2]) -> Result<()> {
             preview: None,
             aim: None,
             affinity: None,
+            tracing: None,
         }],
     };
     let gateway = Gateway::start(config, &routing)?;

@@ -9,6 +9,7 @@ use std::time::{self, Duration};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use crate::counts::METHODS;
 use crate::error::Code;
 use crate::live::Claim;
 use crate::pace;
@@ -19,6 +20,7 @@ use crate::plain::request::Body;
 use crate::plain::response::{self, Answer, Manner};
 use crate::plain::{Connection, Next};
 use crate::record::Record;
+use crate::trace::trail::Told;
 use crate::tries::Tries;
 use crate::upstream::{self, SharedClaim};
 
@@ -142,7 +144,7 @@ impl Connection {
         // What has come of the body is in here once a try has been made.
         let mut unsent = None;
         loop {
-            let (claim, record) = match self.claim(&mut tries) {
+            let (claim, mut record) = match self.claim(&mut tries) {
                 Ok(claimed) => claimed,
                 Err(code) => return self.refuse(code, self.head.body != Body::None).await,
             };
@@ -150,6 +152,9 @@ impl Connection {
             if matches!(self.head.body, Body::Length(length) if length > limit) {
                 record.failed(Code::BodyTooLarge);
                 return self.refuse(Code::BodyTooLarge, true).await;
+            }
+            if let Some(position) = record.attempt() {
+                self.head.retrace(&position);
             }
             match self.attempt(&claim, &mut unsent, tries.fresh).await {
                 Attempt::Answered(talk, answer) => return self.answer(claim, record, *talk, answer).await,
@@ -169,7 +174,14 @@ impl Connection {
     }
 
     fn claim(&self, tries: &mut Tries) -> Result<(SharedClaim, Record), Code> {
-        tries.claim(&self.worker, self.edge.host(), self.head.path(), &self.head)
+        let told = Told {
+            position: self.head.position,
+            host: self.edge.host(),
+            path: self.head.path(),
+            method: METHODS[self.head.method],
+            protocol: if self.head.http10 { "1.0" } else { "1.1" },
+        };
+        tries.claim(&self.worker, told, &self.head)
     }
 
     async fn attempt(&mut self, claim: &Arc<Claim>, unsent: &mut Option<Flow>, fresh: bool) -> Attempt {

@@ -11,6 +11,7 @@ use crate::error::Code;
 use crate::head;
 use crate::plain::edge::Edge;
 use crate::plain::fields::{Field, Options, Room, has_token, length, line, number};
+use crate::trace::context::{self, Position};
 
 /// A connection keeps no more memory for its next head than this, in bytes.
 const KEPT_BYTES: usize = 2048;
@@ -50,6 +51,8 @@ pub(super) struct Head {
     pub(super) hostless: bool,
     /// How long it was, once all of it was there, even when it was refused.
     pub(super) size: usize,
+    /// Its place in a trace.
+    pub(super) position: Position,
 }
 
 /// As the replica gets them, which is as the routing table shall see them.
@@ -76,7 +79,8 @@ struct Seen<'a> {
     hops: Vec<&'a [u8]>,
     forwarded: Vec<&'a [u8]>,
     traces: usize,
-    trace: Option<&'a str>,
+    trace: Option<context::Parent>,
+    states: Vec<&'a [u8]>,
     trailers: bool,
     expects: bool,
 }
@@ -220,7 +224,7 @@ impl Head {
             let passes = match Field::of(header.name) {
                 Field::Other | Field::Date => !seen.options.names(header.name),
                 Field::Host => !overruled,
-                Field::TraceState => seen.trace.is_some() && !seen.options.names(header.name),
+                Field::TraceState => !seen.states.is_empty(),
                 Field::Length
                 | Field::TransferEncoding
                 | Field::Connection
@@ -264,8 +268,17 @@ impl Head {
         }
         line(text, "x-request-id", &self.id);
         edge.write(&seen.hops, &seen.forwarded, text);
-        line(text, "traceparent", &head::span(seen.trace));
+        self.position = Position::after(seen.trace);
+        line(text, "traceparent", &self.position.write());
         text.extend_from_slice(b"\r\n");
+    }
+
+    /// Tells the replica another position in the trace: it stands last.
+    pub(super) fn retrace(&mut self, position: &[u8; context::LENGTH]) {
+        let end = self.text.len().saturating_sub(b"\r\n\r\n".len());
+        if let Some(told) = self.text.get_mut(end.saturating_sub(context::LENGTH)..end) {
+            told.copy_from_slice(position);
+        }
     }
 }
 
@@ -298,14 +311,10 @@ impl<'a> Seen<'a> {
                 Field::Forwarded => seen.forwarded.push(value),
                 Field::Trace => {
                     seen.traces += 1;
-                    seen.trace = std::str::from_utf8(value).ok().filter(|text| head::is_trace(text));
+                    seen.trace = context::read(value);
                 }
-                Field::RequestId
-                | Field::Hop
-                | Field::Claim
-                | Field::TraceState
-                | Field::Date
-                | Field::Other => {}
+                Field::TraceState => seen.states.push(value),
+                Field::RequestId | Field::Hop | Field::Claim | Field::Date | Field::Other => {}
             }
         }
         if codings > 0 && lengths > 0 {
@@ -329,6 +338,13 @@ impl<'a> Seen<'a> {
         }
         if self.traces > 1 || self.options.names("traceparent") {
             self.trace = None;
+        }
+        let states = &self.states;
+        if self.trace.is_none()
+            || self.options.names("tracestate")
+            || !context::is_state(states.iter().copied())
+        {
+            self.states.clear();
         }
     }
 }

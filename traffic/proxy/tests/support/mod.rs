@@ -65,6 +65,7 @@ pub fn shop() -> Shop {
         preview: None,
         aim: None,
         affinity: None,
+        tracing: None,
     })
 }
 
