@@ -83,7 +83,7 @@ fn judge(analysis: &Mapping<'_>) -> Option<Judge> {
 }
 
 /// A section that is on unless it is `false`.
-fn unless_false<'a>(
+pub(crate) fn unless_false<'a>(
     parent: &Mapping<'a>,
     name: &'static str,
     object: &'static Object,

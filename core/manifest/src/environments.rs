@@ -9,7 +9,9 @@ use crate::diagnostic::{Diagnostics, Problem, Sink};
 use crate::node::{Map, Node, Span, Value};
 use crate::read::{Context, Mapping, mismatch};
 use crate::rollout::{Section, Unused};
-use crate::{Manifest, fields, health, metrics, overlay, rollout, route, service, traces, values, yaml};
+use crate::{
+    Manifest, fields, health, metrics, objectives, overlay, rollout, route, service, traces, values, yaml,
+};
 
 /// The environment of a manifest that declares none.
 const DEFAULT_ENVIRONMENT: &str = "production";
@@ -146,6 +148,8 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
     let route = route::route(&root, named, environment);
     let at = rollout::At { service: named, environment, route: &route, replicas };
     let rollout = rollout::rollout(&root, &at);
+    let declared_objectives =
+        objectives::objectives(&root, &objectives::At { route: &route, metrics: &metrics });
     root.finish();
     let spec = Spec {
         service: service?,
@@ -164,7 +168,7 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
         traces,
         route,
         rollout: rollout.strategy,
-        declared_objectives: None,
+        declared_objectives,
     };
     Some((spec, rollout.sections))
 }

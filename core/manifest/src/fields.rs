@@ -5,6 +5,7 @@ mod analysis;
 mod assignment;
 mod hooks;
 mod metrics;
+mod objectives;
 mod route;
 mod rules;
 mod traces;
@@ -18,6 +19,9 @@ pub(crate) use assignment::{
 };
 pub(crate) use hooks::{HOOK_AFTER, HOOK_BEFORE, HOOKS};
 pub(crate) use metrics::{BASIC_AUTH, METRICS, RECORDING_RULE, SCRAPE};
+pub(crate) use objectives::{
+    ALERTS, BUDGET_STEP, LOW_TRAFFIC, NO_DATA, OBJECTIVE, PAIR, SLA, TIMESLICES, WINDOW,
+};
 pub(crate) use route::{LIMITS, ROUTE, TIMEOUTS};
 pub(crate) use rules::{ARGUMENT, CHECK_COMMAND, CHECK_HTTP, CHECK_PROMQL, EXPECT, METRIC};
 pub(crate) use traces::{EXPORT, OTLP, SAMPLE, TRACES};
@@ -64,6 +68,12 @@ pub(crate) static ROOT: Object = Object {
         Field::new("logs", Shape::Object(&LOGS), "How much captured output is kept, for each replica."),
         Field::new("metrics", Shape::Object(&METRICS), "Which metrics are collected beside the gateway's."),
         Field::new("traces", Shape::Object(&TRACES), "Where the gateway's traces go, and which are kept."),
+        Field::new(
+            "objectives",
+            objectives::OBJECTIVES,
+            "What is good enough, by name; `none` for nothing. The default is `availability: 99.9%` and \
+             `latency: 99% within 500ms`, with budgets that warn and stop nobody.",
+        ),
         Field::new("route", Shape::Object(&ROUTE), "Which requests the service answers."),
         Field::new("rollout", Shape::Object(&ROLLOUT), "How a new release replaces an old one."),
         Field::new(
@@ -81,6 +91,9 @@ pub(crate) static ROOT: Object = Object {
         ("tracing", Use("traces")),
         ("healthcheck", Use("health")),
         ("strategy", Use("rollout.strategy")),
+        ("slo", Use("objectives")),
+        ("slos", Use("objectives")),
+        ("sli", Use("objectives")),
         ("image", NotYet("containers are not supported yet: name a file or directory under `artifact`")),
         ("version", NotYet("a manifest has no version; releases are numbered by `shipshape deploy`")),
     ],

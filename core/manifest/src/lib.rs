@@ -22,6 +22,7 @@ mod environments;
 mod health;
 mod hooks;
 mod metrics;
+mod objectives;
 mod promotion;
 mod promql;
 mod rollout;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::Weight;
+use model::objective::Ratio;
 use model::strategy::{Amount, Condition};
 
 use crate::diagnostic::{Problem, Sink};
@@ -175,6 +176,10 @@ impl<'a> Mapping<'a> {
         self.read(name, |scalar, _| values::percent(scalar))
     }
 
+    pub(crate) fn ratio(&self, name: &'static str) -> Option<Ratio> {
+        self.read(name, |scalar, _| values::ratio(&scalar.text))
+    }
+
     pub(crate) fn amount(&self, name: &'static str) -> Option<Amount> {
         self.read(name, |scalar, _| values::amount(scalar))
     }
@@ -254,7 +259,8 @@ impl<'a> Mapping<'a> {
             mismatch(self.context, &entry.value, "a mapping");
             return &[];
         };
-        let Some(Shape::MapOf { key, max, .. }) = self.object.field(name).map(|field| &field.shape) else {
+        let shape = self.object.field(name).map(|field| &field.shape);
+        let Some(Shape::MapOf { key, max, .. } | Shape::NoneOr(Shape::MapOf { key, max, .. })) = shape else {
             return &map.entries;
         };
         if map.entries.len() > *max {
@@ -350,29 +356,31 @@ fn find_path(object: &'static Object, key: &str, found: &mut Vec<String>) {
             let dot = if object.path.is_empty() { "" } else { "." };
             found.push(format!("{}{dot}{}", object.path, field.name));
         }
-        match &field.shape {
-            Shape::Object(child) | Shape::TextOr(child) | Shape::FalseOr(child) => {
-                find_path(child, key, found)
-            }
-            Shape::List { item: Shape::Object(child), .. }
-            | Shape::MapOf { value: Shape::Object(child), .. } => find_path(child, key, found),
-            Shape::List { .. }
-            | Shape::MapOf { .. }
-            | Shape::Text
-            | Shape::Written
-            | Shape::Integer { .. }
-            | Shape::Number { .. }
-            | Shape::True
-            | Shape::Bool
-            | Shape::Duration { .. }
-            | Shape::Bytes { .. }
-            | Shape::Cpu
-            | Shape::Percent
-            | Shape::Amount
-            | Shape::Condition
-            | Shape::Path
-            | Shape::Words
-            | Shape::Choice(_) => {}
+        find_in(&field.shape, key, found);
+    }
+}
+
+fn find_in(shape: &'static Shape, key: &str, found: &mut Vec<String>) {
+    match shape {
+        Shape::Object(child) | Shape::TextOr(child) | Shape::FalseOr(child) => find_path(child, key, found),
+        Shape::List { item: inner, .. } | Shape::MapOf { value: inner, .. } | Shape::NoneOr(inner) => {
+            find_in(inner, key, found)
         }
+        Shape::Text
+        | Shape::Written
+        | Shape::Integer { .. }
+        | Shape::Number { .. }
+        | Shape::True
+        | Shape::Bool
+        | Shape::Duration { .. }
+        | Shape::Bytes { .. }
+        | Shape::Cpu
+        | Shape::Percent
+        | Shape::Amount
+        | Shape::Condition
+        | Shape::Path
+        | Shape::Words
+        | Shape::Ratio
+        | Shape::Choice(_) => {}
     }
 }

@@ -1,6 +1,8 @@
 //! A [`Spec`] back in the manifest's own vocabulary, every default written out: what `env show` prints, what
 //! [`crate::diff`] compares, and what [`crate::Manifest::parse`] reads back.
 
+mod objectives;
+
 use std::time::Duration;
 
 use model::assignment::{HeaderMatch, Pattern, SessionAffinity};
@@ -58,6 +60,7 @@ pub(crate) fn effective(spec: &Spec) -> Value {
     map.insert("logs".to_owned(), logs);
     put(&mut map, "metrics", metrics(spec));
     put(&mut map, "traces", spec.traces.as_ref().map(traces));
+    map.insert("objectives".to_owned(), objectives::objectives(&spec.objectives()));
     map.insert("route".to_owned(), route(spec));
     map.insert("rollout".to_owned(), rollout(&spec.rollout));
     Value::Object(map)

@@ -73,6 +73,8 @@ fn default_value(shape: &Shape, default: &str) -> Value {
         | Shape::List { .. }
         | Shape::TextOr(_)
         | Shape::FalseOr(_)
+        | Shape::NoneOr(_)
+        | Shape::Ratio
         | Shape::Words => json!(default),
     }
 }
@@ -125,6 +127,8 @@ fn shape(shape: &Shape, complete: bool) -> Value {
             {"type": "string", "minLength": 1},
             {"type": "array", "items": {"type": ["string", "number", "boolean"]}, "minItems": 1},
         ]}),
+        Shape::Ratio => json!({"type": "string", "pattern": r"^[0-9]+(\.[0-9]{1,4})?0*%$"}),
+        Shape::NoneOr(inner) => json!({"anyOf": [{"const": "none"}, self::shape(inner, complete)]}),
         Shape::FalseOr(child) => json!({"anyOf": [{"const": false}, object(child, |_| true, complete)]}),
     }
 }

@@ -73,6 +73,10 @@ pub(crate) enum Shape {
     TextOr(&'static Object),
     /// `false` or a mapping: `judge`.
     FalseOr(&'static Object),
+    /// `99.9%`, exact.
+    Ratio,
+    /// `none`, or something else: `objectives`.
+    NoneOr(&'static Shape),
     /// A command line or the list of its words.
     Words,
 }
@@ -116,6 +120,8 @@ impl Shape {
             Self::List { .. } => "a list",
             Self::TextOr(_) => "a string or a mapping",
             Self::FalseOr(_) => "`false` or a mapping",
+            Self::Ratio => "a percentage such as 99.9%",
+            Self::NoneOr(_) => "`none` or a mapping",
             Self::Words => "a command line or a list",
         }
     }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use model::Weight;
+use model::objective::{InvalidRatio, Ratio, Target};
 use model::strategy::{Amount, Comparison, Condition};
 
 use crate::diagnostic::Problem;
@@ -205,6 +206,34 @@ pub(crate) fn percent(scalar: &Scalar) -> Read<Weight> {
     let plain = digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let number = decimal(digits).filter(|_| plain && (text.len() > digits.len() || !scalar.quoted));
     number.and_then(Weight::from_percent).ok_or_else(|| problem.help("use 0 to 100, as in 5, 0.5 or 5%"))
+}
+
+/// An exact share: `99.95%`.
+pub(crate) fn ratio(text: &str) -> Read<Ratio> {
+    text.parse().map_err(|error| share_problem(text, &error))
+}
+
+/// A share that can be missed and can be kept.
+pub(crate) fn target(text: &str) -> Read<Target> {
+    text.parse().map_err(|error| share_problem(text, &error))
+}
+
+fn share_problem(text: &str, error: &InvalidRatio) -> Problem {
+    let meant = |text: &str| decimal(text).filter(|number| *number > 0.0 && *number < 100.0);
+    match (error, meant(text.trim())) {
+        (InvalidRatio::Malformed(_), Some(number)) => {
+            // Other tools write 0.999 or 99.9 for it.
+            let percent = if number < 1.0 { (number * 1e8).round() / 1e6 } else { number };
+            let problem = Problem::new(format!("`{}` is not a percentage", text.trim()));
+            problem.help(format!("did you mean `{percent}%`?"))
+        }
+        (InvalidRatio::Malformed(_), None) => {
+            Problem::new(format!("`{text}` is not a percentage")).help("as in 99.9%")
+        }
+        (InvalidRatio::Extreme(_), _) => Problem::new(error.to_string())
+            .help("nothing is good all of the time: use 99.9% or what users would miss"),
+        (InvalidRatio::TooFine(_) | InvalidRatio::Outside(_), _) => Problem::new(error.to_string()),
+    }
 }
 
 pub(crate) fn amount(scalar: &Scalar) -> Read<Amount> {
