@@ -10,7 +10,8 @@ use crate::node::{Map, Node, Span, Value};
 use crate::read::{Context, Mapping, mismatch};
 use crate::rollout::{Section, Unused};
 use crate::{
-    Manifest, fields, health, metrics, objectives, overlay, rollout, route, service, traces, values, yaml,
+    Manifest, fields, health, metrics, objectives, overlay, probes, rollout, route, service, traces, values,
+    yaml,
 };
 
 /// The environment of a manifest that declares none.
@@ -146,6 +147,7 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
     let stand_in: ServiceName = "service".parse().ok()?;
     let named = service.as_ref().unwrap_or(&stand_in);
     let route = route::route(&root, named, environment);
+    let probes = probes::probes(&root, &route);
     let at = rollout::At { service: named, environment, route: &route, replicas };
     let rollout = rollout::rollout(&root, &at);
     let declared_objectives =
@@ -166,6 +168,7 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
         logs,
         metrics,
         traces,
+        probes,
         route,
         rollout: rollout.strategy,
         declared_objectives,

@@ -6,6 +6,7 @@ mod assignment;
 mod hooks;
 mod metrics;
 mod objectives;
+mod probes;
 mod route;
 mod rules;
 mod traces;
@@ -21,6 +22,9 @@ pub(crate) use hooks::{HOOK_AFTER, HOOK_BEFORE, HOOKS};
 pub(crate) use metrics::{BASIC_AUTH, METRICS, RECORDING_RULE, SCRAPE};
 pub(crate) use objectives::{
     ALERTS, BUDGET_STEP, LOW_TRAFFIC, NO_DATA, OBJECTIVE, PAIR, SLA, TIMESLICES, WINDOW,
+};
+pub(crate) use probes::{
+    PROBE_BASIC_AUTH, PROBE_DNS, PROBE_EXPECT, PROBE_HTTP, PROBE_TCP, PROBE_TLS, PROBES,
 };
 pub(crate) use route::{LIMITS, ROUTE, TIMEOUTS};
 pub(crate) use rules::{ARGUMENT, CHECK_COMMAND, CHECK_HTTP, CHECK_PROMQL, EXPECT, METRIC};
@@ -73,6 +77,11 @@ pub(crate) static ROOT: Object = Object {
             objectives::OBJECTIVES,
             "What is good enough, by name; `none` for nothing. The default is `availability: 99.9%` and \
              `latency: 99% within 500ms`, with budgets that warn and stop nobody.",
+        ),
+        Field::new(
+            "probes",
+            Shape::List { item: &Shape::Object(&PROBES), max: probes::MOST },
+            "Looks from outside, by control: at the service through the gateway, and at others. `health` asks each replica.",
         ),
         Field::new("route", Shape::Object(&ROUTE), "Which requests the service answers."),
         Field::new("rollout", Shape::Object(&ROLLOUT), "How a new release replaces an old one."),

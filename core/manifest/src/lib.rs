@@ -23,6 +23,7 @@ mod health;
 mod hooks;
 mod metrics;
 mod objectives;
+mod probes;
 mod promotion;
 mod promql;
 mod rollout;

@@ -8,6 +8,7 @@ use crate::diagnostic::Problem;
 use crate::fields;
 use crate::node::{Entry, Node};
 use crate::read::{Mapping, scalar_in};
+use crate::shape::Object;
 use crate::{check, service, traces, values};
 
 /// What makes no sense without a server.
@@ -93,7 +94,7 @@ fn server(metrics: &Mapping<'_>) -> Option<Prometheus> {
     }
     let read = Prometheus {
         address: address(metrics).unwrap_or_default(),
-        authentication: authentication(metrics),
+        authentication: authentication(metrics, &fields::BASIC_AUTH),
         headers: metrics
             .entries("headers")
             .iter()
@@ -138,7 +139,8 @@ fn address(metrics: &Mapping<'_>) -> Option<String> {
     Some(address.trim_end_matches('/').to_owned())
 }
 
-fn authentication(metrics: &Mapping<'_>) -> Option<Authentication> {
+/// What a section's `bearerToken` or `basicAuth` says.
+pub(crate) fn authentication(metrics: &Mapping<'_>, basic_auth: &'static Object) -> Option<Authentication> {
     let (token, basic) = (metrics.entry("bearerToken"), metrics.entry("basicAuth"));
     if let (Some(_), Some(basic)) = (token, basic) {
         let problem = Problem::new("a server is told by `bearerToken` or by `basicAuth` who asks");
@@ -148,7 +150,7 @@ fn authentication(metrics: &Mapping<'_>) -> Option<Authentication> {
         return service::secret(metrics, token).map(Authentication::BearerToken);
     }
     basic?;
-    let section = metrics.child("basicAuth", &fields::BASIC_AUTH);
+    let section = metrics.child("basicAuth", basic_auth);
     let username = section.text("username");
     let password = section.entry("password").and_then(|entry| service::secret(&section, entry));
     if username.as_ref().is_some_and(|name| name.contains(':')) {

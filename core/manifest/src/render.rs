@@ -2,6 +2,7 @@
 //! [`crate::diff`] compares, and what [`crate::Manifest::parse`] reads back.
 
 mod objectives;
+mod probes;
 
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ pub(crate) fn effective(spec: &Spec) -> Value {
     put(&mut map, "metrics", metrics(spec));
     put(&mut map, "traces", spec.traces.as_ref().map(traces));
     map.insert("objectives".to_owned(), objectives::objectives(&spec.objectives()));
+    let probes: Vec<Value> = spec.probes.iter().map(probes::probe).collect();
+    put(&mut map, "probes", (!probes.is_empty()).then(|| json!(probes)));
     map.insert("route".to_owned(), route(spec));
     map.insert("rollout".to_owned(), rollout(&spec.rollout));
     Value::Object(map)

@@ -15,6 +15,7 @@ pub mod latency;
 pub mod objective;
 pub mod otlp;
 pub mod placeholder;
+pub mod probe;
 pub mod release;
 pub mod route;
 pub mod spec;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::objective::Objective;
 use crate::otlp::{Export, Traces};
+use crate::probe;
 use crate::route::Route;
 use crate::strategy::{Kind, Strategy};
 use crate::{Digest, EnvironmentName, Place, ServiceName};
@@ -46,6 +47,9 @@ pub struct Spec {
     /// What becomes of the gateway's traces of it; `None` when it is not traced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traces: Option<Traces>,
+    /// Looks from outside, at the service and at others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<probe::Probe>,
     /// Which requests it answers.
     pub route: Route,
     /// How a new release replaces an old one.

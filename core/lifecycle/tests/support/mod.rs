@@ -133,6 +133,7 @@ pub(crate) fn spec(service: &str, environment: &str, host: &str) -> Spec {
         logs: Logs { file_bytes: 1 << 20, files: 2 },
         metrics: model::spec::Metrics::default(),
         traces: None,
+        probes: vec![],
         route: Route {
             hosts: vec![host.to_owned()],
             path_prefixes: vec!["/".to_owned()],
