@@ -117,6 +117,7 @@ fn kind_of(value: &Value) -> &'static str {
 }
 
 const CANARY: &str = "environments: {staging: {replicas: 1}, production: {}}
+probes: [{name: home, http: {path: /}}]
 rollout:
   strategy: canary
   scaleDownDelay: 1s
@@ -162,6 +163,7 @@ fn every_verb_prints_what_the_page_says() {
     assert_eq!(done["outcome"], "paused");
     let _ = page.fits("lock", &with(&["lock", "--reason", "a freeze", "--for", "2h"]).ok().stdout);
     let _ = page.fits("status", &with(&["status"]).ok().stdout);
+    let _ = page.fits("probes", &with(&["probes"]).ok().stdout);
     let _ = page.fits("lock", &with(&["unlock"]).ok().stdout);
     let done = page.ends_with("rolledBack", &with(&["abort"]).ok());
     assert_eq!(done["outcome"], "rolledBack");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use checks::{Checks, GuardCommand};
+use prober::Prober;
 use runtime::Ports;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -43,7 +44,8 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     let agent = Arc::new(::agent::Client::new(home));
     // The journal's lock says that nobody else has the store open.
-    let collector = metrics::open(home, Arc::clone(&agent))?;
+    let prober = Arc::new(Prober::new(Arc::new(FromHere), Arc::new(SystemClock)));
+    let collector = metrics::open(home, Arc::clone(&agent), &prober)?;
     let guard = GuardCommand {
         // The very program that runs, even when an upgrade has put another in its place.
         program: "/proc/self/exe".into(),
@@ -71,7 +73,8 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
         control: handle,
         logs: Arc::new(Output::new(home.to_owned())),
         version: VERSION.to_owned(),
-        beside: metrics::router(&collector, VERSION),
+        probes: Arc::clone(&prober) as Arc<dyn ports::Probes>,
+        beside: metrics::router(&collector, &prober, VERSION),
     };
     let mut ended = None;
     api::serve(socket, door, faces, async {
@@ -79,7 +82,7 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
             _ = term.recv() => {}
             _ = interrupt.recv() => {}
             result = &mut deciding => ended = Some(result),
-            never = metrics::follow(&collector, snapshots) => match never {},
+            never = metrics::follow(&collector, &prober, snapshots) => match never {},
         }
     })
     .await;

@@ -1,13 +1,16 @@
-//! The wiring of metrics: the store in the home, what is asked of whom, and Prometheus' API in front of it. Does not live
-//! here: collecting (`collector`), keeping (`store`), and answering (`prometheus`).
+//! The wiring of metrics: the store in the home, what is asked of whom, who is looked at from outside, and Prometheus' API
+//! in front of it. Does not live here: collecting (`collector`), looking (`prober`), keeping (`store`), and answering
+//! (`prometheus`).
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
 
-use collector::{AgentPage, Collector, Fetcher};
+use axum::routing::get;
+use collector::{AgentPage, Collector, Fetcher, ProbePage, Probing};
 use ports::Clock as _;
+use prober::{Prober, Wanted};
 use prometheus::{Backend, Catalogue, Family, GroupHealth, Health, Limits};
 use runtime::Snapshot;
 use tokio::sync::watch;
@@ -15,23 +18,37 @@ use tokio::sync::watch;
 use crate::clock::SystemClock;
 
 /// Opens what was collected before, and collects on.
-pub(crate) fn open(home: &Path, agent: Arc<agent::Client>) -> Result<Collector, String> {
+pub(crate) fn open(
+    home: &Path,
+    agent: Arc<agent::Client>,
+    prober: &Arc<Prober>,
+) -> Result<Collector, String> {
     let page: AgentPage = Arc::new(move || {
         let agent = Arc::clone(&agent);
         Box::pin(async move { agent.metrics().await.map_err(|error| error.to_string()) })
     });
+    let prober = Arc::clone(prober);
+    let looks: ProbePage = Arc::new(move |key| {
+        let prober = Arc::clone(&prober);
+        Box::pin(async move { prober.look(&key).await })
+    });
     let folder = cli::home::metrics(home);
-    Collector::open(&folder, store::Config::default(), Fetcher::new(page), now)
+    Collector::open(&folder, store::Config::default(), Fetcher::new(page, looks), now)
         .map_err(|error| error.to_string())
 }
 
 /// Asks those who are there, as they come and go. Never returns.
 pub(crate) async fn follow(
     collector: &Collector,
+    prober: &Prober,
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
 ) -> Infallible {
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        // Before it is asked for them.
+        let wanted = |Probing { key, place, probe }| Wanted { key, place, probe };
+        let probes = collector::probes(&snapshot.world).into_iter().map(wanted).collect();
+        prober.watch(probes, snapshot.seen.gateway.clone());
         collector.ask(collector::targets(&snapshot.world, &snapshot.seen));
         collector.rule(collector::groups(&snapshot.world));
         if snapshots.changed().await.is_err() {
@@ -41,9 +58,14 @@ pub(crate) async fn follow(
     }
 }
 
-/// Prometheus' API.
-pub(crate) fn router(collector: &Collector, version: &'static str) -> axum::Router {
+/// Prometheus' API, and a page for a Prometheus that wants what the probes found.
+pub(crate) fn router(collector: &Collector, prober: &Arc<Prober>, version: &'static str) -> axum::Router {
     let catalogue = Arc::new(Known { told: collector.told(), ruled: collector.ruled() });
+    let prober = Arc::clone(prober);
+    let page = move || {
+        let page = prober.page();
+        async move { ([(axum::http::header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page) }
+    };
     prometheus::router(Backend {
         store: collector.store(),
         catalogue,
@@ -51,6 +73,7 @@ pub(crate) fn router(collector: &Collector, version: &'static str) -> axum::Rout
         limits: Limits::default(),
         version,
     })
+    .route("/metrics", get(page))
 }
 
 struct Known {

@@ -4,7 +4,6 @@
 //! Does not live here: when a question is asked, and what its answer means.
 
 mod answer;
-mod credentials;
 
 use std::time::Duration;
 
@@ -31,8 +30,7 @@ pub async fn ask(server: &Server, query: &str, timeout: Duration) -> Result<Meas
     let answer = asked.unwrap_or_else(|_| Err(format!("no answer within {}", format_duration(timeout))));
     // A server may say in its error what it was sent.
     answer.map_err(|what| {
-        let hidden = server.authorization.as_ref().map(credentials::hidden).unwrap_or_default();
-        let what = hidden.iter().fold(what, |what, secret| what.replace(secret.as_str(), "(secret)"));
+        let what = server.authorization.as_ref().map_or(what.clone(), |it| it.hide(&what));
         format!("{}: {what}", server.address)
     })
 }
@@ -82,8 +80,7 @@ fn request(
         request = request.header(name, value);
     }
     if let Some(authorization) = &server.authorization {
-        let value = credentials::header(authorization);
-        let mut value = HeaderValue::try_from(value.as_str())
+        let mut value = HeaderValue::try_from(authorization.header().reveal())
             .map_err(|_| "the token or password holds a character that no header may hold".to_owned())?;
         value.set_sensitive(true);
         request = request.header(AUTHORIZATION, value);

@@ -40,6 +40,19 @@ pub async fn wrap(
 
 /// Read anew for each connection: who replaces a certificate need not start anything again.
 fn config(ca_file: Option<&str>) -> Result<ClientConfig, String> {
+    let roots = roots(ca_file)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The certificates that are trusted: those of a file, or else the machine's.
+///
+/// # Errors
+/// In words, when there is none.
+pub fn roots(ca_file: Option<&str>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     match ca_file {
         Some(path) => {
@@ -65,9 +78,5 @@ fn config(ca_file: Option<&str>) -> Result<ClientConfig, String> {
             }
         }
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    Ok(roots)
 }

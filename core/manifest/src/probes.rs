@@ -394,7 +394,7 @@ fn foreign(probe: &Mapping<'_>, kind: &'static str) {
         let known = fields::PROBE_EXPECT.field(&entry.key).is_some();
         if known && !entry.value.is_null() && !understood.contains(&entry.key.as_str()) {
             let problem = Problem::new(format!("`{}` has no meaning for `{kind}`", entry.key));
-            let help = format!("remove it; expect {}", understood.join(", "));
+            let help = format!("remove it; `{kind}` knows {}", understood.join(", "));
             probe.error(&entry.key_span, problem.help(help));
         }
     }

@@ -4,11 +4,13 @@
 //! and `sim/` for tests), and anything a face shows.
 
 pub mod artifacts;
+pub mod authorization;
 pub mod checks;
 pub mod clock;
 pub mod fleet;
 pub mod journal;
 pub mod metrics;
+pub mod probes;
 pub mod secrets;
 
 pub use artifacts::Artifacts;
@@ -17,4 +19,5 @@ pub use clock::Clock;
 pub use fleet::Fleet;
 pub use journal::Journal;
 pub use metrics::Metrics;
+pub use probes::Probes;
 pub use secrets::{Secret, Secrets};

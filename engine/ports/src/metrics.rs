@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use model::check::Measured;
 
-use crate::Secret;
+pub use crate::authorization::Authorization;
 
 /// One question.
 #[derive(Debug, Clone)]
@@ -41,20 +41,6 @@ pub struct Server {
     pub headers: BTreeMap<String, String>,
     /// A file with the certificates that are trusted, instead of the machine's.
     pub ca_file: Option<String>,
-}
-
-/// How a server is told who asks.
-#[derive(Debug, Clone)]
-pub enum Authorization {
-    /// By a token.
-    Bearer(Secret),
-    /// By a name and a password.
-    Basic {
-        /// The name.
-        username: String,
-        /// The password.
-        password: Secret,
-    },
 }
 
 /// A question under way. Dropping it ends it.

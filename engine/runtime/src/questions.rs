@@ -4,7 +4,7 @@
 use model::Place;
 use model::check::Promql;
 use model::placeholder::{self, Filling};
-use model::spec::{Authentication, Prometheus};
+use model::spec::Prometheus;
 use ports::Secrets;
 use ports::metrics::{Authorization, Provider, Server};
 use ship::Rollout;
@@ -28,13 +28,7 @@ pub(crate) fn provider(server: Option<Prometheus>, secrets: &dyn Secrets) -> Res
     let Some(Prometheus { address, authentication, headers, ca_file }) = server else {
         return Ok(Provider::Embedded);
     };
-    let resolve = |source| secrets.resolve(source).map_err(|error| error.to_string());
-    let authorization = match authentication {
-        None => None,
-        Some(Authentication::BearerToken(source)) => Some(Authorization::Bearer(resolve(&source)?)),
-        Some(Authentication::BasicAuth { username, password }) => {
-            Some(Authorization::Basic { username, password: resolve(&password)? })
-        }
-    };
+    let authorization = authentication.map(|declared| Authorization::resolve(&declared, secrets)).transpose();
+    let authorization = authorization.map_err(|error| error.to_string())?;
     Ok(Provider::Prometheus(Box::new(Server { address, authorization, headers, ca_file })))
 }

@@ -157,11 +157,19 @@ impl Client {
         service: Option<&model::ServiceName>,
         environment: Option<&model::EnvironmentName>,
     ) -> Result<views::Status, Error> {
-        // Names are DNS labels: nothing in them needs escaping.
-        let service = service.map(|name| format!("service={name}"));
-        let environment = environment.map(|name| format!("environment={name}"));
-        let query: Vec<String> = service.into_iter().chain(environment).collect();
-        self.get(&format!("/v1/status?{}", query.join("&"))).await
+        self.get(&format!("/v1/status?{}", which(service, environment))).await
+    }
+
+    /// What the probes found last: of every place, or of those of a service or an environment.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn probes(
+        &self,
+        service: Option<&model::ServiceName>,
+        environment: Option<&model::EnvironmentName>,
+    ) -> Result<ports::probes::Reports, Error> {
+        self.get(&format!("/v1/probes?{}", which(service, environment))).await
     }
 
     /// Makes an artifact a release and starts its rollout.
@@ -423,6 +431,13 @@ impl Output {
 
 fn body(request: &impl Serialize) -> Result<Bytes, Error> {
     serde_json::to_vec(request).map(Bytes::from).map_err(|error| Error::Strange(error.to_string()))
+}
+
+/// Names are DNS labels: nothing in them needs escaping.
+fn which(service: Option<&model::ServiceName>, environment: Option<&model::EnvironmentName>) -> String {
+    let service = service.map(|name| format!("service={name}"));
+    let environment = environment.map(|name| format!("environment={name}"));
+    service.into_iter().chain(environment).collect::<Vec<String>>().join("&")
 }
 
 /// Names and numbers alone: nothing in them needs escaping.

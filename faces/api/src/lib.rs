@@ -12,6 +12,7 @@
 //! |---|---|---|
 //! | `GET /v1/health` | | [`Health`] |
 //! | `GET /v1/status` | `service`, `environment` | [`views::Status`] |
+//! | `GET /v1/probes` | `service`, `environment` | [`ports::probes::Reports`] |
 //! | `GET /v1/logs` | [`logs::Ask`] | lines of JSON ([`logs::Line`]), or text |
 //! | `GET /v1/events` | `after`, `follow`, `format`, `limit`, `Last-Event-ID` | server-sent events, or a page of JSON |
 //! | `GET /v1/openapi.json` | | [`OPENAPI`] |

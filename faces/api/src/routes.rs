@@ -30,6 +30,7 @@ pub(crate) struct Faces {
     pub(crate) control: Handle,
     pub(crate) logs: Arc<dyn Logs>,
     pub(crate) version: String,
+    pub(crate) probes: Arc<dyn ports::Probes>,
     pub(crate) address: Option<SocketAddr>,
     pub(crate) closing: watch::Receiver<bool>,
 }
@@ -37,10 +38,11 @@ pub(crate) struct Faces {
 type Reached<T> = Result<Json<T>, Problem>;
 
 /// Every route. The OpenAPI document has the same, by a test.
-fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 14] {
+fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 15] {
     [
         (Method::GET, "/v1/health", get(health)),
         (Method::GET, "/v1/status", get(status)),
+        (Method::GET, "/v1/probes", get(probes)),
         (Method::GET, "/v1/logs", get(output)),
         (Method::GET, "/v1/events", get(events)),
         (Method::GET, "/v1/openapi.json", get(openapi)),
@@ -93,16 +95,29 @@ struct Which {
     environment: Option<EnvironmentName>,
 }
 
+impl Which {
+    fn holds(&self, place: &model::Place) -> bool {
+        self.service.as_ref().is_none_or(|service| *service == place.service)
+            && self.environment.as_ref().is_none_or(|environment| *environment == place.environment)
+    }
+}
+
+async fn probes(
+    State(faces): State<Faces>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Reached<ports::probes::Reports> {
+    let which = asked(which)?;
+    let mut reports = faces.probes.reports();
+    reports.probes.retain(|report| which.holds(&report.place));
+    Ok(Json(reports))
+}
+
 async fn status(
     State(faces): State<Faces>,
     which: Result<Query<Which>, QueryRejection>,
 ) -> Reached<views::Status> {
     let which = asked(which)?;
     let snapshot = faces.control.snapshot();
-    let wanted = |place: &model::Place| {
-        which.service.as_ref().is_none_or(|service| *service == place.service)
-            && which.environment.as_ref().is_none_or(|environment| *environment == place.environment)
-    };
     Ok(Json(views::Status {
         version: faces.version,
         at: snapshot.at,
@@ -115,7 +130,7 @@ async fn status(
             which.service.as_ref().is_none_or(is_of)
                 && which.environment.as_ref().is_none_or(|asked| asked == environment)
         }),
-        places: views::status(&snapshot.world, &snapshot.seen, &snapshot.reports, wanted),
+        places: views::status(&snapshot.world, &snapshot.seen, &snapshot.reports, |place| which.holds(place)),
     }))
 }
 

@@ -39,6 +39,8 @@ pub struct Config {
     pub logs: Arc<dyn Logs>,
     /// The version of control.
     pub version: String,
+    /// What the probes from outside found.
+    pub probes: Arc<dyn ports::Probes>,
     /// Further routes beside these, behind the same guards; none of their paths begins with `/v1/`.
     pub beside: Router,
 }
@@ -47,10 +49,10 @@ pub struct Config {
 /// given, but not for more than two seconds longer.
 pub async fn serve(socket: Socket, door: Option<Door>, config: Config, over: impl Future<Output = ()>) {
     let (close, closing) = watch::channel(false);
-    let Config { control, logs, version, beside } = config;
+    let Config { control, logs, version, probes, beside } = config;
     let address = door.as_ref().map(Door::address);
-    let router =
-        routes::router(Faces { control, logs, version, address, closing: closing.clone() }).merge(beside);
+    let router = routes::router(Faces { control, logs, version, probes, address, closing: closing.clone() })
+        .merge(beside);
     let behind_door = door.map(|door| {
         let guard = middleware::from_fn_with_state(door.guard.clone(), door::guard);
         listen(door, router.clone().layer(guard), |_| Caller::Token, closing.clone())

@@ -275,6 +275,11 @@ async fn answers_and_requests_are_as_the_document_says() {
     assert_eq!(document, api::OPENAPI);
     let health = stage.raw("GET", "/v1/health", "").await.1;
     fits("Health", &health);
+    let probes = stage.raw("GET", "/v1/probes", "").await.1;
+    fits("Probes", &probes);
+    assert!(probes.contains("staging") && probes.contains("\"reason\":\"status\""), "{probes}");
+    let probes = stage.raw("GET", "/v1/probes?environment=staging", "").await.1;
+    assert!(probes.contains("staging") && !probes.contains("production"), "{probes}");
     served(&stage, "one").await;
     let manifest = "service: shop\nrun: ./shop\nenvironments: {staging: {}, production: {}}\n\
         rollout: {strategy: canary, canary: {steps: [{setWeight: 20}, {pause: {}}]}}\n";

@@ -106,6 +106,8 @@ pub(crate) enum Verb {
     Unlock(verbs::lock::Unlock),
     /// Show what serves, what moves, and why it does not
     Status(verbs::status::Args),
+    /// Show what the probes from outside found last
+    Probes(verbs::probes::Args),
     /// Show what the replicas print
     Logs(verbs::logs::Args),
     /// Ask for metrics in PromQL
@@ -148,6 +150,7 @@ impl Verb {
             | Self::Lock(_)
             | Self::Unlock(_)
             | Self::Status(_)
+            | Self::Probes(_)
             | Self::Logs(_)
             | Self::Query(_)
             | Self::Journal(_)

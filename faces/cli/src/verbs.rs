@@ -14,6 +14,7 @@ pub(crate) mod journal;
 pub(crate) mod lock;
 pub(crate) mod logs;
 pub(crate) mod pause;
+pub(crate) mod probes;
 pub(crate) mod promote;
 pub(crate) mod query;
 pub(crate) mod retry;
@@ -48,6 +49,7 @@ pub(crate) async fn run(verb: Verb, context: &Context<'_>) -> Result<Done, Failu
         Verb::Lock(args) => lock::lock(args, context).await,
         Verb::Unlock(args) => lock::unlock(args, context).await,
         Verb::Status(args) => status::run(args, context).await,
+        Verb::Probes(args) => probes::run(args, context).await,
         Verb::Logs(args) => logs::run(args, context).await,
         Verb::Query(args) => query::run(args, context).await,
         Verb::Journal(args) => journal::run(args, context).await,

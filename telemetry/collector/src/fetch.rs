@@ -1,5 +1,5 @@
-//! How a page is fetched: the agent's by whoever knows the agent, the store's from the store, a replica's by HTTP on
-//! loopback.
+//! How a page is fetched: the agent's by whoever knows the agent, the store's from the store, a probe's by whoever looks, a
+//! replica's by HTTP on loopback.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,6 +15,7 @@ use store::Store;
 use tokio::net::TcpStream;
 
 use crate::page;
+use crate::probes::PROBE;
 
 /// The address of the agent's page.
 pub(crate) const AGENT: &str = "agent";
@@ -27,19 +28,24 @@ const UNDERSTOOD: &str =
     "application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
 /// The agent's page, or why there is none.
-pub type AgentPage =
-    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>> + Send + Sync + 'static>;
+pub type AgentPage = Arc<dyn Fn() -> Asked + Send + Sync + 'static>;
+
+/// What one look of the probe of this key finds, or why it was not possible to look.
+pub type ProbePage = Arc<dyn Fn(String) -> Asked + Send + Sync + 'static>;
+
+type Asked = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 
 /// Fetches pages.
 pub struct Fetcher {
     agent: AgentPage,
+    probes: ProbePage,
     store: Option<Arc<Store>>,
 }
 
 impl Fetcher {
-    /// With this way to the agent's page.
-    pub fn new(agent: AgentPage) -> Self {
-        Self { agent, store: None }
+    /// With these ways to the agent's page and to those of probes.
+    pub fn new(agent: AgentPage, probes: ProbePage) -> Self {
+        Self { agent, probes, store: None }
     }
 
     /// And this store, which has a page too.
@@ -55,6 +61,10 @@ impl Fetch for Fetcher {
         }
         if let Some(store) = self.store.as_ref().filter(|_| address == STORE) {
             return Ok(Fetched { text: page::page(&store.stats()), format: Format::Prometheus });
+        }
+        if address.starts_with(PROBE) {
+            let text = (self.probes)(address.to_owned()).await?;
+            return Ok(Fetched { text, format: Format::Prometheus });
         }
         let slash = address.find('/').unwrap_or(address.len());
         let (authority, path) = address.split_at(slash);
@@ -102,7 +112,16 @@ mod tests {
     use super::*;
 
     fn fetcher() -> Fetcher {
-        Fetcher::new(Arc::new(|| Box::pin(async { Ok("up 1\n".to_owned()) })))
+        let agent: AgentPage = Arc::new(|| Box::pin(async { Ok("up 1\n".to_owned()) }));
+        let probes: ProbePage = Arc::new(|key| {
+            Box::pin(async move {
+                match key.as_str() {
+                    "probe:a" => Ok("probe_success 1\n".to_owned()),
+                    _ => Err("there is no such probe".to_owned()),
+                }
+            })
+        });
+        Fetcher::new(agent, probes)
     }
 
     /// What is made of this answer, and what was asked.
@@ -133,6 +152,8 @@ mod tests {
         let (page, _) = fetched("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\na 1\n").await;
         assert_eq!(page.unwrap().format, Format::Prometheus);
         assert_eq!(fetcher().fetch(AGENT).await.unwrap().text, "up 1\n");
+        assert_eq!(fetcher().fetch("probe:a").await.unwrap().text, "probe_success 1\n");
+        assert_eq!(fetcher().fetch("probe:b").await.err().unwrap(), "there is no such probe");
     }
 
     #[tokio::test]

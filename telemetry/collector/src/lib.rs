@@ -4,6 +4,7 @@
 
 mod fetch;
 mod page;
+mod probes;
 mod targets;
 
 use std::path::Path;
@@ -16,7 +17,8 @@ use store::Store;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use fetch::{AgentPage, Fetcher};
+pub use fetch::{AgentPage, Fetcher, ProbePage};
+pub use probes::{Probing, probes};
 pub use targets::{groups, targets};
 
 /// What a crash may lose at most.

@@ -1,5 +1,6 @@
 //! Who is asked, and which rules are evaluated: both follow from what is deployed. Asked are the agent, for its gateway, its
-//! machine and the replicas' processes, the store itself, and each replica that tells metrics of its own.
+//! machine and the replicas' processes, the store itself, each replica that tells metrics of its own, and each probe for what
+//! it finds.
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use rules::{Group, Rule};
 use scrape::Target;
 
 use crate::fetch::{AGENT, STORE};
+use crate::probes;
 
 /// How often the gateway, the machine and the processes are asked. Rollouts are judged by what comes of it.
 const OWN_INTERVAL: Duration = Duration::from_secs(5);
@@ -45,6 +47,7 @@ pub fn targets(world: &World, seen: &Seen) -> Vec<Target> {
         samples: OWN_SAMPLES,
     };
     let mut targets = vec![own(AGENT, &instance), own(STORE, "metrics")];
+    targets.extend(probes::probes(world).iter().map(probes::target));
     for group in &seen.groups {
         let Place { service, environment } = &group.id.place;
         let Some(scrape) =

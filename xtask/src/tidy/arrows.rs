@@ -63,6 +63,7 @@ const ROWS: &[Row] = &[
         "an adapter knows its port; a check's command finds its program and its environment as a replica does",
     ),
     row("tls", &[], "how a server is trusted is the same for whoever speaks to one"),
+    row("prober", &["model", "ports", "tls"], "an adapter knows its port"),
     row("promclient", &["model", "ports", "tls"], "an adapter knows its port"),
     row("otlp", &["model", "ports", "tls"], "an adapter knows its port; what it sends is OpenTelemetry's"),
     row("machine", &["model"], "figures of the system are read for whoever shows them"),

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use api::logs::{Follow, Line, Logs};
 use api::{Client, Door, Socket, Token};
-use model::{Place, ReleaseNumber};
+use model::{Place, ReleaseNumber, Timestamp};
+use ports::probes::{Found, Look, Report, Reports};
 use runtime::Ports;
 use sim::{Artifacts, Clock, Fleet, Journal, Secrets};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -60,6 +61,40 @@ impl Follow for Later {
     }
 }
 
+/// One probe that failed, and one that has not looked yet.
+struct Watched;
+
+impl ports::Probes for Watched {
+    fn reports(&self) -> Reports {
+        let place = |environment: &str| Place {
+            service: "shop".parse().unwrap(),
+            environment: environment.parse().unwrap(),
+        };
+        let new = Report {
+            place: place("staging"),
+            probe: "home".to_owned(),
+            kind: "http".to_owned(),
+            instance: "/".to_owned(),
+            attempts: 0,
+            failures: 0,
+            last: None,
+        };
+        let look = Look {
+            at: Timestamp::default(),
+            result: Found::Bad,
+            since: Timestamp::default(),
+            seconds: 0.25,
+            reason: Some("status".to_owned()),
+            detail: "answered 500, expected 2xx".to_owned(),
+            status: Some(500),
+            certificate_expires: Some(Timestamp::default()),
+        };
+        let bad =
+            Report { place: place("production"), attempts: 3, failures: 2, last: Some(look), ..new.clone() };
+        Reports { at: Timestamp::default(), probes: vec![new, bad] }
+    }
+}
+
 /// Control behind a socket in a directory of its own.
 pub(crate) struct Stage {
     pub(crate) directory: tempfile::TempDir,
@@ -104,6 +139,7 @@ impl Stage {
             control,
             logs: Arc::new(written.clone()),
             version: "1.2.3".to_owned(),
+            probes: Arc::new(Watched),
             beside: Default::default(),
         };
         let (over, left) = oneshot::channel::<()>();
