@@ -1,7 +1,8 @@
-//! Argo's files in the manifest's words: `AnalysisTemplate`, `ClusterAnalysisTemplate` and `Rollout` become parts of a
-//! manifest, and what has no place there is named. Does not live here: reading files, and the metrics of a template
-//! ([`template`]).
+//! Files of other tools in the manifest's words: Argo's `AnalysisTemplate`, `ClusterAnalysisTemplate` and `Rollout`, and objectives of
+//! OpenSLO and Sloth become parts of a manifest, and what has no place there is named. Does not live here: reading files,
+//! the metrics of a template ([`template`]), and [`objectives`].
 
+mod objectives;
 mod template;
 mod words;
 
@@ -42,7 +43,7 @@ impl Notes {
     }
 }
 
-/// Turns Argo's files into parts of a manifest. Each file may hold several documents.
+/// Turns files of Argo, OpenSLO and Sloth into parts of a manifest. Each file may hold several documents.
 ///
 /// # Errors
 /// When a file is not YAML, or none holds anything to carry over; in words, with the file's name.
@@ -50,6 +51,7 @@ pub fn import(files: &[(String, String)]) -> Result<Imported, String> {
     let mut notes = Notes::default();
     let mut templates = BTreeMap::new();
     let mut rollouts: Vec<(String, Node)> = Vec::new();
+    let mut slos = objectives::Found::default();
     for (name, text) in files {
         for (number, document) in documents(text).enumerate() {
             let sink = Sink::new(&document);
@@ -61,6 +63,9 @@ pub fn import(files: &[(String, String)]) -> Result<Imported, String> {
                 continue;
             };
             let part = Part::root(&node);
+            if slos.take(&part, &node, &mut notes) {
+                continue;
+            }
             let title = part.child("metadata").and_then(|it| it.text("name")).unwrap_or_default();
             match part.text("kind").as_deref() {
                 Some(kind @ ("AnalysisTemplate" | "ClusterAnalysisTemplate")) => {
@@ -78,6 +83,9 @@ pub fn import(files: &[(String, String)]) -> Result<Imported, String> {
         }
     }
     let mut root = Map::new();
+    if let Some(objectives) = slos.objectives(&mut notes) {
+        root.insert("objectives".to_owned(), objectives);
+    }
     match rollouts.split_first() {
         Some(((path, node), others)) => {
             for (path, _) in others {
@@ -86,7 +94,8 @@ pub fn import(files: &[(String, String)]) -> Result<Imported, String> {
             let part = Part::root(node).called(path.clone());
             rollout(&part, &templates, &mut root, &mut notes);
         }
-        None if templates.is_empty() => return Err("there is nothing to import".to_owned()),
+        None if templates.is_empty() && root.is_empty() => return Err(nothing(&notes)),
+        None if templates.is_empty() => {}
         None => {
             let all: Vec<&Template> = templates.values().collect();
             let analysis = template::analysis(&all, &BTreeMap::new(), &mut root, &mut notes);
@@ -103,6 +112,15 @@ pub fn import(files: &[(String, String)]) -> Result<Imported, String> {
         }));
     }
     Ok(Imported { yaml, left_out: notes.0 })
+}
+
+/// Why nothing came of files, where something was in them.
+fn nothing(notes: &Notes) -> String {
+    let of_slos = notes.0.iter().find(|note| !note.ends_with("is nothing to import"));
+    of_slos.map_or_else(
+        || "there is nothing to import".to_owned(),
+        |note| format!("nothing can be imported: {note}"),
+    )
 }
 
 fn is_blank(document: &str) -> bool {

@@ -37,6 +37,22 @@ fn templates_alone_become_an_analysis() {
 }
 
 #[test]
+fn objectives_of_openslo_are_carried_over() {
+    let files = [file("openslo.yaml", include_str!("slo/openslo.yaml"))];
+    insta::assert_snapshot!("import_openslo", shown(&files));
+    let imported = manifest::import(&files).unwrap();
+    Manifest::parse(&format!("service: shop\nrun: ./shop\n{}", imported.yaml)).unwrap();
+}
+
+#[test]
+fn objectives_of_sloth_are_carried_over() {
+    let files = [file("sloth.yaml", include_str!("slo/sloth.yaml"))];
+    insta::assert_snapshot!("import_sloth", shown(&files));
+    let imported = manifest::import(&files).unwrap();
+    Manifest::parse(&format!("service: shop\nrun: ./shop\n{}", imported.yaml)).unwrap();
+}
+
+#[test]
 fn what_is_nothing_to_import_is_said() {
     assert_eq!(manifest::import(&[file("a", "kind: Service\n")]).unwrap_err(), "there is nothing to import");
     assert!(manifest::import(&[file("a", "kind: [\n")]).unwrap_err().starts_with("a, document 1: "));

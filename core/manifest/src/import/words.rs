@@ -48,6 +48,11 @@ impl<'a> Part<'a> {
         self.at(name)?.scalar().map(|scalar| scalar.text.trim().to_owned())
     }
 
+    /// The part itself, where it is a single value.
+    pub(super) fn itself(&self) -> Option<String> {
+        self.node.scalar().map(|scalar| scalar.text.trim().to_owned())
+    }
+
     /// All of it, as data.
     pub(super) fn value(&self) -> Value {
         value(self.node)

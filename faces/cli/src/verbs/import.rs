@@ -1,4 +1,4 @@
-//! `shipshape import`: files of Argo Rollouts in the manifest's words. Does not live here: what becomes of what (`manifest`).
+//! `shipshape import`: files of Argo Rollouts, OpenSLO and Sloth in the manifest's words. Does not live here: what becomes of what (`manifest`).
 
 use std::path::{Path, PathBuf};
 
@@ -12,13 +12,13 @@ use crate::manifest_file;
 /// The largest file.
 const LARGEST_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Turn files of Argo Rollouts into parts of a manifest.
+/// Turn files of Argo Rollouts, OpenSLO and Sloth into parts of a manifest.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   shipshape import rollout.yaml templates.yaml >> shipshape.yaml
 What could not be carried over is named on stderr.")]
 pub(crate) struct Args {
-    /// Files with AnalysisTemplate, ClusterAnalysisTemplate and Rollout
+    /// Files with AnalysisTemplate, ClusterAnalysisTemplate and Rollout, OpenSLO's (v1) or Sloth's
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
