@@ -4,22 +4,26 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use e2e::{Stage, eventually};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::metrics::v1::Metric;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A collector that takes OTLP over HTTP.
+/// A collector that takes OTLP over HTTP: traces, and the metrics that were last sent.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<Got>>>);
+struct Collector(Arc<Mutex<Vec<Got>>>, Arc<Mutex<BTreeMap<String, Metric>>>);
 
 #[derive(Clone)]
 struct Got {
@@ -52,8 +56,15 @@ impl Collector {
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
             let mut body = vec![0; length.parse().unwrap()];
             reader.read_exact(&mut body).unwrap();
-            let request = ExportTraceServiceRequest::decode(body.as_slice()).unwrap();
-            self.0.lock().unwrap().push(Got { head, request });
+            if head.starts_with("POST /v1/metrics ") {
+                let request = ExportMetricsServiceRequest::decode(body.as_slice()).unwrap();
+                let scopes = request.resource_metrics.into_iter().flat_map(|resource| resource.scope_metrics);
+                let metrics = scopes.flat_map(|scope| scope.metrics);
+                self.1.lock().unwrap().extend(metrics.map(|metric| (metric.name.clone(), metric)));
+            } else {
+                let request = ExportTraceServiceRequest::decode(body.as_slice()).unwrap();
+                self.0.lock().unwrap().push(Got { head, request });
+            }
             reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
         }
     }
@@ -103,6 +114,16 @@ fn get(gateway: SocketAddr, target: &str, more: &str) -> u16 {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// An answer of control's API.
+fn control(stage: &Stage, target: &str) -> serde_json::Value {
+    let mut stream = UnixStream::connect(stage.home().join("control.sock")).unwrap();
+    write!(stream, "GET {target} HTTP/1.1\r\nhost: control\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let body = answer.split("\r\n\r\n").nth(1).unwrap();
+    serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"))
 }
 
 fn traced(collector: SocketAddr, ratio: &str) -> String {
@@ -157,6 +178,15 @@ fn what_failed_or_was_slow_is_traced_and_what_did_not_is_thinned() {
         let attempts = all.iter().filter(|(_, span)| span.kind == 3 && span.parent_span_id == server.span_id);
         assert_eq!(attempts.count(), 1, "{server:?}");
     }
+    // From a graph to the trace.
+    let id: String = slow.trace_id.iter().map(|byte| format!("{byte:02x}")).collect();
+    eventually("an exemplar of the slow one", PATIENCE, || {
+        let asked = "/api/v1/query_exemplars?query=rate(http_request_duration_seconds_bucket[1m])";
+        let found = control(&stage, asked)["data"].as_array().cloned().unwrap_or_default();
+        let marks =
+            found.iter().flat_map(|series| series["exemplars"].as_array().cloned().unwrap_or_default());
+        marks.into_iter().find(|mark| mark["labels"]["trace_id"] == id.as_str()).map(|_| ())
+    });
     // Neither the quick ones, nor a query, nor a secret.
     assert_eq!(all.len(), 6, "{all:?}");
     assert!(!format!("{all:?}").contains("hush") && !format!("{all:?}").contains("hunter2"));
@@ -183,7 +213,8 @@ fn a_dead_collector_costs_no_request_and_a_new_release_may_name_another() {
     let load = stage.load(200.0);
     e2e::answered(&load, 400);
     let (collector, address) = Collector::start();
-    stage.manifest(&traced(address, "1"));
+    let export = format!("metrics: {{export: {{otlp: {{endpoint: \"http://{address}\"}}, interval: 1s}}}}\n");
+    stage.manifest(&(traced(address, "1") + &export));
     let second = stage.build("two", &json!({"version": "2"}));
     let _ = stage.run(&["deploy", &second]).ok();
     let (about, _) = eventually("a trace of the second", PATIENCE, || {
@@ -191,5 +222,11 @@ fn a_dead_collector_costs_no_request_and_a_new_release_may_name_another() {
         spans.into_iter().find(|(about, _)| about["service.version"] == "2")
     });
     assert_eq!(about["service.name"], "shop");
+    eventually("metrics that were sent on", PATIENCE, || {
+        let got = collector.1.lock().unwrap();
+        let served = got.get("http_requests").and_then(|metric| metric.data.as_ref());
+        let lag = got.get("http_request_duration_seconds").and_then(|metric| metric.data.as_ref());
+        (matches!(served, Some(Data::Sum(_))) && matches!(lag, Some(Data::Histogram(_)))).then_some(())
+    });
     let _ = stage.nothing_lost(load);
 }

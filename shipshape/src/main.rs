@@ -6,6 +6,7 @@ mod agent;
 mod answers;
 mod clock;
 mod control;
+mod exports;
 mod log;
 mod metrics;
 mod output;

@@ -11,11 +11,14 @@ use axum::routing::get;
 use collector::{AgentPage, Collector, Fetcher, ProbePage, Probing};
 use ports::Clock as _;
 use prober::{Prober, Wanted};
-use prometheus::{Backend, Catalogue, Family, GroupHealth, Health, Limits};
+use prometheus::{Backend, Catalogue, Exemplar, Family, GroupHealth, Health, Limits};
+use promql::Labels;
+use promql::expr::Matcher;
 use runtime::Snapshot;
 use tokio::sync::watch;
 
 use crate::clock::SystemClock;
+use crate::exports::Following;
 
 /// Opens what was collected before, and collects on.
 pub(crate) fn open(
@@ -43,6 +46,7 @@ pub(crate) async fn follow(
     prober: &Prober,
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
 ) -> Infallible {
+    let mut exports = Following::new(collector);
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         // Before it is asked for them.
@@ -51,6 +55,7 @@ pub(crate) async fn follow(
         prober.watch(probes, snapshot.seen.gateway.clone());
         collector.ask(collector::targets(&snapshot.world, &snapshot.seen));
         collector.rule(collector::groups(&snapshot.world));
+        exports.follow(collector::exports(&snapshot.world));
         if snapshots.changed().await.is_err() {
             // Control ends; so will this.
             return std::future::pending().await;
@@ -88,6 +93,10 @@ impl Catalogue for Known {
 
     fn targets(&self) -> BTreeMap<String, Health> {
         self.told.health()
+    }
+
+    fn exemplars(&self, sets: &[Vec<Matcher>], from: i64, until: i64) -> BTreeMap<Labels, Vec<Exemplar>> {
+        self.told.exemplars().select(sets, from, until)
     }
 
     fn rules(&self) -> BTreeMap<String, GroupHealth> {

@@ -59,7 +59,7 @@ impl Client {
         parse(&self.call(Method::GET, "/health", Vec::new(), PATIENCE).await?.1)
     }
 
-    /// The gateway's metrics in Prometheus' text format.
+    /// The gateway's metrics in OpenMetrics, or in Prometheus' text format from an agent of before.
     ///
     /// # Errors
     /// `Unreachable` when the agent does not answer.
@@ -106,6 +106,7 @@ impl Client {
             .uri(path)
             .header("host", "agent")
             .header("content-type", "application/json")
+            .header("accept", "application/openmetrics-text, application/json")
             .body(Full::new(Bytes::from(body)))?;
         let answer = async {
             let response = sender.send_request(request).await?;

@@ -124,7 +124,7 @@ fn point(point: Point) -> String {
 }
 
 /// Seconds with as many of three decimals as are needed.
-fn seconds(millis: i64) -> String {
+pub(crate) fn seconds(millis: i64) -> String {
     let (sign, millis) = (if millis < 0 { "-" } else { "" }, millis.unsigned_abs());
     match millis % 1000 {
         0 => format!("{sign}{}", millis / 1000),
@@ -133,7 +133,7 @@ fn seconds(millis: i64) -> String {
 }
 
 /// The shortest text that is this number, with an exponent below 1e-6 and from 1e21 on.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
     if value.is_infinite() {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();

@@ -4,6 +4,7 @@
 mod answer;
 mod ask;
 mod catalogue;
+mod exemplars;
 mod params;
 mod query;
 mod write;
@@ -16,8 +17,10 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 pub use exposition::Family;
+use promql::Labels;
+use promql::expr::Matcher;
 pub use rules::GroupHealth;
-pub use scrape::Health;
+pub use scrape::{Exemplar, Health};
 use store::Store;
 use tokio::sync::Semaphore;
 
@@ -54,6 +57,11 @@ pub trait Catalogue: Send + Sync {
     fn rules(&self) -> BTreeMap<String, GroupHealth> {
         BTreeMap::new()
     }
+    /// Traces that stand for samples: of the series that one of the sets of matchers selects, between two times in
+    /// milliseconds since 1970, by series and in order of time.
+    fn exemplars(&self, _sets: &[Vec<Matcher>], _from: i64, _until: i64) -> BTreeMap<Labels, Vec<Exemplar>> {
+        BTreeMap::new()
+    }
 }
 
 /// What the API answers from.
@@ -86,6 +94,7 @@ pub fn router(backend: Backend) -> Router {
     Router::new()
         .route("/api/v1/query", get(query::instant).post(query::instant))
         .route("/api/v1/query_range", get(query::range).post(query::range))
+        .route("/api/v1/query_exemplars", get(exemplars::query).post(exemplars::query))
         .route("/api/v1/series", get(catalogue::series).post(catalogue::series))
         .route("/api/v1/labels", get(catalogue::labels).post(catalogue::labels))
         .route("/api/v1/label/{name}/values", get(catalogue::values))

@@ -57,7 +57,13 @@ impl Fetcher {
 impl Fetch for Fetcher {
     async fn fetch(&self, address: &str) -> Result<Fetched, String> {
         if address == AGENT {
-            return Ok(Fetched { text: (self.agent)().await?, format: Format::Prometheus });
+            let text = (self.agent)().await?;
+            // An agent of before answers in the old format. The end of a page tells which it is, as it must in OpenMetrics.
+            let is_open = text.ends_with("# EOF\n");
+            return Ok(Fetched {
+                text,
+                format: if is_open { Format::OpenMetrics } else { Format::Prometheus },
+            });
         }
         if let Some(store) = self.store.as_ref().filter(|_| address == STORE) {
             return Ok(Fetched { text: page::page(&store.stats()), format: Format::Prometheus });

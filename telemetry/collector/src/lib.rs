@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 
 pub use fetch::{AgentPage, Fetcher, ProbePage};
 pub use probes::{Probing, probes};
-pub use targets::{groups, targets};
+pub use targets::{exports, groups, targets};
 
 /// What a crash may lose at most.
 const FLUSH: Duration = Duration::from_secs(5);

@@ -2,10 +2,13 @@
 //! machine and the replicas' processes, the store itself, each replica that tells metrics of its own, and each probe for what
 //! it finds.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lifecycle::World;
 use model::Place;
+use model::otlp::Export;
+use model::spec::Metrics;
 use ports::fleet::{ReplicaPhase, Seen};
 use promql::Labels;
 use rules::{Group, Rule};
@@ -19,11 +22,22 @@ const OWN_INTERVAL: Duration = Duration::from_secs(5);
 /// Samples of the agent's page at most: its own limits on series keep it far below.
 const OWN_SAMPLES: usize = 500_000;
 
-/// The rules of each place: those of the release that serves, until another takes all requests.
+/// What is declared for the metrics of a place: by the release that serves, until another takes all requests.
+fn declared<'a>(world: &'a World, place: &Place, lane: &lifecycle::Lane) -> Option<&'a Metrics> {
+    let release = lane.stable.or_else(|| lane.active().map(|rollout| rollout.to))?;
+    Some(&world.spec(place, release)?.metrics)
+}
+
+/// Where the metrics of each place are sent on to, as far as they are.
+pub fn exports(world: &World) -> BTreeMap<Place, Export> {
+    let of = |(place, lane)| Some((Place::clone(place), declared(world, place, lane)?.export.clone()?));
+    world.lanes.iter().filter_map(of).collect()
+}
+
+/// The rules of each place.
 pub fn groups(world: &World) -> Vec<Group> {
     let of = |(place, lane): (&Place, &lifecycle::Lane)| {
-        let release = lane.stable.or_else(|| lane.active().map(|rollout| rollout.to))?;
-        let metrics = &world.spec(place, release)?.metrics;
+        let metrics = declared(world, place, lane)?;
         let rules = metrics.rules.iter().map(|rule| Rule {
             record: rule.record.clone(),
             expr: rule.expr.clone(),

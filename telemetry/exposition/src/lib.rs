@@ -5,4 +5,4 @@ mod line;
 pub mod remote;
 mod text;
 
-pub use text::{Entry, Error, Family, Format, Kind, Limits, Page, labels, read};
+pub use text::{Entry, Error, Exemplar, Family, Format, Kind, Limits, Page, labels, read};

@@ -138,7 +138,25 @@ pub struct Page<'a> {
     pub entries: Vec<Entry<'a>>,
     /// By metric.
     pub families: BTreeMap<&'a str, Family>,
+    /// What stands for some of the entries: OpenMetrics alone has them. One that is malformed is left out.
+    pub exemplars: Vec<Exemplar<'a>>,
 }
+
+/// Something that happened and was counted in a sample: a trace, mostly.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exemplar<'a> {
+    /// The text of the sample's series.
+    pub series: &'a str,
+    /// What it is called, as in `trace_id`.
+    pub labels: Labels,
+    /// Its own value.
+    pub value: f64,
+    /// When it happened, in milliseconds since 1970, if that is said.
+    pub at: Option<i64>,
+}
+
+/// Characters of an exemplar's labels, by the standard.
+const EXEMPLAR_CHARACTERS: usize = 128;
 
 /// Reads a text.
 ///
@@ -169,7 +187,9 @@ pub fn read<'a>(text: &'a str, format: Format, limits: &Limits) -> Result<Page<'
         if page.entries.len() == limits.samples {
             return Err(fail(format!("more than {} samples", limits.samples)));
         }
-        page.entries.push(entry(line, format).map_err(fail)?);
+        let (entry, rest) = entry(line, format).map_err(fail)?;
+        page.exemplars.extend(exemplar(entry.series, rest));
+        page.entries.push(entry);
     }
     if format == Format::OpenMetrics && !ended {
         let line = text.lines().count().max(1);
@@ -205,7 +225,8 @@ fn comment<'a>(line: &'a str, format: Format, page: &mut Page<'a>) -> Result<boo
     Ok(false)
 }
 
-fn entry(line: &str, format: Format) -> Result<Entry<'_>, String> {
+/// A sample, and what follows it.
+fn entry(line: &str, format: Format) -> Result<(Entry<'_>, &str), String> {
     let mut cursor = Cursor(line);
     cursor.skip_blanks();
     let start = cursor.0;
@@ -226,8 +247,38 @@ fn entry(line: &str, format: Format) -> Result<Entry<'_>, String> {
         Format::OpenMetrics if !cursor.0.is_empty() && !cursor.0.starts_with("# {") => {
             Err(format!("{:?} follows the sample and is no exemplar", cursor.0))
         }
-        Format::Prometheus | Format::OpenMetrics => Ok(Entry { series, value, at }),
+        Format::Prometheus | Format::OpenMetrics => Ok((Entry { series, value, at }, cursor.0)),
     }
+}
+
+fn exemplar<'a>(series: &'a str, rest: &str) -> Option<Exemplar<'a>> {
+    let mut cursor = Cursor(rest.strip_prefix("# {")?);
+    let (mut pairs, mut characters) = (Vec::new(), 0);
+    cursor.skip_blanks();
+    while !cursor.eat('}') {
+        let name = cursor.name(false)?;
+        cursor.skip_blanks();
+        let value = cursor.eat('=').then(|| {
+            cursor.skip_blanks();
+            cursor.quoted()
+        })??;
+        let value = unescaped(value);
+        characters += name.chars().count() + value.chars().count();
+        pairs.push((name, value));
+        cursor.skip_blanks();
+        if !cursor.eat(',') && !cursor.0.starts_with('}') {
+            return None;
+        }
+        cursor.skip_blanks();
+    }
+    cursor.skip_blanks();
+    let value = number(cursor.word())?;
+    cursor.skip_blanks();
+    let at = match cursor.word() {
+        "" => None,
+        text => Some(time(text, Format::OpenMetrics).ok()?),
+    };
+    (characters <= EXEMPLAR_CHARACTERS).then(|| Exemplar { series, labels: Labels::new(pairs), value, at })
 }
 
 fn time(text: &str, format: Format) -> Result<i64, String> {
@@ -357,6 +408,21 @@ mod tests {
         let read_back = entries(text, Format::OpenMetrics);
         assert_eq!(read_back[0], ("http_requests_total{a=\"b\"}".into(), 17.0, Some(1_700_000_000_500)));
         assert_eq!(read_back[1], ("lag_bucket{le=\"1.0\"}".into(), 3.0, None));
+    }
+
+    #[test]
+    fn an_exemplar_is_read_and_a_malformed_one_left_out() {
+        let text = "a_bucket{le=\"1\"} 3 # {trace_id=\"x y\",span_id=\"\\\"\"} 0.7 1700000000.5\nb 1 # {} 2\nc 1 # {a} 2\n\
+                    d 1 # {a=\"b\"} x\ne 1 # {a=\"b\"\nf 1 # {a=\"b\" c=\"d\"} 1\ng 1 # {a=\"b\"} 1 x\n# EOF\n";
+        let page = read(text, Format::OpenMetrics, &Limits::default()).unwrap();
+        let labels = Labels::new([("trace_id", "x y"), ("span_id", "\"")]);
+        let first =
+            Exemplar { series: "a_bucket{le=\"1\"}", labels, value: 0.7, at: Some(1_700_000_000_500) };
+        let second = Exemplar { series: "b", labels: Labels::default(), value: 2.0, at: None };
+        assert_eq!(page.exemplars, [first, second]);
+        assert_eq!(page.entries.len(), 7);
+        let long = format!("a 1 # {{trace_id=\"{}\"}} 1\n# EOF\n", "x".repeat(121));
+        assert!(read(&long, Format::OpenMetrics, &Limits::default()).unwrap().exemplars.is_empty());
     }
 
     #[test]

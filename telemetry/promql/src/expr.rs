@@ -58,6 +58,25 @@ impl Expr {
     }
 }
 
+impl Expr {
+    /// All selectors in it, from left to right.
+    pub fn selectors(&self) -> Vec<&Selector> {
+        let (mut found, mut open) = (Vec::new(), vec![self]);
+        while let Some(expr) = open.pop() {
+            match expr {
+                Self::Number(_) | Self::Text(_) => {}
+                Self::Instant(selector) | Self::Range(selector, _) => found.push(selector),
+                Self::Subquery(subquery) => open.push(&subquery.inner),
+                Self::Negated(inner) => open.push(inner),
+                Self::Call(_, arguments) => open.extend(arguments.iter().rev()),
+                Self::Aggregate(aggregate) => open.push(&aggregate.inner),
+                Self::Binary(binary) => open.extend([&binary.right, &binary.left]),
+            }
+        }
+        found
+    }
+}
+
 /// Which series, and when.
 #[derive(Debug, Clone)]
 pub struct Selector {

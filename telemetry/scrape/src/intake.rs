@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use exposition::{Family, Format, Limits};
+use exposition::{Family, Format, Kind, Limits};
 use promql::labels::NAME;
 use promql::{Labels, Point, STALE};
 use store::{SeriesRef, Store};
+
+use crate::exemplars::Exemplar;
 
 /// How far ahead of the asking the times on a page may be, in milliseconds. A sample of a far future would end its series for
 /// everything before, and the stretches of time that the store keeps open with it.
@@ -34,6 +36,8 @@ pub struct Intake {
     round: u64,
     /// What the metrics of the latest page mean.
     families: BTreeMap<String, Family>,
+    /// Those of the latest page.
+    exemplars: Vec<Exemplar>,
 }
 
 struct Known {
@@ -58,12 +62,17 @@ impl Intake {
     /// A target whose series carry these labels, `job` and `instance` among them.
     pub fn new(labels: Labels, limits: Limits) -> Self {
         let (known, told, families) = (HashMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { labels, limits, known, told, round: 0, families }
+        Self { labels, limits, known, told, round: 0, families, exemplars: Vec::new() }
     }
 
     /// What the metrics of the latest page mean.
     pub fn families(&self) -> &BTreeMap<String, Family> {
         &self.families
+    }
+
+    /// The exemplars of the latest page, once.
+    pub fn exemplars(&mut self) -> Vec<Exemplar> {
+        std::mem::take(&mut self.exemplars)
     }
 
     /// Takes in what a target said at a time (milliseconds since 1970), or why it said nothing.
@@ -75,6 +84,7 @@ impl Intake {
         lasted: Duration,
     ) -> Outcome {
         self.round += 1;
+        let is_open = matches!(said, Ok((_, Format::OpenMetrics)));
         let page = said.and_then(|(text, format)| {
             exposition::read(text, format, &self.limits).map_err(|error| error.to_string())
         });
@@ -103,7 +113,17 @@ impl Intake {
                         }
                     }
                 }
-                self.families = page.families.into_iter().map(|(name, it)| (name.to_owned(), it)).collect();
+                let named = |(name, it): (&str, Family)| match is_open {
+                    true => (series_name(name, &it), it),
+                    false => (name.to_owned(), it),
+                };
+                self.families = page.families.into_iter().map(named).collect();
+                let exemplars = page.exemplars.into_iter().filter_map(|it| {
+                    let series = self.labelled(&exposition::labels(it.series).ok()?);
+                    let at = it.at.unwrap_or(at).min(at.saturating_add(MOST_AHEAD));
+                    Some(Exemplar { series, labels: it.labels, value: it.value, at })
+                });
+                self.exemplars = exemplars.collect();
                 (page.entries.len(), None)
             }
             Err(why) => (0, Some(why)),
@@ -186,6 +206,14 @@ impl Intake {
         self.told.insert(name, series);
         Some(series)
     }
+}
+
+/// What a counter's samples are called: OpenMetrics names the family without the suffix that its samples must have.
+fn series_name(family: &str, about: &Family) -> String {
+    if about.kind == Kind::Counter && !family.ends_with("_total") {
+        return format!("{family}_total");
+    }
+    family.to_owned()
 }
 
 #[cfg(test)]

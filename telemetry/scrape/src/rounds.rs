@@ -126,6 +126,7 @@ async fn ask(
         let labels = target.labels.clone();
         let health = Health { labels, at, lasted, interval, up, samples: outcome.samples, trouble };
         told.note(&target, health, intake.families());
+        told.exemplars().add(intake.exemplars());
         last = Some(at);
     }
     intake.end(&store, after(last, now()));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use exposition::Family;
 use promql::Labels;
 
+use crate::exemplars::Exemplars;
 use crate::rounds::Target;
 
 /// How the last asking of a target went.
@@ -37,6 +38,7 @@ type Targets = BTreeMap<String, (Health, Families)>;
 #[derive(Debug, Default)]
 pub struct Told {
     targets: Mutex<Targets>,
+    exemplars: Exemplars,
 }
 
 impl Told {
@@ -44,6 +46,11 @@ impl Told {
     pub fn health(&self) -> BTreeMap<String, Health> {
         let all = self.lock();
         all.iter().map(|(address, (health, _))| (address.clone(), health.clone())).collect()
+    }
+
+    /// The newest exemplars.
+    pub fn exemplars(&self) -> &Exemplars {
+        &self.exemplars
     }
 
     /// What the metrics mean, by name; where two targets differ, the first by address counts.

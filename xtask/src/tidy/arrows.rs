@@ -75,6 +75,11 @@ const ROWS: &[Row] = &[
     row("promql", &[], "a query language over any source of samples knows nothing of this product"),
     row("exposition", &["promql"], "formats of metrics are the field's own; labels are the language's"),
     row("store", &["promql"], "samples are kept without knowing who measured them"),
+    row(
+        "export",
+        &["exposition", "model", "otlp", "promql", "store"],
+        "samples are sent on without knowing who asked for it; the words are OpenTelemetry's",
+    ),
     row("rules", &["promql", "store"], "expressions become series without knowing who declared them"),
     row("scrape", &["exposition", "promql", "store"], "a target is asked without knowing what it is"),
     row(
