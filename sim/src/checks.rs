@@ -1,11 +1,13 @@
 //! Checks in memory: each takes its time and finds what it was told to find. A command goes by its whole line, a request by
-//! its path or address.
+//! its path or address. Questions to the metrics get the answer that somebody gave, which their conditions judge, unless
+//! nobody answers.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::check::{Check, Outcome, Target, Verdict};
+use condition::{Condition, judge};
+use model::check::{Check, Measured, Outcome, Promql, Target, Verdict};
 use ports::checks::{Context, Running};
 
 use crate::locked;
@@ -19,6 +21,10 @@ pub struct Checks {
 #[derive(Debug, Default)]
 struct Inner {
     finds: BTreeMap<String, (Duration, Verdict)>,
+    answers: BTreeMap<String, (Duration, Measured)>,
+    answered: BTreeMap<String, u32>,
+    /// Whether the server of the metrics is away.
+    silent: bool,
     begun: Vec<(String, Context)>,
     under_way: BTreeMap<String, u32>,
     most_at_once: u32,
@@ -28,6 +34,46 @@ impl Checks {
     /// Says how long a check takes and what it then finds; without, it passes after 100 ms.
     pub fn find(&self, name: &str, takes: Duration, verdict: Verdict) {
         locked(&self.inner).finds.insert(name.to_owned(), (takes, verdict));
+    }
+
+    /// Says what the metrics answer to a query, and after which time.
+    pub fn answer(&self, query: &str, takes: Duration, measured: Measured) {
+        locked(&self.inner).answers.insert(query.to_owned(), (takes, measured));
+    }
+
+    /// What the metrics answer to a query, when they do, and how often they did.
+    pub fn answers(&self, query: &str) -> Option<(Duration, Measured, u32)> {
+        let inner = locked(&self.inner);
+        let (takes, measured) = inner.answers.get(query).cloned()?;
+        Some((takes, measured, inner.answered.get(query).copied().unwrap_or_default()))
+    }
+
+    /// Whether the server of the metrics is away from now on.
+    pub fn silence(&self, silent: bool) {
+        locked(&self.inner).silent = silent;
+    }
+
+    /// What a question finds. Whoever has no answer says nothing about the release.
+    async fn ask(&self, promql: &Promql, takes: Duration, measured: Measured) -> Outcome {
+        let is_silent = || locked(&self.inner).silent;
+        // A server that goes away while it thinks has not answered.
+        if is_silent() {
+            return Outcome::error("the server of the metrics is away");
+        }
+        tokio::time::sleep(takes.min(promql.timeout)).await;
+        if takes > promql.timeout || is_silent() {
+            return Outcome::error("the server of the metrics did not answer in time");
+        }
+        let read = |text: &Option<String>| text.as_deref().map(Condition::read).transpose();
+        let (Ok(success), Ok(failure)) = (read(&promql.success_condition), read(&promql.failure_condition))
+        else {
+            return Outcome::error("a condition that is none");
+        };
+        let judged = judge(success.as_ref(), failure.as_ref(), &measured);
+        if judged.verdict != Verdict::Error {
+            *locked(&self.inner).answered.entry(promql.query.clone()).or_default() += 1;
+        }
+        Outcome { verdict: judged.verdict, value: judged.value, detail: judged.detail }
     }
 
     /// What a check of this name will find, or has; nothing when nobody said.
@@ -90,6 +136,9 @@ impl ports::Checks for Checks {
         let (checks, name, timeout) = (self.clone(), name(&check), check.timeout());
         Box::pin(async move {
             let _under_way = UnderWay::begin(&checks, name.clone(), context);
+            if let (Check::Promql(promql), Some((takes, measured, _))) = (&check, checks.answers(&name)) {
+                return checks.ask(promql, takes, measured).await;
+            }
             let told = locked(&checks.inner).finds.get(&name).copied();
             let (takes, verdict) = told.unwrap_or((Duration::from_millis(100), Verdict::Passed));
             tokio::time::sleep(takes.min(timeout)).await;

@@ -82,6 +82,8 @@ pub(crate) enum Fault {
     ReplicaUnready(Duration),
     Incident(f64),
     ClockSteps(i64),
+    /// The server of the metrics goes away, or comes back.
+    MetricsSilent(bool),
 }
 
 impl Wish {

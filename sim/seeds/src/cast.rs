@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use model::Place;
-use model::check::Verdict;
+use model::check::{Measured, Verdict};
 
 use sim::{Behaviour, Start};
 
@@ -39,6 +39,40 @@ pub(crate) struct Build {
     pub(crate) smoke: (Duration, Verdict),
     /// The hooks of its rollout.
     pub(crate) hooks: Vec<Hook>,
+    /// What its rollout asks of the metrics.
+    pub(crate) asked: Option<Box<Asked>>,
+}
+
+/// A question to the metrics, and the answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) query: String,
+    pub(crate) takes: Duration,
+    pub(crate) answer: Measured,
+    /// Whether a step waits for it; otherwise it goes on beside them.
+    is_step: bool,
+    /// How it is declared.
+    declared: String,
+}
+
+impl Asked {
+    /// By a rule that goes on beside the steps, and answered well.
+    pub(crate) fn well() -> Self {
+        let query = "errors".to_owned();
+        let declared =
+            declared_question(&query, "successCondition: 'result[0] < 0.2', consecutiveErrorLimit: 1");
+        let (takes, answer) = (Duration::from_millis(100), Measured::Vector(vec![0.01]));
+        Self { query, takes, answer, is_step: false, declared }
+    }
+
+    /// How it is declared by itself.
+    pub(crate) fn beside(&self) -> String {
+        format!("  analysis:\n    metrics:\n      - {}\n", self.declared)
+    }
+}
+
+fn declared_question(query: &str, more: &str) -> String {
+    format!("{{ name: asked, promql: {{ query: '{query}', timeout: 4s }}, interval: 3s, {more} }}")
 }
 
 /// A hook, and how it goes.
@@ -93,9 +127,12 @@ impl Service {
             let smoke = smoke(&mut apart, build);
             let bake = [0, 0, 20, 40][apart.usize(..4)];
             let hooks = hooks(&mut apart, &name, build);
-            let manifest = manifest(chance, &name, &environments, preview, bake) + &declared(&hooks);
+            let asked = asked(&mut apart, &name, build);
+            let manifest = manifest(chance, &name, &environments, preview, bake, asked.as_ref());
+            let manifest = manifest + &declared(&hooks);
             let behaviour = Behaviour { stalls, ..behaviour(chance, build, ordinary) };
-            Build { path, manifest, behaviour, smoke, hooks }
+            let asked = asked.map(Box::new);
+            Build { path, manifest, behaviour, smoke, hooks, asked }
         });
         let builds = builds.collect();
         Self { name, environments, builds }
@@ -149,6 +186,36 @@ fn declared(hooks: &[Hook]) -> String {
     if all.is_empty() { all } else { format!("  hooks:\n{all}") }
 }
 
+/// Some rollouts ask the metrics, which answer well, badly, neither, nothing, or too late.
+fn asked(chance: &mut Rng, service: &str, build: u32) -> Option<Asked> {
+    if chance.bool() {
+        return None;
+    }
+    let query = format!("errors{{app=\"{service}\",build=\"{build}\"}}");
+    let good = Measured::Vector(vec![0.01]);
+    let answer = match chance.u32(..8) {
+        0 | 1 if build > 0 => Measured::Vector(vec![0.9]),
+        2 if build > 0 => Measured::Vector(vec![0.3]),
+        3 if build > 0 => Measured::Vector(vec![]),
+        4 if build > 0 => Measured::Vector(vec![f64::NAN]),
+        _ => good,
+    };
+    let takes = match chance.u32(..8) {
+        0 if build > 0 => Duration::from_secs(60),
+        _ => Duration::from_millis(chance.u64(100..3_000)),
+    };
+    let is_step = chance.bool();
+    let count = if is_step { "count: 2, " } else { "" };
+    let fails = if chance.bool() { ", failureCondition: 'result[0] > 0.5'" } else { "" };
+    let (failures, others, errors) = (chance.u32(0..2), chance.u32(0..2), chance.u32(0..3));
+    let more = format!(
+        "{count}successCondition: 'result[0] < 0.2'{fails}, failureLimit: {failures}, inconclusiveLimit: {others}, \
+         consecutiveErrorLimit: {errors}"
+    );
+    let declared = declared_question(&query, &more);
+    Some(Asked { query, takes, answer, is_step, declared })
+}
+
 fn smoke(chance: &mut Rng, build: u32) -> (Duration, Verdict) {
     let takes = Duration::from_millis(chance.u64(100..15_000));
     match chance.u32(..8) {
@@ -181,12 +248,13 @@ fn manifest(
     environments: &[String],
     preview: Option<String>,
     bake: u32,
+    asked: Option<&Asked>,
 ) -> String {
     let hosts = environments.iter().map(|environment| {
         format!("  {environment}:\n    route: {{ hosts: [{environment}.{name}.test] }}\n")
     });
     let declared = |chance: &mut Rng| {
-        let drawn = if chance.u32(..3) == 0 { rolling(chance) } else { canary(chance) };
+        let drawn = if chance.u32(..3) == 0 { rolling(chance) } else { canary(chance, asked) };
         let declared = preview.unwrap_or(drawn);
         // Some are watched for longer than the old release would stay warm.
         if bake == 0 || declared.contains("bakeTime") {
@@ -247,14 +315,18 @@ fn affinity(chance: &mut Rng) -> &'static str {
     }
 }
 
-fn canary(chance: &mut Rng) -> String {
+fn canary(chance: &mut Rng, asked: Option<&Asked>) -> String {
     // What else is drawn stays what it was.
     let mut apart = chance.clone();
     let (mut steps, last) = beside(&mut apart);
     let affinity = affinity(&mut apart);
+    let of = |is_step: bool| asked.filter(|asked| asked.is_step == is_step);
     let mut weight = chance.u32(5..30);
-    for _ in 0..chance.u32(1..=3) {
+    for number in 0..chance.u32(1..=3) {
         steps.push_str(&format!("      - setWeight: {weight}\n"));
+        if let Some(asked) = of(true).filter(|_| number == 0) {
+            steps.push_str(&format!("      - analysis: {{ metrics: [{}] }}\n", asked.declared));
+        }
         steps.push_str(&match chance.u32(..6) {
             0 => "      - pause: {}\n".to_owned(),
             1 => String::new(),
@@ -263,12 +335,19 @@ fn canary(chance: &mut Rng) -> String {
         weight = (weight + chance.u32(10..40)).min(100);
     }
     steps.push_str(last);
-    let rules = if chance.u32(..3) == 0 {
-        "    metrics:\n      - name: errors\n        source: errorRate\n        interval: 4s\n        \
-         successCondition: result < 0.2\n        failureLimit: 1\n        consecutiveErrorLimit: 2\n"
-    } else {
-        ""
-    };
+    let mut rules = String::new();
+    if chance.u32(..3) == 0 {
+        rules.push_str(
+            "      - name: errors\n        source: errorRate\n        interval: 4s\n        \
+             successCondition: result < 0.2\n        failureLimit: 1\n        consecutiveErrorLimit: 2\n",
+        );
+    }
+    if let Some(asked) = of(false) {
+        rules.push_str(&format!("      - {}\n", asked.declared));
+    }
+    if !rules.is_empty() {
+        rules.insert_str(0, "    metrics:\n");
+    }
     let delay = chance.u32(1..10);
     // Some are watched for longer than the old release would stay warm, some must not go back by themselves.
     let bake = if delay.is_multiple_of(3) { format!("  bakeTime: {}s\n", delay * 4) } else { String::new() };

@@ -69,6 +69,9 @@ impl Life {
             for (index, build) in (0..).zip(&service.builds) {
                 let (takes, verdict) = build.smoke;
                 checks.find(&smoke_test(&service.name, index), takes, verdict);
+                if let Some(asked) = &build.asked {
+                    checks.answer(&asked.query, asked.takes, asked.answer.clone());
+                }
                 for hook in &build.hooks {
                     checks.find(&hook.run, hook.takes, hook.verdict);
                 }
@@ -219,6 +222,7 @@ impl Life {
             Fault::JournalFails(times) => self.journal.fail(times),
             Fault::JournalSlow(delay) => self.journal.slow_down(delay),
             Fault::ClockSteps(seconds) => self.wall.step(seconds),
+            Fault::MetricsSilent(silent) => self.checks.silence(silent),
             Fault::CrashAtOrder(crash) => self.world.now().line.crash = Some(crash),
             Fault::AgentCut(cut) => self.world.now().line.cut = cut,
             Fault::AgentRestarts => self.world.now().machine.restart_agent(),
@@ -239,6 +243,7 @@ impl Life {
         self.journal_armed = false;
         self.journal.fail(0);
         self.journal.slow_down(Duration::ZERO);
+        self.checks.silence(false);
         {
             let mut outside = self.world.now();
             outside.line = crate::outside::Line::default();

@@ -3,6 +3,7 @@
 
 mod evidence;
 mod hooks;
+mod metrics;
 mod policy;
 mod rules;
 mod users;

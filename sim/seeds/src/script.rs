@@ -1,7 +1,7 @@
 //! Lives that somebody wrote down: a few lines that are read aloud, and the same world, faults and referee.
 //!
 //! `given replicas 2`, `given requests 60`, `given canary 10 50` (each weight for 5 seconds) or `given rolling`,
-//! `given build NAME ready 1s errors 20%`; then `at 5s DO` or `when EVENT DO`, where EVENT is a kind of the journal and,
+//! `given asks` (the metrics, which answer well), `given build NAME ready 1s errors 20%`; then `at 5s DO` or `when EVENT DO`, where EVENT is a kind of the journal and,
 //! if not the first, its number (`rollout.shifted 3`), and DO is what happens. `#` begins a remark. At the end everything is
 //! repaired and comes to rest.
 
@@ -13,7 +13,7 @@ use runtime::Operation;
 use sim::{Behaviour, Crash, Start};
 
 use crate::acts::{Act, Fault, Wish};
-use crate::cast::{Build, Cast, Service};
+use crate::cast::{Asked, Build, Cast, Service};
 use crate::gate::Gate;
 use crate::life::{Life, Outcome};
 use crate::referee::Referee;
@@ -32,6 +32,8 @@ struct Script {
     more: String,
     rollout: String,
     builds: Vec<(String, Behaviour)>,
+    /// Whether each rollout asks the metrics, which answer well.
+    asks: bool,
     turns: Vec<(Moment, Vec<String>)>,
 }
 
@@ -49,6 +51,7 @@ pub(crate) async fn play(text: &str, gate: Gate) -> Result<Outcome, String> {
         behaviour: *behaviour,
         smoke: (Duration::ZERO, model::check::Verdict::Passed),
         hooks: vec![],
+        asked: script.asks.then(|| Box::new(Asked::well())),
     });
     let builds: Vec<Build> = builds.collect();
     let service = Service {
@@ -110,6 +113,7 @@ impl Script {
             more: String::new(),
             rollout: String::new(),
             builds: vec![],
+            asks: false,
             turns: vec![],
         };
         for (index, line) in text.lines().enumerate() {
@@ -124,6 +128,7 @@ impl Script {
             [] => {}
             ["given", "replicas", n] => self.replicas = number(n)?,
             ["given", "requests", n] => self.requests = number(n)?,
+            ["given", "asks"] => self.asks = true,
             ["given", "rolling"] => self.rollout = "  strategy: rolling\n".to_owned(),
             ["given", "freeze"] => self.more.push_str("  onFailure: freeze\n"),
             ["given", "bake", duration] => self.more.push_str(&format!("  bakeTime: {duration}\n")),
@@ -161,8 +166,10 @@ impl Script {
     fn manifest(&self) -> String {
         format!(
             "service: shop\nrun: ./shop\nreplicas: {}\nsecrets:\n  TOKEN: {{ environment: TOKEN_OF_SHOP }}\n\
-             rollout:\n  progressDeadline: 30s\n{}",
-            self.replicas, self.rollout
+             rollout:\n  progressDeadline: 30s\n{}{}",
+            self.replicas,
+            self.rollout,
+            if self.asks { Asked::well().beside() } else { String::new() }
         )
     }
 }
@@ -222,6 +229,8 @@ fn act(words: &[&str], builds: &[Build]) -> Result<Act, String> {
         ["agent", "away"] => Ok(Fault::AgentCut(true).into()),
         ["agent", "back"] => Ok(Fault::AgentCut(false).into()),
         ["agent", "restarts"] => Ok(Fault::AgentRestarts.into()),
+        ["metrics", "away"] => Ok(Fault::MetricsSilent(true).into()),
+        ["metrics", "back"] => Ok(Fault::MetricsSilent(false).into()),
         ["clock", seconds] => {
             let seconds = seconds.parse().map_err(|_| format!("`{seconds}` is no number"))?;
             Ok(Fault::ClockSteps(seconds).into())

@@ -24,6 +24,7 @@ pub(crate) async fn live(seed: u64, tells: bool, gate: Gate) -> Outcome {
     let mut life = Life::new(cast.clone(), chance.u64(..), Referee::new(gentle, tells), gate);
     introduce(&life, &cast, gentle);
     let mut team = Team::of(seed);
+    let mut silences = silences(seed);
     life.pass(Duration::from_secs(1)).await;
     if let Some(act) = first_deploy(&cast) {
         life.act(act.into()).await;
@@ -40,6 +41,9 @@ pub(crate) async fn live(seed: u64, tells: bool, gate: Gate) -> Outcome {
             fault(&mut chance, gentle).into()
         };
         life.act(act).await;
+        if let Some(silent) = silences.next().flatten() {
+            life.act(Fault::MetricsSilent(silent).into()).await;
+        }
         if let Some(wish) = team.wish(&cast) {
             life.act(wish.into()).await;
         }
@@ -50,6 +54,17 @@ pub(crate) async fn live(seed: u64, tells: bool, gate: Gate) -> Outcome {
     life.heal().await;
     life.rest().await;
     life.outcome().await
+}
+
+/// Now and then the server of the metrics goes away, and comes back. Drawn apart from everything else.
+fn silences(seed: u64) -> impl Iterator<Item = Option<bool>> {
+    let mut chance = Rng::with_seed(seed.wrapping_mul(0x2545_F491_4F6C_DD1D) ^ 0x51E7);
+    let mut silent = false;
+    std::iter::repeat_with(move || {
+        let turns = chance.u32(..if silent { 3 } else { 8 }) == 0;
+        silent ^= turns;
+        turns.then_some(silent)
+    })
 }
 
 fn introduce(life: &Life, cast: &Cast, gentle: bool) {

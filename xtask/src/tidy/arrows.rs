@@ -123,9 +123,9 @@ const ROWS: &[Row] = &[
     row("shipshape", ANYTHING, "the one binary wires everything"),
     row(
         "sim",
-        &["model", "ports", "routes"],
-        "the simulated world stands outside of control, so it knows the ports alone, and its users are dealt releases by the \
-         gateway's own rules; runtime's tests bring world and control together",
+        &["condition", "model", "ports", "routes"],
+        "the simulated world stands outside of control, so it knows the ports alone; its users are dealt releases by the \
+         gateway's own rules, and its metrics are judged by the conditions' own; runtime's tests bring world and control together",
     ),
     row(
         "seeds",

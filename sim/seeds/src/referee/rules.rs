@@ -7,9 +7,9 @@ use model::strategy::{Kind, Promotion};
 use model::{Place, Weight};
 use ports::fleet::GroupId;
 use record::Record;
-use ship::{Phase, RollbackReason, Rollout};
+use ship::{PauseReason, Phase, RollbackReason, Rollout};
 
-use super::{Referee, Sighting, is_timed_pause};
+use super::{Referee, Sighting, is_timed_pause, metrics};
 use sim::Machine;
 
 /// Who acts when nobody in particular does.
@@ -62,11 +62,17 @@ impl Referee {
                 }
             }
             ship::Event::HeaderRouted { route, .. } => self.lead(place, &rollout, route),
-            ship::Event::StepEntered { .. } if by_planner => self.step(place, &rollout),
+            ship::Event::StepEntered { .. } if by_planner => {
+                self.is_answered(place, &rollout);
+                self.step(place, &rollout);
+            }
             ship::Event::StepEntered { step } | ship::Event::Resumed { step } if !by_planner => {
                 self.evidence.answered_for(place, &rollout, *step);
             }
             ship::Event::RollbackBegun { reason } if by_planner => {
+                self.rollback(place, &rollout, reason, machine);
+            }
+            ship::Event::Paused { reason: PauseReason::Frozen(reason) } if by_planner => {
                 self.rollback(place, &rollout, reason, machine);
             }
             ship::Event::Promoted | ship::Event::Completed | ship::Event::RolledBack => {
@@ -194,6 +200,7 @@ impl Referee {
         let restarted = machine.instance() != "agent-1";
         let id = GroupId { place: place.clone(), release: rollout.to };
         let fair = match reason {
+            RollbackReason::Rule(why) if metrics::asks(why) => self.said_no(rollout),
             RollbackReason::Judge(_) | RollbackReason::Rule(_) => {
                 let behaviour = machine.behaviour(&id);
                 let slow = behaviour.slow_rate > 0.0 || behaviour.stalls > 0.0;
