@@ -173,6 +173,8 @@ fn every_verb_prints_what_the_page_says() {
     let _ = page.fits("pause", &with(&["pause"]).ok().stdout);
     let _ = page.ends_with("rolledBack", &with(&["rollback"]).ok());
     page.each_line_fits("logs", &with(&["logs"]).ok());
+    page.each_line_fits("logs record", &with(&["logs", "--level", "trace"]).ok());
+    page.each_line_fits("logs group", &with(&["logs", "--group-by", "level"]).ok());
     page.each_line_fits("journal", &json(&stage, &["journal", "list"]).ok());
     page.each_line_fits("journal", &json(&stage, &["journal", "export"]).ok());
     let _ = page.fits("journal", &json(&stage, &["journal", "show", "2"]).ok().stdout);

@@ -16,6 +16,7 @@ use crate::answers::Answers;
 use crate::clock::SystemClock;
 use crate::metrics;
 use crate::output::Output;
+use crate::records::{self, Intake};
 use crate::secrets::FromHere;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -44,8 +45,10 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     let agent = Arc::new(::agent::Client::new(home));
     // The journal's lock says that nobody else has the store open.
-    let prober = Arc::new(Prober::new(Arc::new(FromHere), Arc::new(SystemClock)));
+    let (secrets, known) = records::remembering(FromHere);
+    let prober = Arc::new(Prober::new(Arc::clone(&secrets), Arc::new(SystemClock)));
     let collector = metrics::open(home, Arc::clone(&agent), &prober)?;
+    let records = records::open(home)?;
     let guard = GuardCommand {
         // The very program that runs, even when an upgrade has put another in its place.
         program: "/proc/self/exe".into(),
@@ -56,7 +59,7 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
         fleet: Arc::clone(&agent),
         artifacts: Arc::new(store),
         checks: Arc::new(Checks::new(guard).asking(Arc::new(Answers::from(collector.store())))),
-        secrets: Arc::new(FromHere),
+        secrets: Arc::clone(&secrets),
         clock: Arc::new(SystemClock),
     };
     let config = runtime::Config { version: VERSION.to_owned(), ..runtime::Config::default() };
@@ -69,13 +72,16 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
     };
     tracing::info!(home = %home.display(), version = VERSION, "control started");
     let snapshots = handle.snapshots();
+    records::learn(&snapshots.borrow(), &*secrets);
     let faces = api::Config {
         control: handle,
-        logs: Arc::new(Output::new(home.to_owned())),
+        logs: Arc::new(Output::new(home.to_owned(), Arc::clone(&known))),
+        records: Arc::clone(&records),
         version: VERSION.to_owned(),
         probes: Arc::clone(&prober) as Arc<dyn ports::Probes>,
         beside: metrics::router(&collector, &prober, VERSION),
     };
+    let intake = Intake::new(home, records, known).run();
     let mut ended = None;
     api::serve(socket, door, faces, async {
         tokio::select! {
@@ -83,6 +89,7 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
             _ = interrupt.recv() => {}
             result = &mut deciding => ended = Some(result),
             never = metrics::follow(&collector, &prober, snapshots) => match never {},
+            never = intake => match never {},
         }
     })
     .await;
@@ -92,17 +99,15 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
     tracing::info!("control ends");
     let ended = match ended {
         Some(ended) => ended,
-        // Nobody can ask any more, so it ends, and the journal is closed with it.
-        None => match tokio::time::timeout(PATIENCE, deciding).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                return Err(
-                    "the journal did not close in time; nothing that was acknowledged is lost".to_owned()
-                );
-            }
-        },
+        None => closed(deciding).await?,
     };
     ended.map_err(|error| format!("control broke down: {error}; `shipshape up` starts it again"))
+}
+
+/// How deciding ended. Nobody can ask any more, so it ends, and the journal is closed with it.
+async fn closed<T>(deciding: impl Future<Output = T>) -> Result<T, String> {
+    let late = |_| "the journal did not close in time; nothing that was acknowledged is lost".to_owned();
+    tokio::time::timeout(PATIENCE, deciding).await.map_err(late)
 }
 
 fn private(home: &Path) -> Result<(), String> {

@@ -10,6 +10,7 @@ mod exports;
 mod log;
 mod metrics;
 mod output;
+mod records;
 mod secrets;
 
 use std::process::ExitCode;

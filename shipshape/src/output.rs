@@ -1,20 +1,24 @@
-//! The replicas' output for the API. Does not live here: reading it (`process::logs`).
+//! The replicas' output for the API, without secrets. Does not live here: reading it (`process::logs`), and which secrets there
+//! are (`records`).
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use api::logs::{Follow, Line, Logs};
 use model::{Place, ReleaseNumber};
 
+use crate::records::Known;
+
 /// The output under a home directory.
-#[derive(Debug)]
 pub(crate) struct Output {
     home: PathBuf,
+    known: Arc<Known>,
 }
 
 impl Output {
-    pub(crate) fn new(home: PathBuf) -> Self {
-        Self { home }
+    pub(crate) fn new(home: PathBuf, known: Arc<Known>) -> Self {
+        Self { home, known }
     }
 }
 
@@ -26,22 +30,31 @@ impl Logs for Output {
         lines: usize,
     ) -> io::Result<(Vec<Line>, Box<dyn Follow>)> {
         let (follow, last) = process::logs::Follow::new(&self.home, place, release, lines)?;
-        Ok((last.into_iter().map(line).collect(), Box::new(Growing(follow))))
+        let growing = Growing { follow, known: Arc::clone(&self.known) };
+        Ok((growing.clean(last)?, Box::new(growing)))
     }
 }
 
-struct Growing(process::logs::Follow);
+struct Growing {
+    follow: process::logs::Follow,
+    known: Arc<Known>,
+}
+
+impl Growing {
+    fn clean(&self, lines: Vec<process::logs::Line>) -> io::Result<Vec<Line>> {
+        let redactor = self.known.redactor().map_err(io::Error::other)?;
+        let clean = |line: process::logs::Line| Line {
+            release: line.release,
+            replica: line.ordinal,
+            line: redactor.redact(&String::from_utf8_lossy(&line.bytes)).into_owned(),
+        };
+        Ok(lines.into_iter().map(clean).collect())
+    }
+}
 
 impl Follow for Growing {
     fn poll(&mut self) -> io::Result<Vec<Line>> {
-        Ok(self.0.poll()?.into_iter().map(line).collect())
-    }
-}
-
-fn line(line: process::logs::Line) -> Line {
-    Line {
-        release: line.release,
-        replica: line.ordinal,
-        line: String::from_utf8_lossy(&line.bytes).into_owned(),
+        let lines = self.follow.poll()?;
+        self.clean(lines)
     }
 }

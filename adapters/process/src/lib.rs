@@ -23,6 +23,7 @@ mod listening;
 pub mod logs;
 mod port;
 mod probe;
+pub mod resume;
 mod running;
 mod supervisor;
 

@@ -90,18 +90,33 @@ pub fn sources(home: &Path, place: &Place, release: Option<ReleaseNumber>) -> io
     Ok(found)
 }
 
+/// The places whose output is on disk.
+///
+/// # Errors
+/// When a directory cannot be read; one that is not there is empty.
+pub fn places(home: &Path) -> io::Result<Vec<Place>> {
+    let root = home.join("logs");
+    let mut places = Vec::new();
+    if !root.exists() {
+        return Ok(places);
+    }
+    for (service, directory) in names(&root)? {
+        for (environment, _) in names(&directory)? {
+            let (Ok(service), Ok(environment)) = (service.parse(), environment.parse()) else { continue };
+            places.push(Place { service, environment });
+        }
+    }
+    Ok(places)
+}
+
 /// The highest ordinal of each group whose output is on disk.
 pub(crate) fn ordinals(home: &Path) -> io::Result<BTreeMap<GroupId, u32>> {
     let mut highest: BTreeMap<GroupId, u32> = BTreeMap::new();
-    for (service, directory) in names(&home.join("logs"))? {
-        for (environment, _) in names(&directory)? {
-            let (Ok(service), Ok(environment)) = (service.parse(), environment.parse()) else { continue };
-            let place = Place { service, environment };
-            for source in sources(home, &place, None)? {
-                let group = GroupId { place: place.clone(), release: source.release };
-                let highest = highest.entry(group).or_default();
-                *highest = source.ordinal.max(*highest);
-            }
+    for place in places(home)? {
+        for source in sources(home, &place, None)? {
+            let group = GroupId { place: place.clone(), release: source.release };
+            let highest = highest.entry(group).or_default();
+            *highest = source.ordinal.max(*highest);
         }
     }
     Ok(highest)

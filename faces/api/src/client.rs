@@ -24,7 +24,7 @@ use crate::caller::KEY;
 use crate::problem::{self, Problem};
 use crate::socket::{self, LONGEST_PATH};
 use crate::token::{self, Token};
-use crate::{Health, Stop, logs};
+use crate::{Health, Stop, logs, records};
 
 /// The largest answer that is taken, in bytes. Output is taken piece by piece and has no such limit.
 const LARGEST_ANSWER_BYTES: usize = 64 * 1024 * 1024;
@@ -250,6 +250,24 @@ impl Client {
     /// See [`Error`].
     pub async fn logs(&self, ask: &logs::Ask) -> Result<Output, Error> {
         self.stream(&format!("/v1/logs?{}", query(ask))).await
+    }
+
+    /// The records that were made of the replicas' output.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn search(&self, ask: &records::Ask) -> Result<records::Answer, Error> {
+        let path = format!("/v1/logs/search?{}", ask.written().map_err(Error::Strange)?);
+        let request = self.request(Method::GET, &path, Bytes::new())?;
+        within(LONG_PATIENCE, async { understood(&collect(self.send(request).await?).await?) }).await
+    }
+
+    /// The records that come, a line of JSON each.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn follow_records(&self, ask: &records::Ask) -> Result<Output, Error> {
+        self.stream(&format!("/v1/logs/search?{}", ask.written().map_err(Error::Strange)?)).await
     }
 
     /// The events after number `after`, and those to come when `follow` says so.

@@ -14,6 +14,7 @@
 //! | `GET /v1/status` | `service`, `environment` | [`views::Status`] |
 //! | `GET /v1/probes` | `service`, `environment` | [`ports::probes::Reports`] |
 //! | `GET /v1/logs` | [`logs::Ask`] | lines of JSON ([`logs::Line`]), or text |
+//! | `GET /v1/logs/search` | [`records::Ask`] | [`records::Answer`], or with `follow` lines of JSON ([`records::Line`]) |
 //! | `GET /v1/events` | `after`, `follow`, `format`, `limit`, `Last-Event-ID` | server-sent events, or a page of JSON |
 //! | `GET /v1/openapi.json` | | [`OPENAPI`] |
 //! | `POST /v1/deploy` | [`runtime::Deploy`] | [`runtime::Answer`] |
@@ -31,6 +32,7 @@
 pub mod client;
 pub mod events;
 pub mod logs;
+pub mod records;
 
 mod caller;
 mod connection;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::extract::{DefaultBodyLimit, Query, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
@@ -19,6 +19,7 @@ use crate::caller::Asked;
 use crate::events;
 use crate::logs::{self, Format, Logs};
 use crate::problem::{self, Problem};
+use crate::records;
 use crate::{Health, Stop};
 
 /// The largest request body in bytes: a manifest fits many times over.
@@ -29,6 +30,7 @@ pub(crate) const LARGEST_BODY_BYTES: usize = 2 * 1024 * 1024;
 pub(crate) struct Faces {
     pub(crate) control: Handle,
     pub(crate) logs: Arc<dyn Logs>,
+    pub(crate) records: Arc<::logs::Keep>,
     pub(crate) version: String,
     pub(crate) probes: Arc<dyn ports::Probes>,
     pub(crate) address: Option<SocketAddr>,
@@ -44,6 +46,7 @@ fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 15] {
         (Method::GET, "/v1/status", get(status)),
         (Method::GET, "/v1/probes", get(probes)),
         (Method::GET, "/v1/logs", get(output)),
+        (Method::GET, "/v1/logs/search", get(search)),
         (Method::GET, "/v1/events", get(events)),
         (Method::GET, "/v1/openapi.json", get(openapi)),
         (Method::POST, "/v1/deploy", post(deploy)),
@@ -140,16 +143,7 @@ async fn output(
 ) -> Result<Response, Problem> {
     let ask = asked(ask)?;
     let place = ask.place();
-    let snapshot = faces.control.snapshot();
-    if !snapshot.world.lanes.contains_key(&place) {
-        let known: Vec<String> = snapshot.world.lanes.keys().map(ToString::to_string).collect();
-        let known = if known.is_empty() { "nothing yet".to_owned() } else { known.join(", ") };
-        let what = format!("nothing was ever deployed at {place}");
-        return Err(Problem::new(StatusCode::NOT_FOUND, problem::UNKNOWN, what).instead(format!(
-            "known is {known}; `shipshape deploy ARTIFACT -e {}` starts",
-            place.environment
-        )));
-    }
+    known(&faces, &place)?;
     let kind = match ask.format {
         Format::Json => "application/x-ndjson",
         Format::Text => "text/plain; charset=utf-8",
@@ -160,6 +154,25 @@ async fn output(
             .instead("it lies under `logs` in the home directory; see that control may read it")
     })?;
     Ok(([(header::CONTENT_TYPE, kind)], body).into_response())
+}
+
+/// Refuses a place where nothing ever was.
+fn known(faces: &Faces, place: &model::Place) -> Result<(), Problem> {
+    let snapshot = faces.control.snapshot();
+    if snapshot.world.lanes.contains_key(place) {
+        return Ok(());
+    }
+    let known: Vec<String> = snapshot.world.lanes.keys().map(ToString::to_string).collect();
+    let known = if known.is_empty() { "nothing yet".to_owned() } else { known.join(", ") };
+    let what = format!("nothing was ever deployed at {place}");
+    Err(Problem::new(StatusCode::NOT_FOUND, problem::UNKNOWN, what)
+        .instead(format!("known is {known}; `shipshape deploy ARTIFACT -e {}` starts", place.environment)))
+}
+
+async fn search(State(faces): State<Faces>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let ask = records::Ask::read(query.as_deref().unwrap_or_default()).map_err(Problem::malformed)?;
+    known(&faces, &ask.place)?;
+    records::answer(faces.records, ask, faces.closing).await
 }
 
 async fn events(

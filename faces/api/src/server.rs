@@ -37,6 +37,8 @@ pub struct Config {
     pub control: Handle,
     /// Where the output of replicas is.
     pub logs: Arc<dyn Logs>,
+    /// Where the records made of it are.
+    pub records: Arc<::logs::Keep>,
     /// The version of control.
     pub version: String,
     /// What the probes from outside found.
@@ -49,9 +51,10 @@ pub struct Config {
 /// given, but not for more than two seconds longer.
 pub async fn serve(socket: Socket, door: Option<Door>, config: Config, over: impl Future<Output = ()>) {
     let (close, closing) = watch::channel(false);
-    let Config { control, logs, version, probes, beside } = config;
+    let Config { control, logs, records, version, probes, beside } = config;
     let address = door.as_ref().map(Door::address);
-    let router = routes::router(Faces { control, logs, version, probes, address, closing: closing.clone() })
+    let faces = Faces { control, logs, records, version, probes, address, closing: closing.clone() };
+    let router = routes::router(faces)
         .merge(beside);
     let behind_door = door.map(|door| {
         let guard = middleware::from_fn_with_state(door.guard.clone(), door::guard);

@@ -18,6 +18,11 @@ pub fn metrics(home: &Path) -> PathBuf {
     home.join("metrics")
 }
 
+/// The replicas' output as records, in a home directory.
+pub fn records(home: &Path) -> PathBuf {
+    home.join("records")
+}
+
 /// The log of one of the two processes.
 pub fn log(home: &Path, process: &str) -> PathBuf {
     home.join(format!("{process}.log"))

@@ -80,6 +80,7 @@ const ROWS: &[Row] = &[
         &["exposition", "model", "otlp", "promql", "store"],
         "samples are sent on without knowing who asked for it; the words are OpenTelemetry's",
     ),
+    row("logs", &[], "lines are understood, kept and searched without knowing who wrote them"),
     row("rules", &["promql", "store"], "expressions become series without knowing who declared them"),
     row("scrape", &["exposition", "promql", "store"], "a target is asked without knowing what it is"),
     row(
@@ -94,12 +95,13 @@ const ROWS: &[Row] = &[
     ),
     row(
         "api",
-        &["model", "manifest", "ports", "runtime", "views"],
-        "a face shows views and hands commands to the runtime",
+        &["logs", "model", "manifest", "ports", "runtime", "views"],
+        "a face shows views and records, and hands commands to the runtime",
     ),
     row(
         "cli",
         &[
+            "logs",
             "model",
             "manifest",
             "ports",

@@ -135,9 +135,11 @@ impl Stage {
         let door = Door::open(directory.path(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = door.address();
         let token = Token::read(directory.path()).unwrap();
+        let records = Arc::new(logs::Keep::new(directory.path().join("records")));
         let config = api::Config {
             control,
             logs: Arc::new(written.clone()),
+            records,
             version: "1.2.3".to_owned(),
             probes: Arc::new(Watched),
             beside: Default::default(),

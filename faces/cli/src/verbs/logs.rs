@@ -1,10 +1,13 @@
 //! `shipshape logs`: what the replicas print, asked of control; read from the home's files while there is no control,
-//! because that is when somebody needs it most. Does not live here: where it is kept.
+//! because that is when somebody needs it most. Does not live here: where it is kept, and questions about it (`search`).
+
+pub(crate) mod search;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use api::logs::{Ask, Format, Line};
+use logs::Redactor;
 use model::ReleaseNumber;
 use process::logs::Follow;
 
@@ -20,12 +23,14 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   shipshape logs -e production -f
-  shipshape logs -n 20 --release 3 --replica 1")]
+  shipshape logs -n 20 --release 3 --replica 1
+  shipshape logs --level error --since 10m
+  shipshape logs --since 1h --where error.type=Timeout --group-by release")]
 pub(crate) struct Args {
     /// Go on with what is written from now on
     #[arg(short = 'f', long)]
     follow: bool,
-    /// The last lines of each replica
+    /// The last lines of each replica; with a question, the last records or the most frequent groups
     #[arg(short = 'n', long, value_name = "LINES", default_value_t = 100)]
     lines: usize,
     /// Of this release alone
@@ -34,6 +39,8 @@ pub(crate) struct Args {
     /// Of the replica with this number alone
     #[arg(long, value_name = "NUMBER")]
     replica: Option<u32>,
+    #[command(flatten)]
+    question: search::Args,
     /// The manifest
     // The same as everywhere, but without the short form: here -f follows, as users of `tail` expect.
     #[arg(
@@ -48,6 +55,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failure> {
+    if args.question.asks() {
+        let of = (args.release, args.replica, args.lines, args.follow);
+        return search::run(args.question, of, context).await;
+    }
     let place = context.place()?;
     let ask = Ask {
         service: place.service,
@@ -87,25 +98,27 @@ async fn from_files(ask: &Ask, context: &Context<'_>) -> Result<Done, Failure> {
     let failed = |error| Failure::new(format!("the output of the replicas cannot be read: {error}"));
     let lines = ask.lines.unwrap_or_default().min(api::logs::MOST_LINES);
     let (mut follow, last) = Follow::new(&context.home, &ask.place(), ask.release, lines).map_err(failed)?;
-    show(context, &written(ask, last));
+    // Which values are secret only control knows; what looks like a credential is one all the same.
+    let redactor = Redactor::new([], []).map_err(Failure::new)?;
+    show(context, &written(ask, &redactor, last));
     while ask.follow && !context.printer.is_closed() {
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             _ = tokio::signal::ctrl_c() => break,
         }
-        show(context, &written(ask, follow.poll().map_err(failed)?));
+        show(context, &written(ask, &redactor, follow.poll().map_err(failed)?));
     }
     Ok(Done::Well)
 }
 
 /// As control would send them.
-fn written(ask: &Ask, lines: Vec<process::logs::Line>) -> Vec<u8> {
+fn written(ask: &Ask, redactor: &Redactor, lines: Vec<process::logs::Line>) -> Vec<u8> {
     let mut text = Vec::new();
     for line in lines.into_iter().filter(|line| ask.replica.is_none_or(|wanted| wanted == line.ordinal)) {
         let line = Line {
             release: line.release,
             replica: line.ordinal,
-            line: String::from_utf8_lossy(&line.bytes).into_owned(),
+            line: redactor.redact(&String::from_utf8_lossy(&line.bytes)).into_owned(),
         };
         // Plain data; a vector takes everything.
         serde_json::to_writer(&mut text, &line).unwrap_or_default();

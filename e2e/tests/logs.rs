@@ -1,0 +1,116 @@
+//! What replicas print, as records: asked by level, time and field, through kills of control, without secrets.
+#![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use e2e::{Stage, eventually};
+use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Version 1 of the shop, which prints what this script does beside.
+fn talking(stage: &Stage, script: &str) -> String {
+    let artifact = stage.build("one", &json!({"version": "1"}));
+    let directory = stage.path("one");
+    fs::rename(directory.join("shop"), directory.join("real")).unwrap();
+    let shop = directory.join("shop");
+    fs::write(&shop, format!("#!/bin/sh\n({script}) &\nexec ./real\n")).unwrap();
+    fs::set_permissions(&shop, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    artifact
+}
+
+fn found(stage: &Stage, arguments: &[&str]) -> Vec<Value> {
+    let ran = stage.run(&[&["logs", "--output", "json"], arguments].concat()).ok();
+    ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// How often each number was kept.
+fn numbers(stage: &Stage) -> BTreeMap<u64, u64> {
+    let mut counts = BTreeMap::new();
+    for record in found(stage, &["--text", "\"beat\"", "-n", "100000"]) {
+        let line: Value = serde_json::from_str(record["line"].as_str().unwrap()).unwrap();
+        *counts.entry(line["n"].as_u64().unwrap()).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn records_are_asked_by_level_time_field_and_group() {
+    let stage = Stage::with("replicas: 1\n");
+    stage.up();
+    let script = r#"
+        echo '{"level":"error","error.type":"Timeout","msg":"no answer from cart 17"}'
+        echo '{"level":"error","error":{"type":"Timeout"},"msg":"no answer from cart 18"}'
+        echo '{"severity":"ERROR","error.type":"Io","msg":"disk"}'
+        echo 'WARNING low on carts'
+        echo 'java.lang.IllegalStateException: no pool'
+        printf '\tat shop.Cart.add(Cart.java:12)\n'"#;
+    let _ = stage.run(&["deploy", &talking(&stage, script)]).ok();
+    let groups = eventually("all are counted", PATIENCE, || {
+        let groups = found(&stage, &["--level", "error", "--since", "10m", "--group-by", "error.type"]);
+        (groups.len() == 3).then_some(groups)
+    });
+    assert_eq!(groups[0], json!({"count": 2, "values": {"error.type": "Timeout"}}));
+    let timeouts = found(&stage, &["--level", "error", "--where", "error.type=Timeout"]);
+    assert_eq!(timeouts.len(), 2, "{timeouts:?}");
+    assert!(timeouts[0]["line"].as_str().unwrap().contains("cart 17"));
+    let trace = found(&stage, &["--where", "error.type=java.lang.IllegalStateException"]);
+    assert!(trace[0]["line"].as_str().unwrap().ends_with("\n\tat shop.Cart.add(Cart.java:12)"), "{trace:?}");
+    assert_eq!(found(&stage, &["--level", "warn", "--text", "low on carts"]).len(), 1);
+    assert!(found(&stage, &["--level", "error", "--until", "10m"]).is_empty());
+    let text = stage.run(&["logs", "--level", "error", "--where", "error.type=Io"]).ok().stdout;
+    assert!(text.contains(" 1/1 error {\"severity\""), "{text}");
+    let wrong = stage.run(&["logs", "--where", "x"]).exits(2);
+    assert!(wrong.stderr.contains("FIELD=VALUE"), "{wrong:?}");
+}
+
+#[test]
+fn killing_control_again_and_again_loses_no_line_and_brings_none_twice() {
+    let stage = Stage::with("replicas: 1\nlogs: {maxFileSize: 16Ki, maxFiles: 50}\n");
+    stage.up();
+    let script = r#"i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo "{\"level\":\"info\",\"msg\":\"beat\",\"n\":$i}"; [ $((i % 10)) = 0 ] && sleep 0.02; done"#;
+    let _ = stage.run(&["deploy", &talking(&stage, script)]).ok();
+    for _ in 0..3 {
+        let before = numbers(&stage).len();
+        eventually("more was kept", PATIENCE, || (numbers(&stage).len() > before).then_some(()));
+        let _ = stage.kill(stage.pid_of("control"));
+        let down = stage.run(&["logs", "--text", "\"beat\"", "-n", "5"]).ok();
+        assert!(down.stderr.contains("control does not answer"), "{down:?}");
+        stage.up();
+    }
+    let kept = eventually("all were kept", PATIENCE, || {
+        let kept = numbers(&stage);
+        kept.contains_key(&3000).then_some(kept)
+    });
+    assert_eq!(kept.len(), 3000, "some were lost");
+    assert!(kept.values().all(|count| *count == 1), "some came twice: {kept:?}");
+}
+
+#[test]
+fn no_secret_passes_to_records_or_the_screen_or_the_disk() {
+    let mut stage = Stage::with("replicas: 1\nsecrets:\n  TOKEN: {environment: E2E_TOKEN}\n");
+    stage.set("E2E_TOKEN", "tr0ub4dor/\"&3");
+    stage.up();
+    let script = r#"printf '{"level":"info","msg":"with %s"}\n' 'tr0ub4dor\/\"&3'
+        echo "bare $TOKEN"
+        echo 'Authorization: Bearer abcdefgh12345678'
+        echo done"#;
+    let _ = stage.run(&["deploy", &talking(&stage, script)]).ok();
+    let records = eventually("all were kept", PATIENCE, || {
+        let records = found(&stage, &["--since", "1h"]);
+        records.iter().any(|record| record["line"] == "done").then_some(records)
+    });
+    let text = serde_json::to_string(&records).unwrap();
+    assert!(text.contains("with [redacted]") && text.contains("bare [redacted]"), "{text}");
+    let screen = stage.run(&["logs"]).ok().stdout;
+    let _ = stage.run(&["down"]).ok();
+    let mut kept = Vec::new();
+    for entry in fs::read_dir(stage.home().join("records/shop/production")).unwrap() {
+        kept.extend(fs::read(entry.unwrap().path()).unwrap());
+    }
+    for text in [text, screen, String::from_utf8_lossy(&kept).into_owned()] {
+        assert!(!text.contains("tr0ub4dor") && !text.contains("abcdefgh12345678"), "{text}");
+    }
+}
