@@ -37,11 +37,14 @@ fn line(n: u64) -> String {
 }
 
 fn main() {
-    let bytes: u64 = std::env::var("LOG_BYTES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000_000);
+    let bytes: u64 =
+        std::env::var("LOG_BYTES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000_000);
     let home = tempfile::tempdir().unwrap();
     let (bare, folder) = (home.path().join("bare.log"), home.path().join("records"));
     let mut file = BufWriter::with_capacity(1 << 20, File::create(&bare).unwrap());
-    let store = Store::open(&folder, Retention { bytes: u64::MAX, age: Duration::from_secs(u64::MAX / 4_000_000) }).unwrap();
+    let store =
+        Store::open(&folder, Retention { bytes: u64::MAX, age: Duration::from_secs(u64::MAX / 4_000_000) })
+            .unwrap();
     let redactor = Redactor::new(["a secret of this service", "another-one-0123456789"], []).unwrap();
     let source = Source { release: 1, replica: 1 };
     let (mut n, mut written, mut taking) = (0u64, 0u64, Duration::ZERO);
@@ -73,7 +76,12 @@ fn main() {
     let questions: [(&str, Query, Vec<&str>); 5] = [
         (
             "level and field",
-            Query { level: Some(Level::Error), conditions: vec![condition("error.type=OutOfStock")], group_by: vec!["level".to_owned()], ..some() },
+            Query {
+                level: Some(Level::Error),
+                conditions: vec![condition("error.type=OutOfStock")],
+                group_by: vec!["level".to_owned()],
+                ..some()
+            },
             vec!["-c", r#""level":"error".*"error.type":"OutOfStock""#],
         ),
         (
@@ -81,7 +89,11 @@ fn main() {
             Query { conditions: vec![condition(&format!("trace_id={trace}"))], ..some() },
             vec!["-c", &trace],
         ),
-        ("a text, few", Query { text: vec!["of user 4711 failed".to_owned()], ..some() }, vec!["-c", "-F", "of user 4711 failed"]),
+        (
+            "a text, few",
+            Query { text: vec!["of user 4711 failed".to_owned()], ..some() },
+            vec!["-c", "-F", "of user 4711 failed"],
+        ),
         ("a text, none", Query { text: vec!["xyzzy".to_owned()], ..some() }, vec!["-c", "-F", "xyzzy"]),
         (
             "group by",
@@ -115,6 +127,12 @@ fn main() {
 
 fn grep_ms(arguments: &[&str], file: &Path) -> f64 {
     let begun = Instant::now();
-    let _ = Command::new("grep").args(arguments).arg(file).env("LC_ALL", "C").stdout(Stdio::null()).status().unwrap();
+    let _ = Command::new("grep")
+        .args(arguments)
+        .arg(file)
+        .env("LC_ALL", "C")
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
     begun.elapsed().as_secs_f64() * 1e3
 }

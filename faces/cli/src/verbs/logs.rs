@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NUMBER")]
     replica: Option<u32>,
     #[command(flatten)]
-    question: search::Args,
+    question: search::Question,
     /// The manifest
     // The same as everywhere, but without the short form: here -f follows, as users of `tail` expect.
     #[arg(

@@ -11,7 +11,7 @@ use crate::printer::Paint;
 
 /// A question.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct Question {
     /// As grave as this or graver: trace, debug, info, warn, error or fatal
     #[arg(long, value_name = "LEVEL", help_heading = "Records")]
     pub(crate) level: Option<Level>,
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     pub(crate) oldest: bool,
 }
 
-impl Args {
+impl Question {
     /// Whether anything is asked that the bare output does not answer.
     pub(crate) fn asks(&self) -> bool {
         let Self { level, since, until, conditions, text, group_by, oldest } = self;
@@ -48,11 +48,11 @@ impl Args {
 }
 
 pub(crate) async fn run(
-    args: Args,
+    question: Question,
     (release, replica, lines, follow): (Option<u64>, Option<u32>, usize, bool),
     context: &Context<'_>,
 ) -> Result<Done, Failure> {
-    let Args { level, since, until, conditions, text, group_by, oldest } = args;
+    let Question { level, since, until, conditions, text, group_by, oldest } = question;
     let query = Query {
         from: since,
         until,
