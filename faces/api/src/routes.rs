@@ -40,7 +40,7 @@ pub(crate) struct Faces {
 type Reached<T> = Result<Json<T>, Problem>;
 
 /// Every route. The OpenAPI document has the same, by a test.
-fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 15] {
+fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 16] {
     [
         (Method::GET, "/v1/health", get(health)),
         (Method::GET, "/v1/status", get(status)),
