@@ -51,7 +51,11 @@ const BENCHMARKS: &[Benchmark] = &[
         "ship",
         "mean requests to the verdict, over the lower bound for a test with the same error rates",
     ),
-    of_a_part("logs", "logs", "lines taken in a second on one core, bytes kept, and questions to 1 GB over grep"),
+    of_a_part(
+        "logs",
+        "logs",
+        "lines taken in a second on one core, bytes kept, and questions to 1 GB over grep",
+    ),
     of_a_part(
         "metrics",
         "prometheus",

@@ -54,8 +54,7 @@ pub async fn serve(socket: Socket, door: Option<Door>, config: Config, over: imp
     let Config { control, logs, records, version, probes, beside } = config;
     let address = door.as_ref().map(Door::address);
     let faces = Faces { control, logs, records, version, probes, address, closing: closing.clone() };
-    let router = routes::router(faces)
-        .merge(beside);
+    let router = routes::router(faces).merge(beside);
     let behind_door = door.map(|door| {
         let guard = middleware::from_fn_with_state(door.guard.clone(), door::guard);
         listen(door, router.clone().layer(guard), |_| Caller::Token, closing.clone())
