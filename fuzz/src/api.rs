@@ -26,6 +26,7 @@ pub(crate) const WORDS: &[&str] = &[
     "/v1/status",
     "/v1/events",
     "/v1/logs",
+    "/v1/logs/search",
     "/v1/deploy",
     "/v1/ship",
     "/v1/rollback",

@@ -141,6 +141,7 @@ const ROWS: &[Row] = &[
         &[
             "api",
             "exposition",
+            "logs",
             "manifest",
             "model",
             "ports",
