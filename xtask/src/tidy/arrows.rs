@@ -81,6 +81,7 @@ const ROWS: &[Row] = &[
         "samples are sent on without knowing who asked for it; the words are OpenTelemetry's",
     ),
     row("logs", &[], "lines are understood, kept and searched without knowing who wrote them"),
+    row("meter", &["promql"], "counting needs samples, and nobody's meaning of them"),
     row("rules", &["promql", "store"], "expressions become series without knowing who declared them"),
     row("scrape", &["exposition", "promql", "store"], "a target is asked without knowing what it is"),
     row(
