@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use e2e::{Ran, Stage};
 use serde_json::{Value, json};
@@ -175,6 +176,18 @@ fn every_verb_prints_what_the_page_says() {
     page.each_line_fits("logs", &with(&["logs"]).ok());
     page.each_line_fits("logs record", &with(&["logs", "--level", "trace"]).ok());
     page.each_line_fits("logs group", &with(&["logs", "--group-by", "level"]).ok());
+    let looked = || {
+        let told = with(&["slo"]).ok().stdout;
+        (told.trim() != "[]").then_some(told)
+    };
+    let _ = page.fits("slo", &e2e::eventually("objectives are looked at", Duration::from_secs(60), looked));
+    let backtest = || {
+        let ran = with(&["slo", "backtest", "availability"]);
+        (ran.status == Some(0)).then_some(ran.stdout)
+    };
+    let found = e2e::eventually("something was counted", Duration::from_secs(120), backtest);
+    let _ = page.fits("slo backtest", &found);
+    let _ = page.fits("slo report", &with(&["slo", "report"]).ok().stdout);
     page.each_line_fits("journal", &json(&stage, &["journal", "list"]).ok());
     page.each_line_fits("journal", &json(&stage, &["journal", "export"]).ok());
     let _ = page.fits("journal", &json(&stage, &["journal", "show", "2"]).ok().stdout);

@@ -15,6 +15,7 @@ use crate::GUARD;
 use crate::answers::Answers;
 use crate::clock::SystemClock;
 use crate::metrics;
+use crate::objectives::Objectives;
 use crate::output::Output;
 use crate::records::{self, Intake};
 use crate::secrets::FromHere;
@@ -72,11 +73,13 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
     };
     tracing::info!(home = %home.display(), version = VERSION, "control started");
     let snapshots = handle.snapshots();
+    let objectives = Objectives::open(home, handle.clone())?;
     records::learn(&snapshots.borrow(), &*secrets);
     let faces = api::Config {
         control: handle,
         logs: Arc::new(Output::new(home.to_owned(), Arc::clone(&known))),
         records: Arc::clone(&records),
+        objectives: Arc::clone(&objectives) as Arc<dyn api::objectives::Objectives>,
         version: VERSION.to_owned(),
         probes: Arc::clone(&prober) as Arc<dyn ports::Probes>,
         beside: metrics::router(&collector, &prober, VERSION),
@@ -90,6 +93,7 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
             result = &mut deciding => ended = Some(result),
             never = metrics::follow(&collector, &prober, snapshots) => match never {},
             never = intake => match never {},
+            never = objectives.follow(collector.store()) => match never {},
         }
     })
     .await;

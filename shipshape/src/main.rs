@@ -9,6 +9,7 @@ mod control;
 mod exports;
 mod log;
 mod metrics;
+mod objectives;
 mod output;
 mod records;
 mod secrets;

@@ -7,7 +7,7 @@ use model::drift::Drift;
 use model::hook::Hooks;
 use model::release::Artifact;
 use model::strategy::Strategy;
-use model::{EnvironmentName, Place, Release, ReleaseNumber, ServiceName, Spec, Timestamp};
+use model::{EnvironmentName, ObjectiveName, Place, Release, ReleaseNumber, ServiceName, Spec, Timestamp};
 use ship::Refusal;
 use ship::{Cause, Phase, Rollout};
 
@@ -17,6 +17,7 @@ use crate::event::Event;
 use crate::group;
 use crate::lane::{Lane, Rejected, at_once};
 use crate::lock::{self, Scope};
+use crate::objective;
 use crate::world::{KEPT_RELEASES, World};
 
 /// What is asked.
@@ -91,8 +92,21 @@ pub enum Command {
         /// What it put right.
         drifts: Vec<Drift>,
     },
+    /// Something about one objective.
+    Objective {
+        /// Where.
+        place: Place,
+        /// Which.
+        objective: ObjectiveName,
+        /// What.
+        command: watch::Command,
+    },
+    /// What planners of objectives ask, in order; what was overtaken is left out.
+    Objectives(Vec<(Place, ObjectiveName, watch::Command)>),
     /// This, though somebody has locked its place.
     DespiteLock(Box<Command>),
+    /// This, though an error budget is spent.
+    DespiteBudget(Box<Command>),
 }
 
 /// Turns a command into the events that carry it out. No event means that everything is as asked already.
@@ -114,7 +128,12 @@ pub fn decide(world: &World, command: Command, at: Timestamp) -> Result<Vec<Even
         Command::Unlock { scope } => lock::unlock(world, scope, at),
         Command::Notice { instance, drifts } => Ok(drift::notice(world, &instance, &drifts, at)),
         Command::Group { name, members } => group::begin(world, name, members, at),
+        Command::Objective { place, objective, command } => {
+            objective::decide(world, place, objective, command, at)
+        }
+        Command::Objectives(commands) => Ok(objective::decide_all(world, commands, at)),
         Command::DespiteLock(command) => despite_lock(world, *command, at),
+        Command::DespiteBudget(command) => despite_budget(world, *command, at),
     }
 }
 
@@ -128,6 +147,29 @@ fn despite_lock(world: &World, command: Command, at: Timestamp) -> Result<Vec<Ev
         {
             let (place, scope, by) = (place.clone(), scope.clone(), lock.by.clone());
             told.push(Event::LockOverridden { place, scope, by });
+        }
+        told.push(event);
+    }
+    Ok(told)
+}
+
+/// As if no budget were spent, and each that was is told before the rollout that passed it.
+fn despite_budget(world: &World, command: Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
+    let rich = World { objectives: BTreeMap::new(), ..world.clone() };
+    let mut told = Vec::new();
+    let mut registered = None;
+    for event in decide(&rich, command, at)? {
+        if let Event::ReleaseRegistered(release) = &event {
+            registered = Some(release.clone());
+        }
+        if let Event::Rollout { place, event: ship::Event::Started { to, cause, .. } } = &event {
+            let new = registered.as_ref().filter(|new| new.number == *to && new.service == place.service);
+            let spec = new.map_or_else(|| world.spec(place, *to), |new| new.specs.get(&place.environment));
+            if let Some((objective, state)) = spec.and_then(|spec| objective::on(world, place, spec, *cause))
+            {
+                let (place, objective, level) = (place.clone(), objective.clone(), state.level);
+                told.push(Event::BudgetOverridden { place, objective, level });
+            }
         }
         told.push(event);
     }
@@ -323,6 +365,7 @@ fn roll_out(
         return Ok(vec![]);
     }
     lock::check(world, &place, at)?;
+    objective::check(world, &place, spec, cause)?;
     let mut events = Vec::new();
     let mut from = lane.stable;
     match lane.active() {

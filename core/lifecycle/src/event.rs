@@ -1,7 +1,7 @@
 //! The journal's events: the domain's history in past tense. The stored form is `record`'s business.
 
 use model::drift::Drift;
-use model::{Digest, Place, Release, ReleaseNumber, RolloutNumber, ServiceName, Timestamp};
+use model::{Digest, ObjectiveName, Place, Release, ReleaseNumber, RolloutNumber, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::group::Stage;
@@ -58,6 +58,24 @@ pub enum Event {
         scope: Scope,
         /// Who had locked it.
         by: String,
+    },
+    /// A rollout begins in spite of a spent error budget: the next event of the same unit.
+    BudgetOverridden {
+        /// Where it begins.
+        place: Place,
+        /// Whose budget.
+        objective: ObjectiveName,
+        /// What it would have allowed.
+        level: watch::Level,
+    },
+    /// Something happened to an objective at a place.
+    Objective {
+        /// Where.
+        place: Place,
+        /// Which.
+        objective: ObjectiveName,
+        /// What.
+        event: watch::Event,
     },
     /// Something was not as wanted, unasked, and was put right.
     DriftCorrected {

@@ -1,8 +1,8 @@
-//! The story: the only place where the acts meet. Today it tells of releases and rollouts; objectives, incidents and
+//! The story: the only place where the acts meet. Today it tells of releases, rollouts and objectives; incidents and
 //! evidence join it here, never by an arrow from one act to another.
 //!
 //! Lives here: the journal's events, the state they build up ([`World`]), and the rules that span releases, places
-//! and rollouts. Does not live here: how a rollout goes (`ship`), how events are stored (`record`), who carries them
+//! and rollouts. Does not live here: how a rollout goes (`ship`), how a budget burns (`watch`), how events are stored (`record`), who carries them
 //! out (`runtime`).
 
 mod claims;
@@ -12,6 +12,7 @@ mod event;
 mod group;
 mod lane;
 mod lock;
+mod objective;
 mod world;
 
 pub use decide::{Command, decide};
@@ -20,5 +21,6 @@ pub use event::{Answer, Event};
 pub use group::{Group, MOST_MEMBERS, Member, Stage};
 pub use lane::{Lane, Rejected, Serving};
 pub use lock::{Lock, Scope};
+pub use objective::{Objectives, declared as objectives_at, limits as budget_limits};
 pub use ship::Refusal;
 pub use world::{Illegal, KEPT_RELEASES, Service, World};

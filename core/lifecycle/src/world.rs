@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::group::Group;
 use crate::lane::{Lane, Serving};
 use crate::lock::{Lock, Scope};
+use crate::objective::Objectives;
 
 /// How many releases of a service are kept; older ones that nothing uses are retired when a new one comes.
 pub const KEPT_RELEASES: usize = 20;
@@ -23,6 +24,8 @@ pub struct World {
     pub lanes: BTreeMap<Place, Lane>,
     /// By what they cover; those whose time is over are replaced by the next.
     pub locks: BTreeMap<Scope, Lock>,
+    /// What is known of objectives, by where they hold.
+    pub objectives: BTreeMap<Place, Objectives>,
     /// What was last said of drift.
     pub drifts: BTreeMap<DriftKey, Noted>,
     /// The groups under way, by number.
@@ -58,10 +61,16 @@ impl World {
             Event::ControlStarted { .. }
             | Event::ControlStopped
             | Event::CommandAnswered { .. }
-            | Event::LockOverridden { .. } => {}
+            | Event::LockOverridden { .. }
+            | Event::BudgetOverridden { .. } => {}
             Event::Locked { scope, by, reason, until } => {
                 let lock = Lock { by: by.clone(), reason: reason.clone(), since: at, until: *until };
                 self.locks.insert(scope.clone(), lock);
+            }
+            Event::Objective { place, objective, event } => {
+                let states = self.objectives.entry(place.clone()).or_default();
+                let state = states.entry(objective.clone()).or_default();
+                state.apply(event, at).map_err(|illegal| Illegal(illegal.to_string()))?;
             }
             Event::DriftCorrected { instance, drift, new } => {
                 let key = (drift.place.clone(), drift.kind);

@@ -52,6 +52,18 @@ impl fmt::Display for Timestamp {
     }
 }
 
+impl std::str::FromStr for Timestamp {
+    type Err = String;
+
+    /// RFC 3339, as `2026-11-21T02:00:00Z`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let at: jiff::Timestamp = text.parse().map_err(|_| {
+            format!("{text:?} is no time: write it as 2026-11-21T02:00:00Z or with an offset")
+        })?;
+        Ok(Self(at.as_microsecond()))
+    }
+}
+
 impl Serialize for Timestamp {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

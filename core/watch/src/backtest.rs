@@ -81,7 +81,7 @@ pub fn backtest(objective: &Objective, history: &History) -> Backtest {
             Window::Calendar { .. } => window::whole(&objective.window, at),
         };
         run.minute(&rules, minute, at);
-        let budget = Budget::of(Terms::of(objective), whole, history, at);
+        let budget = Budget::over(Terms::of(objective), whole, history, at);
         lowest = lowest.min(budget.remaining);
         let next = level(&objective.policy, &budget, objective.alerting.minimum_events, now);
         if next != now && levels.len() < MOST {

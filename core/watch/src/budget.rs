@@ -63,11 +63,11 @@ pub struct Budget {
 impl Budget {
     /// What is left of a budget at a time.
     pub fn at(terms: Terms<'_>, counts: &impl Counts, at: Timestamp) -> Self {
-        Self::of(terms, window::whole(terms.window, at), counts, at)
+        Self::over(terms, window::whole(terms.window, at), counts, at)
     }
 
     /// The same, of a window that is known already.
-    pub(crate) fn of(terms: Terms<'_>, whole: Range, counts: &impl Counts, at: Timestamp) -> Self {
+    pub fn over(terms: Terms<'_>, whole: Range, counts: &impl Counts, at: Timestamp) -> Self {
         let now = u64::try_from(at.as_micros()).unwrap_or(0).div_ceil(1_000_000);
         let begun = Range { from: whole.from, to: whole.to.min(minute_of(at) + 1) };
         let sums = counts.sums(begun);

@@ -68,3 +68,16 @@ pub enum Event {
         charge: Charge,
     },
 }
+
+impl Event {
+    /// Its name in the journal.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::LevelChanged { .. } => "levelChanged",
+            Self::AlertChanged { .. } => "alertChanged",
+            Self::Corrected { .. } => "corrected",
+            Self::Restored { .. } => "restored",
+            Self::Charged { .. } => "charged",
+        }
+    }
+}

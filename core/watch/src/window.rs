@@ -28,6 +28,28 @@ pub fn begun(window: &Window, at: Timestamp) -> Range {
     Range { from: whole.from, to: whole.to.min(minute_of(at) + 1) }
 }
 
+/// A month by its name, as `2026-11`, in a time zone; the one that an instant is in when none is named.
+///
+/// # Errors
+/// When it is no month, or has not begun at that instant.
+pub fn month(name: Option<&str>, zone_name: &str, at: Timestamp) -> Result<(String, Range), String> {
+    let zone = zone(zone_name).unwrap_or(TimeZone::UTC);
+    let instant = jiff::Timestamp::from_microsecond(at.as_micros()).map_err(|error| error.to_string())?;
+    let today = zone.to_datetime(instant).date();
+    let first = match name {
+        None => today.first_of_month(),
+        Some(name) => format!("{name}-01").parse::<Date>().map_err(|_| format!("{name:?} is no month"))?,
+    };
+    let text = format!("{:04}-{:02}", first.year(), first.month());
+    if first > today {
+        return Err(format!("{text} has not begun"));
+    }
+    let noon = zone.to_ambiguous_timestamp(first.at(12, 0, 0, 0)).compatible().ok();
+    let range = noon
+        .and_then(|noon| period(CalendarUnit::Month, &zone, Timestamp::from_micros(noon.as_microsecond())));
+    range.map(|range| (text.clone(), range)).ok_or_else(|| format!("{text} is outside of the calendar"))
+}
+
 /// `None` at the ends of the calendar.
 fn period(unit: CalendarUnit, zone: &TimeZone, at: Timestamp) -> Option<Range> {
     let instant = jiff::Timestamp::from_microsecond(at.as_micros()).ok()?;
@@ -77,6 +99,18 @@ mod tests {
 
     fn calendar(unit: CalendarUnit, zone: &str, when: &str) -> [String; 2] {
         shown(whole(&Window::Calendar { unit, zone: zone.to_owned() }, at(when)))
+    }
+
+    #[test]
+    fn a_month_is_known_by_its_name_in_its_own_zone() {
+        let at = Timestamp::from_micros(1_763_700_000_000_000); // 2025-11-21
+        let (name, november) = month(None, "UTC", at).unwrap();
+        assert_eq!((name.as_str(), november.len()), ("2025-11", 30 * 1_440));
+        let (_, october) = month(Some("2025-10"), "Europe/Vienna", at).unwrap();
+        assert_eq!(october.len(), 31 * 1_440 + 60, "the hour that comes twice");
+        for bad in ["2025-12", "2025-13", "2025", "x", "2025-1"] {
+            assert!(month(Some(bad), "UTC", at).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use lifecycle::{Answer, Event, Scope, Stage};
 use model::drift::Drift;
-use model::{Digest, Place, ReleaseNumber, RolloutNumber, ServiceName, Timestamp};
+use model::{Digest, ObjectiveName, Place, ReleaseNumber, RolloutNumber, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::{Draft, Record};
@@ -75,6 +75,20 @@ struct Overridden {
 }
 
 #[derive(Serialize, Deserialize)]
+struct BudgetOverridden {
+    place: Place,
+    objective: ObjectiveName,
+    level: watch::Level,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OfObjective {
+    place: Place,
+    objective: ObjectiveName,
+    event: watch::Event,
+}
+
+#[derive(Serialize, Deserialize)]
 struct Corrected {
     instance: String,
     #[serde(flatten)]
@@ -140,6 +154,16 @@ pub fn draft(event: &Event, at: Timestamp, actor: &str, reason: Option<&str>) ->
             "lock.overridden".to_owned(),
             Some(place.to_string()),
             json(&Overridden { place: place.clone(), scope: scope.clone(), by: by.clone() }),
+        ),
+        Event::BudgetOverridden { place, objective, level } => (
+            "budget.overridden".to_owned(),
+            Some(place.to_string()),
+            json(&BudgetOverridden { place: place.clone(), objective: objective.clone(), level: *level }),
+        ),
+        Event::Objective { place, objective, event } => (
+            format!("objective.{}", event.name()),
+            Some(format!("{place} {objective}")),
+            json(&OfObjective { place: place.clone(), objective: objective.clone(), event: event.clone() }),
         ),
         Event::DriftCorrected { instance, drift, new } => (
             "drift.corrected".to_owned(),
@@ -216,6 +240,10 @@ pub fn event(record: &Record) -> Result<Event, Unreadable> {
             let Overridden { place, scope, by } = body(record)?;
             Event::LockOverridden { place, scope, by }
         }
+        "budget.overridden" => {
+            let BudgetOverridden { place, objective, level } = body(record)?;
+            Event::BudgetOverridden { place, objective, level }
+        }
         "drift.corrected" => {
             let Corrected { instance, drift, new } = body(record)?;
             Event::DriftCorrected { instance, drift, new }
@@ -236,6 +264,10 @@ pub fn event(record: &Record) -> Result<Event, Unreadable> {
         kind if kind.starts_with("rollout.") => {
             let InRollout { place, event } = body(record)?;
             Event::Rollout { place, event }
+        }
+        kind if kind.starts_with("objective.") => {
+            let OfObjective { place, objective, event } = body(record)?;
+            Event::Objective { place, objective, event }
         }
         _ => return Err(newer()),
     };

@@ -12,7 +12,7 @@ use ship::{Report, Rollout};
 use crate::observe::{View, observation};
 
 /// Who acts when nobody in particular does: the planner.
-const PLANNER: &str = "shipshape";
+pub(crate) const PLANNER: &str = "shipshape";
 /// How many rounds of planning one draft may take. Each round makes progress; a rollout's longest chain without the
 /// fleet's answer is far below this.
 const MAX_ROUNDS: usize = 64;

@@ -12,12 +12,13 @@ use model::{EnvironmentName, Place, Spec, Timestamp};
 use ports::fleet::Seen;
 use ports::{Artifacts, Secrets};
 use ship::Report;
-use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 
+use crate::draft::PLANNER;
 use crate::history::{self, History, Recorded};
 use crate::once::{Answers, Once};
 use crate::request::{
-    Deploy, DeployGroup, GroupMember, LiftLock, Operate, Operation, Retry, Rollback, SetLock, Ship,
+    Correct, Deploy, DeployGroup, GroupMember, LiftLock, Operate, Operation, Retry, Rollback, SetLock, Ship,
 };
 
 /// Why something that was asked for was not done. Nothing has changed then.
@@ -90,14 +91,14 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, Error>>;
 #[derive(Clone)]
 pub struct Handle {
     pub(crate) messages: mpsc::Sender<Message>,
-    pub(crate) snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub(crate) snapshots: tokio::sync::watch::Receiver<Arc<Snapshot>>,
     pub(crate) artifacts: Arc<dyn Artifacts>,
     pub(crate) secrets: Arc<dyn Secrets>,
     /// Held while an artifact is in the store but not yet in the journal, and while the store is swept.
     pub(crate) storing: Arc<Mutex<()>>,
     pub(crate) answers: Answers,
     pub(crate) journal: Weak<dyn History>,
-    pub(crate) last_seq: watch::Receiver<u64>,
+    pub(crate) last_seq: tokio::sync::watch::Receiver<u64>,
     pub(crate) once: Option<Once>,
 }
 
@@ -108,7 +109,7 @@ impl Handle {
     }
 
     /// What control knows, as it changes. Its sender goes when control ends.
-    pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+    pub fn snapshots(&self) -> tokio::sync::watch::Receiver<Arc<Snapshot>> {
         self.snapshots.clone()
     }
 
@@ -130,7 +131,7 @@ impl Handle {
     }
 
     /// The number of the last event, as it grows. Its sender goes when control ends.
-    pub fn last_event(&self) -> watch::Receiver<u64> {
+    pub fn last_event(&self) -> tokio::sync::watch::Receiver<u64> {
         self.last_seq.clone()
     }
 
@@ -150,7 +151,8 @@ impl Handle {
             artifact: request.artifact,
         };
         let command = self.store(member, request.environment).await?;
-        let command = passing(command, request.override_lock, request.reason.as_deref())?;
+        let command =
+            passing(command, (request.override_lock, request.override_budget), request.reason.as_deref())?;
         let answer = self.send_storing(command, request.actor, request.reason, Some(not_swept)).await?;
         answer.ok_or_else(unanswered)
     }
@@ -174,7 +176,8 @@ impl Handle {
             members.push(self.store(member, request.environment.clone()).await?);
         }
         let command = Command::Group { name: request.name.to_string(), members };
-        let command = passing(command, request.override_lock, request.reason.as_deref())?;
+        let command =
+            passing(command, (request.override_lock, request.override_budget), request.reason.as_deref())?;
         let answer = self.send_storing(command, request.actor, request.reason, Some(not_swept)).await?;
         answer.ok_or_else(unanswered)
     }
@@ -224,7 +227,8 @@ impl Handle {
     /// See [`Error`].
     pub async fn ship(&self, request: Ship) -> Result<Answer, Error> {
         let command = Command::Ship { service: request.service, from: request.from, to: request.to };
-        let command = passing(command, request.override_lock, request.reason.as_deref())?;
+        let command =
+            passing(command, (request.override_lock, request.override_budget), request.reason.as_deref())?;
         self.send(command, request.actor, request.reason).await
     }
 
@@ -234,7 +238,7 @@ impl Handle {
     /// See [`Error`].
     pub async fn rollback(&self, request: Rollback) -> Result<Answer, Error> {
         let command = Command::Rollback { place: request.place, to: request.to };
-        let command = passing(command, request.override_lock, request.reason.as_deref())?;
+        let command = passing(command, (request.override_lock, false), request.reason.as_deref())?;
         self.send(command, request.actor, request.reason).await
     }
 
@@ -251,7 +255,8 @@ impl Handle {
             .into());
         }
         let command = Command::Retry { place: request.place };
-        let command = passing(command, request.override_lock, Some(&request.reason))?;
+        let command =
+            passing(command, (request.override_lock, request.override_budget), Some(&request.reason))?;
         self.send(command, request.actor, Some(request.reason)).await
     }
 
@@ -291,6 +296,34 @@ impl Handle {
     pub async fn unlock(&self, request: LiftLock) -> Result<(), Error> {
         let command = Command::Unlock { scope: request.scope };
         self.send_storing(command, request.actor, request.reason, None).await.map(drop)
+    }
+
+    /// Takes minutes out of an objective's counts, or lets them count again. The answer is durable.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn correct(&self, request: Correct) -> Result<(), Error> {
+        let Correct { place, objective, from, to, restore, actor, reason } = request;
+        // Whole minutes: those that the time touches.
+        let range = watch::Range {
+            from: watch::minutes::minute_of(from),
+            to: watch::minutes::minute_of(to.moved(-1)) + 1,
+        };
+        let (by, why) = (actor.clone(), reason.clone());
+        let command = match restore {
+            true => watch::Command::Restore { range, by, reason: why },
+            false => watch::Command::Correct { range, by, reason: why },
+        };
+        let command = Command::Objective { place, objective, command };
+        self.send_storing(command, actor, Some(reason), None).await.map(drop)
+    }
+
+    /// Carries out what the planners of objectives ask. The answer is durable.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn watched(&self, command: Command) -> Result<(), Error> {
+        self.send_storing(command, PLANNER.to_owned(), None, None).await.map(drop)
     }
 
     /// Drains and stops every replica, the gateway and control itself.
@@ -338,18 +371,19 @@ fn unanswered() -> Error {
     Error::Stopped("internal: a command that names a release was answered without one".to_owned())
 }
 
-/// Whoever passes a lock owes the others a reason.
-fn passing(command: Command, overrides: bool, reason: Option<&str>) -> Result<Command, Refusal> {
-    if !overrides {
+/// Whoever passes a lock or a spent budget owes the others a reason.
+fn passing(command: Command, (lock, budget): (bool, bool), reason: Option<&str>) -> Result<Command, Refusal> {
+    if !lock && !budget {
         return Ok(command);
     }
     if reason.is_none_or(|reason| reason.trim().is_empty()) {
         return Err(Refusal::new(
-            "a lock is not passed without a reason",
-            "say why with --reason TEXT; it is recorded beside the lock that was passed",
+            "neither a lock nor a spent budget is passed without a reason",
+            "say why with --reason TEXT; it is recorded beside what was passed",
         ));
     }
-    Ok(Command::DespiteLock(Box::new(command)))
+    let command = if lock { Command::DespiteLock(Box::new(command)) } else { command };
+    Ok(if budget { Command::DespiteBudget(Box::new(command)) } else { command })
 }
 
 fn environment(manifest: &Manifest, asked: Option<EnvironmentName>) -> Result<EnvironmentName, Refusal> {

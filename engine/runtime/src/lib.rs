@@ -26,5 +26,5 @@ pub use history::Recorded;
 pub use lifecycle::{Answer, Scope};
 pub use once::Once;
 pub use request::{
-    Deploy, DeployGroup, GroupMember, LiftLock, Operate, Operation, Retry, Rollback, SetLock, Ship,
+    Correct, Deploy, DeployGroup, GroupMember, LiftLock, Operate, Operation, Retry, Rollback, SetLock, Ship,
 };

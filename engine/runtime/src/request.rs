@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lifecycle::Scope;
-use model::{EnvironmentName, Place, ReleaseNumber, ServiceName};
+use model::{EnvironmentName, ObjectiveName, Place, ReleaseNumber, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Make an artifact a release and roll it out.
@@ -25,6 +25,9 @@ pub struct Deploy {
     /// Whether a lock there is passed; that needs a reason.
     #[serde(default)]
     pub override_lock: bool,
+    /// Whether a spent error budget is passed; that needs a reason.
+    #[serde(default)]
+    pub override_budget: bool,
 }
 
 /// Roll out in one environment what serves in another.
@@ -44,6 +47,9 @@ pub struct Ship {
     /// Whether a lock there is passed; that needs a reason.
     #[serde(default)]
     pub override_lock: bool,
+    /// Whether a spent error budget is passed; that needs a reason.
+    #[serde(default)]
+    pub override_budget: bool,
 }
 
 /// Return to an earlier release.
@@ -76,6 +82,9 @@ pub struct Retry {
     /// Whether a lock there is passed.
     #[serde(default)]
     pub override_lock: bool,
+    /// Whether a spent error budget is passed; that needs a reason.
+    #[serde(default)]
+    pub override_budget: bool,
 }
 
 /// Move the rollout under way.
@@ -121,6 +130,27 @@ pub struct SetLock {
     pub reason: Option<String>,
 }
 
+/// Take time out of an objective's counts, or let it count again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Correct {
+    /// Where.
+    pub place: Place,
+    /// Which objective.
+    pub objective: ObjectiveName,
+    /// The first instant; the whole minute that it is in.
+    pub from: Timestamp,
+    /// The end; the last minute is the one before it.
+    pub to: Timestamp,
+    /// Whether it counts again.
+    #[serde(default)]
+    pub restore: bool,
+    /// Who asks.
+    pub actor: String,
+    /// Why, in their words; it stands in every report.
+    pub reason: String,
+}
+
 /// Let rollouts begin again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -150,6 +180,9 @@ pub struct DeployGroup {
     /// Whether locks there are passed; that needs a reason.
     #[serde(default)]
     pub override_lock: bool,
+    /// Whether a spent error budget is passed; that needs a reason.
+    #[serde(default)]
+    pub override_budget: bool,
 }
 
 /// One member of a group.

@@ -2,6 +2,8 @@
 //!
 //! Does not live here: how a face shows them, and any decision.
 
+pub mod objective;
+
 use std::collections::BTreeMap;
 
 pub use lifecycle::Stage;

@@ -13,7 +13,9 @@ use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use model::Digest;
-use runtime::{Deploy, DeployGroup, Handle, LiftLock, Once, Operate, Retry, Rollback, SetLock, Ship};
+use runtime::{
+    Correct, Deploy, DeployGroup, Handle, LiftLock, Once, Operate, Retry, Rollback, SetLock, Ship,
+};
 use serde::de::DeserializeOwned;
 
 use crate::Stop;
@@ -76,6 +78,16 @@ macro_rules! change {
 change!(Deploy, DeployGroup, Ship, Rollback, Operate, SetLock, LiftLock, Stop);
 
 impl Change for Retry {
+    fn actor(&mut self) -> &mut String {
+        &mut self.actor
+    }
+
+    fn reason(&self) -> Option<&str> {
+        Some(&self.reason)
+    }
+}
+
+impl Change for Correct {
     fn actor(&mut self) -> &mut String {
         &mut self.actor
     }

@@ -13,7 +13,7 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use runtime::{Answer, Deploy, DeployGroup, LiftLock, Operate, Retry, Rollback, SetLock, Ship};
+use runtime::{Answer, Correct, Deploy, DeployGroup, LiftLock, Operate, Retry, Rollback, SetLock, Ship};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -21,6 +21,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 pub use self::events::{Event, Events};
 use crate::caller::KEY;
+use crate::objectives::{AskBacktest, AskReport, BacktestReport, MonthReport, ObjectiveStatus, Which};
 use crate::problem::{self, Problem};
 use crate::socket::{self, LONGEST_PATH};
 use crate::token::{self, Token};
@@ -234,6 +235,38 @@ impl Client {
     /// See [`Error`].
     pub async fn unlock(&self, request: &LiftLock) -> Result<(), Error> {
         self.change("/v1/unlock", body(request)?).await.map(drop)
+    }
+
+    /// How objectives stand.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn objectives(&self, which: &Which) -> Result<Vec<ObjectiveStatus>, Error> {
+        self.get(&asking("/v1/objectives", which)?).await
+    }
+
+    /// What an objective would have done.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn backtest(&self, ask: &AskBacktest) -> Result<BacktestReport, Error> {
+        self.get(&asking("/v1/objectives/backtest", ask)?).await
+    }
+
+    /// What objectives came to in a month.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn objectives_report(&self, ask: &AskReport) -> Result<Vec<MonthReport>, Error> {
+        self.get(&asking("/v1/objectives/report", ask)?).await
+    }
+
+    /// Takes time out of an objective's counts, or lets it count again.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn correct(&self, request: &Correct) -> Result<(), Error> {
+        self.change("/v1/objectives/correct", body(request)?).await.map(drop)
     }
 
     /// Drains and stops everything. Returns when the order is taken.
@@ -456,6 +489,12 @@ fn which(service: Option<&model::ServiceName>, environment: Option<&model::Envir
     let service = service.map(|name| format!("service={name}"));
     let environment = environment.map(|name| format!("environment={name}"));
     service.into_iter().chain(environment).collect::<Vec<String>>().join("&")
+}
+
+/// A path with what is asked as its query.
+fn asking(path: &str, ask: &impl Serialize) -> Result<String, Error> {
+    let query = serde_urlencoded::to_string(ask).map_err(|error| Error::Strange(error.to_string()))?;
+    Ok(format!("{path}?{query}"))
 }
 
 /// Names and numbers alone: nothing in them needs escaping.

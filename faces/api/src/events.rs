@@ -219,6 +219,7 @@ mod tests {
             actor: "ada".to_owned(),
             reason: None,
             override_lock: false,
+            override_budget: false,
         };
         let _ = control.deploy(request).await.unwrap();
         assert!(piece(&mut quick).await.unwrap().starts_with("id: 2\nevent: release.registered\n"));

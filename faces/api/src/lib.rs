@@ -16,6 +16,9 @@
 //! | `GET /v1/logs` | [`logs::Ask`] | lines of JSON ([`logs::Line`]), or text |
 //! | `GET /v1/logs/search` | [`records::Ask`] | [`records::Answer`], or with `follow` lines of JSON ([`records::Line`]) |
 //! | `GET /v1/events` | `after`, `follow`, `format`, `limit`, `Last-Event-ID` | server-sent events, or a page of JSON |
+//! | `GET /v1/objectives` | [`objectives::Which`] | [`objectives::ObjectiveStatus`], a list |
+//! | `GET /v1/objectives/backtest` | [`objectives::AskBacktest`] | [`objectives::BacktestReport`] |
+//! | `GET /v1/objectives/report` | [`objectives::AskReport`] | [`objectives::MonthReport`], a list |
 //! | `GET /v1/openapi.json` | | [`OPENAPI`] |
 //! | `POST /v1/deploy` | [`runtime::Deploy`] | [`runtime::Answer`] |
 //! | `POST /v1/deploy-group` | [`runtime::DeployGroup`] | [`runtime::Answer`] |
@@ -25,6 +28,7 @@
 //! | `POST /v1/operate` | [`runtime::Operate`] | [`runtime::Answer`] |
 //! | `POST /v1/lock` | [`runtime::SetLock`] | nothing |
 //! | `POST /v1/unlock` | [`runtime::LiftLock`] | nothing |
+//! | `POST /v1/objectives/correct` | [`runtime::Correct`] | nothing |
 //! | `POST /v1/stop` | [`Stop`] | nothing |
 //!
 //! Every error is a [`Problem`].
@@ -32,6 +36,7 @@
 pub mod client;
 pub mod events;
 pub mod logs;
+pub mod objectives;
 pub mod records;
 
 mod caller;

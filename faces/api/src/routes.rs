@@ -10,14 +10,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use http::{HeaderMap, Method, StatusCode, header};
-use model::{EnvironmentName, ServiceName};
-use runtime::{Answer, Deploy, DeployGroup, Handle, LiftLock, Operate, Retry, Rollback, SetLock, Ship};
-use serde::Deserialize;
+use runtime::{
+    Answer, Correct, Deploy, DeployGroup, Handle, LiftLock, Operate, Retry, Rollback, SetLock, Ship,
+};
 use tokio::sync::watch;
 
 use crate::caller::Asked;
 use crate::events;
 use crate::logs::{self, Format, Logs};
+use crate::objectives::{
+    AskBacktest, AskReport, BacktestReport, MonthReport, NoAnswer, ObjectiveStatus, Objectives, Which,
+};
 use crate::problem::{self, Problem};
 use crate::records;
 use crate::{Health, Stop};
@@ -31,6 +34,7 @@ pub(crate) struct Faces {
     pub(crate) control: Handle,
     pub(crate) logs: Arc<dyn Logs>,
     pub(crate) records: Arc<::logs::Keep>,
+    pub(crate) objectives: Arc<dyn Objectives>,
     pub(crate) version: String,
     pub(crate) probes: Arc<dyn ports::Probes>,
     pub(crate) address: Option<SocketAddr>,
@@ -40,7 +44,7 @@ pub(crate) struct Faces {
 type Reached<T> = Result<Json<T>, Problem>;
 
 /// Every route. The OpenAPI document has the same, by a test.
-fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 16] {
+fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 20] {
     [
         (Method::GET, "/v1/health", get(health)),
         (Method::GET, "/v1/status", get(status)),
@@ -48,6 +52,10 @@ fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 16] {
         (Method::GET, "/v1/logs", get(output)),
         (Method::GET, "/v1/logs/search", get(search)),
         (Method::GET, "/v1/events", get(events)),
+        (Method::GET, "/v1/objectives", get(all_objectives)),
+        (Method::GET, "/v1/objectives/backtest", get(backtest)),
+        (Method::GET, "/v1/objectives/report", get(report)),
+        (Method::POST, "/v1/objectives/correct", post(correct)),
         (Method::GET, "/v1/openapi.json", get(openapi)),
         (Method::POST, "/v1/deploy", post(deploy)),
         (Method::POST, "/v1/deploy-group", post(deploy_group)),
@@ -88,21 +96,6 @@ async fn health(State(faces): State<Faces>) -> Json<Health> {
         agent_reachable: faces.control.snapshot().reachable,
         api: faces.address.map(|address| address.to_string()),
     })
-}
-
-/// Which places.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Which {
-    service: Option<ServiceName>,
-    environment: Option<EnvironmentName>,
-}
-
-impl Which {
-    fn holds(&self, place: &model::Place) -> bool {
-        self.service.as_ref().is_none_or(|service| *service == place.service)
-            && self.environment.as_ref().is_none_or(|environment| *environment == place.environment)
-    }
 }
 
 async fn probes(
@@ -181,6 +174,50 @@ async fn events(
     ask: Result<Query<events::Ask>, QueryRejection>,
 ) -> Result<Response, Problem> {
     events::answer(faces.control, asked(ask)?, &headers, faces.closing).await
+}
+
+async fn all_objectives(
+    State(faces): State<Faces>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Reached<Vec<ObjectiveStatus>> {
+    let which = asked(which)?;
+    let mut all = faces.objectives.all();
+    all.retain(|it| which.holds(&it.place));
+    Ok(Json(all))
+}
+
+async fn backtest(
+    State(faces): State<Faces>,
+    ask: Result<Query<AskBacktest>, QueryRejection>,
+) -> Reached<BacktestReport> {
+    let ask = asked(ask)?;
+    looked_up(move || faces.objectives.backtest(&ask)).await
+}
+
+async fn report(
+    State(faces): State<Faces>,
+    ask: Result<Query<AskReport>, QueryRejection>,
+) -> Reached<Vec<MonthReport>> {
+    let ask = asked(ask)?;
+    looked_up(move || faces.objectives.report(&ask)).await
+}
+
+/// Where reading a disk may block.
+async fn looked_up<T: Send + 'static>(
+    look: impl FnOnce() -> Result<T, NoAnswer> + Send + 'static,
+) -> Reached<T> {
+    let internal = |what: String| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, problem::INTERNAL, what);
+    let found = tokio::task::spawn_blocking(look).await.map_err(|error| internal(error.to_string()))?;
+    let none = |NoAnswer { what, instead, unknown }: NoAnswer| match unknown {
+        true => Problem::new(StatusCode::NOT_FOUND, problem::UNKNOWN, what).instead(instead),
+        false => Problem::malformed(what).instead(instead),
+    };
+    Ok(Json(found.map_err(none)?))
+}
+
+async fn correct(asked: Asked<Correct>) -> Result<StatusCode, Problem> {
+    asked.control.correct(asked.request).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn openapi() -> Response {

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use crate::caller::Caller;
 use crate::door::{self, Door};
 use crate::logs::Logs;
+use crate::objectives::Objectives;
 use crate::routes::{self, Faces};
 use crate::socket::Socket;
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub logs: Arc<dyn Logs>,
     /// Where the records made of it are.
     pub records: Arc<::logs::Keep>,
+    /// How objectives stand.
+    pub objectives: Arc<dyn Objectives>,
     /// The version of control.
     pub version: String,
     /// What the probes from outside found.
@@ -51,9 +54,10 @@ pub struct Config {
 /// given, but not for more than two seconds longer.
 pub async fn serve(socket: Socket, door: Option<Door>, config: Config, over: impl Future<Output = ()>) {
     let (close, closing) = watch::channel(false);
-    let Config { control, logs, records, version, probes, beside } = config;
+    let Config { control, logs, records, objectives, version, probes, beside } = config;
     let address = door.as_ref().map(Door::address);
-    let faces = Faces { control, logs, records, version, probes, address, closing: closing.clone() };
+    let closing_too = closing.clone();
+    let faces = Faces { control, logs, records, objectives, version, probes, address, closing: closing_too };
     let router = routes::router(faces).merge(beside);
     let behind_door = door.map(|door| {
         let guard = middleware::from_fn_with_state(door.guard.clone(), door::guard);

@@ -31,6 +31,7 @@ fn deploy(stage: &Stage, manifest: &str, artifact: &str, environment: &str) -> D
         actor: "ada".to_owned(),
         reason: None,
         override_lock: false,
+        override_budget: false,
     }
 }
 
@@ -94,6 +95,7 @@ async fn a_release_is_shipped_on_and_rolled_back() {
         actor: "ada".to_owned(),
         reason: None,
         override_lock: false,
+        override_budget: false,
     };
     let answer = stage.client.ship(&ship).await.unwrap();
     assert_eq!((answer.place, answer.release), (place("production"), ReleaseNumber(2)));
@@ -131,6 +133,7 @@ async fn what_was_rolled_back_is_tried_again_and_only_that() {
         actor: "ada".to_owned(),
         reason: reason.to_owned(),
         override_lock: false,
+        override_budget: false,
     };
     let problem = said(stage.client.retry(&retry("it is better now")).await);
     assert_eq!((problem.status, problem.code.as_str()), (409, "SHP-API-REFUSED"));

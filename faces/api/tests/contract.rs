@@ -27,6 +27,7 @@ fn deploy(stage: &Stage, artifact: &str) -> Deploy {
         actor: "ada".to_owned(),
         reason: None,
         override_lock: false,
+        override_budget: false,
     }
 }
 
@@ -242,11 +243,22 @@ async fn the_client_asks_over_tcp_and_the_journal_says_so() {
 }
 
 /// Requests that name a place alone, as the client sends them.
+fn fits(schema: &str, text: &str) {
+    let value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(unfit(schema, &value), [""; 0], "{text}");
+}
+
 fn orders() -> [(&'static str, Value); 4] {
     let (actor, reason) = (|| "ada".to_owned(), || "the disk was full".to_owned());
     let operate = Operate { place: place(), operation: Operation::PromoteFull, actor: actor(), reason: None };
     let back = Rollback { place: place(), to: None, actor: actor(), reason: None, override_lock: true };
-    let retry = Retry { place: place(), actor: actor(), reason: reason(), override_lock: false };
+    let retry = Retry {
+        place: place(),
+        actor: actor(),
+        reason: reason(),
+        override_lock: false,
+        override_budget: false,
+    };
     let ship = Ship {
         service: place().service,
         from: place().environment,
@@ -254,6 +266,7 @@ fn orders() -> [(&'static str, Value); 4] {
         actor: actor(),
         reason: Some(reason()),
         override_lock: false,
+        override_budget: false,
     };
     [
         ("Operate", serde_json::to_value(operate).unwrap()),
@@ -267,10 +280,6 @@ fn orders() -> [(&'static str, Value); 4] {
 #[allow(clippy::too_many_lines, reason = "one walk through the document, form by form")]
 async fn answers_and_requests_are_as_the_document_says() {
     let stage = Stage::set().await;
-    let fits = |schema: &str, text: &str| {
-        let value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
-        assert_eq!(unfit(schema, &value), [""; 0], "{text}");
-    };
     let (_, document) = stage.raw("GET", "/v1/openapi.json", "").await;
     assert_eq!(document, api::OPENAPI);
     let health = stage.raw("GET", "/v1/health", "").await.1;
@@ -327,6 +336,7 @@ async fn answers_and_requests_are_as_the_document_says() {
         actor: "ada".to_owned(),
         reason: None,
         override_lock: false,
+        override_budget: false,
     };
     let group = serde_json::to_string(&group).unwrap();
     fits("DeployGroup", &group);
@@ -347,4 +357,55 @@ async fn answers_and_requests_are_as_the_document_says() {
     wrong["more"] = json!(1);
     wrong["pid"] = json!("1");
     assert_eq!(unfit("Health", &wrong).len(), 2);
+}
+
+#[tokio::test]
+async fn objectives_are_as_the_document_says() {
+    let budget = json!({
+        "total": 9, "bad": 1, "allowed": 2, "remainingPercent": 50.0, "attainedPercent": 88.9, "coveragePercent": 100.0,
+        "excludedMinutes": 0,
+    });
+    let promise = json!({"targetPercent": 99.9, "window": "30d", "unit": "events", "budget": budget});
+    let cause = json!({"longSeconds": 3600, "shortSeconds": 300, "burn": 14.5, "bad": 1, "total": 9});
+    let (at, sla) = ("2026-11-21T02:00:00.000000Z", promise.clone());
+    let status = json!({
+        "service": "shop", "environment": "production", "objective": "availability", "description": "it answers",
+        "indicator": "requests", "declared": true, "promise": promise, "sla": sla, "burn": 1.5,
+        "forecast": {"outlook": "runsOut", "inSeconds": 60.0}, "level": "canaryOnly", "levelSince": at,
+        "alerts": [{"rule": "burn-P1", "phase": "firing", "severity": "P1", "since": at, "cause": cause}],
+        "unknown": ["no-data"], "charges": [{"rollout": 2, "bad": 1, "total": 9, "excess": 1, "budgetPercent": 50.0}],
+        "hardlyUsed": true, "trouble": "none",
+    });
+    let told: api::objectives::ObjectiveStatus = serde_json::from_value(status.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&told).unwrap(), status, "every field is described, and no other");
+    fits("ObjectiveStatus", &status.to_string());
+    let sent = json!({
+        "rule": "burn-P1", "severity": "P1", "at": at, "resolvedAt": null, "beganAt": at, "burned": 3, "cause": cause,
+    });
+    let backtest = json!({
+        "alerts": [sent], "more": 0, "levels": [{"at": at, "level": "freeze"}], "budget": budget, "lowestPercent": -1.0,
+        "untold": 0,
+    });
+    let told: api::objectives::BacktestReport = serde_json::from_value(backtest.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&told).unwrap(), backtest);
+    fits("Backtest", &backtest.to_string());
+    let month = json!({
+        "service": "shop", "environment": "production", "objective": "availability", "indicator": "requests",
+        "month": "2026-11", "complete": false, "promise": promise, "sla": promise,
+        "excluded": [{"from": at, "to": at}],
+    });
+    let told: api::objectives::MonthReport = serde_json::from_value(month.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&told).unwrap(), month);
+    fits("MonthReport", &month.to_string());
+    let stage = Stage::set().await;
+    assert_eq!(stage.raw("GET", "/v1/objectives", "").await, (200, "[]".to_owned()));
+    assert_eq!(stage.raw("GET", "/v1/objectives/report?month=2026-11", "").await, (200, "[]".to_owned()));
+    let ask = "/v1/objectives/backtest?service=shop&environment=production&objective=x";
+    assert_eq!(stage.raw("GET", ask, "").await.0, 404);
+    let correct = json!({
+        "place": {"service": "shop", "environment": "production"}, "objective": "x", "from": at,
+        "to": "2026-11-21T03:00:00Z", "actor": "ada", "reason": "planned",
+    });
+    fits("Correct", &correct.to_string());
+    assert_eq!(stage.raw("POST", "/v1/objectives/correct", &correct.to_string()).await.0, 409);
 }

@@ -112,6 +112,8 @@ pub(crate) enum Verb {
     Logs(verbs::logs::Args),
     /// Ask for metrics in PromQL
     Query(verbs::query::Args),
+    /// Show how much is left of what may go wrong, and what burned it
+    Slo(verbs::slo::Args),
     /// List, show, check and export what happened
     Journal(verbs::journal::Args),
     /// See it all on a real example service, in about a minute
@@ -153,6 +155,7 @@ impl Verb {
             | Self::Probes(_)
             | Self::Logs(_)
             | Self::Query(_)
+            | Self::Slo(_)
             | Self::Journal(_)
             | Self::Completions(_)
             | Self::Api(_)

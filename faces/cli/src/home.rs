@@ -13,6 +13,11 @@ pub fn artifacts(home: &Path) -> PathBuf {
     home.join("artifacts")
 }
 
+/// What objectives counted.
+pub fn objectives(home: &Path) -> PathBuf {
+    home.join("objectives.db")
+}
+
 /// The metrics of a home directory.
 pub fn metrics(home: &Path) -> PathBuf {
     home.join("metrics")

@@ -20,6 +20,7 @@ pub(crate) mod query;
 pub(crate) mod retry;
 pub(crate) mod rollback;
 pub(crate) mod schema;
+pub(crate) mod slo;
 pub(crate) mod status;
 pub(crate) mod up;
 
@@ -52,6 +53,7 @@ pub(crate) async fn run(verb: Verb, context: &Context<'_>) -> Result<Done, Failu
         Verb::Probes(args) => probes::run(args, context).await,
         Verb::Logs(args) => logs::run(args, context).await,
         Verb::Query(args) => query::run(args, context).await,
+        Verb::Slo(args) => slo::run(args, context).await,
         Verb::Journal(args) => journal::run(args, context).await,
         Verb::Completions(args) => Ok(completions::run(&args, context)),
         Verb::Api(_) => Ok(api::run(context)),

@@ -104,21 +104,31 @@ impl Wish {
 
     /// Asks, in the name of `actor`, and waits for the answer; `None` where it names no release.
     pub(crate) async fn ask(self, handle: &Handle, actor: String) -> Result<Option<Answer>, Error> {
-        let (wish, override_lock) = if let Self::Urgent(wish) = self { (*wish, true) } else { (self, false) };
-        let reason = override_lock.then(|| "urgent".to_owned());
+        let (wish, urgent) = if let Self::Urgent(wish) = self { (*wish, true) } else { (self, false) };
+        let (override_lock, override_budget) = (urgent, urgent);
+        let reason = urgent.then(|| "urgent".to_owned());
         match wish {
             Self::Deploy { build, environment } => {
                 let environment = environment.parse().ok();
                 let (manifest, artifact) = (build.manifest, Some(build.path));
                 let directory = PathBuf::from("/src");
-                let deploy =
-                    Deploy { manifest, directory, artifact, environment, actor, reason, override_lock };
+                let deploy = Deploy {
+                    manifest,
+                    directory,
+                    artifact,
+                    environment,
+                    actor,
+                    reason,
+                    override_lock,
+                    override_budget,
+                };
                 handle.deploy(deploy).await.map(Some)
             }
             Self::Ship { service, from, to } => match (service.parse(), from.parse(), to.parse()) {
-                (Ok(service), Ok(from), Ok(to)) => {
-                    handle.ship(Ship { service, from, to, actor, reason, override_lock }).await.map(Some)
-                }
+                (Ok(service), Ok(from), Ok(to)) => handle
+                    .ship(Ship { service, from, to, actor, reason, override_lock, override_budget })
+                    .await
+                    .map(Some),
                 _ => Err(Error::Stopped("names that are none".to_owned())),
             },
             Self::Rollback { place, to } => {
@@ -127,7 +137,7 @@ impl Wish {
             }
             Self::Retry { place } => {
                 let reason = "the database is back".to_owned();
-                handle.retry(Retry { place, actor, reason, override_lock }).await.map(Some)
+                handle.retry(Retry { place, actor, reason, override_lock, override_budget }).await.map(Some)
             }
             Self::Operate { place, operation } => {
                 handle.operate(Operate { place, operation, actor, reason }).await.map(Some)
@@ -150,6 +160,7 @@ impl Wish {
                     actor,
                     reason,
                     override_lock,
+                    override_budget,
                 };
                 handle.deploy_group(group).await.map(Some)
             }

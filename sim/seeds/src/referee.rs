@@ -472,6 +472,8 @@ fn told(record: &Record, event: &Event) -> String {
         Event::ReleaseRetired { number, .. } => number.to_string(),
         Event::Locked { by, reason, .. } => format!("{by}: {reason}"),
         Event::LockOverridden { by, .. } => format!("of {by}"),
+        Event::BudgetOverridden { objective, level, .. } => format!("{objective}: {}", level.name()),
+        Event::Objective { objective, event, .. } => format!("{objective}: {event:?}"),
         Event::GroupBegun { name, members, .. } => format!("{name}: {} members", members.len()),
         Event::GroupReached { stage, .. } => format!("{stage:?}"),
         Event::DriftCorrected { drift, new, .. } => format!("{} {new}x: {}", drift.kind.name(), drift.found),

@@ -23,6 +23,9 @@ pub struct Counted {
     /// A metric whose samples say that all counters were being kept, where they are there only once they have counted
     /// something; without one, the whole's own samples say so.
     pub pulse: Option<String>,
+    /// From when on it is counted, in milliseconds since 1970; from the first look when absent. What counters had then has
+    /// to be in reach still.
+    pub since: Option<i64>,
 }
 
 /// Which events are counted beside all of them.

@@ -117,6 +117,40 @@ impl Ledger {
         Ok(())
     }
 
+    /// The first minute in which an objective was measured at all.
+    ///
+    /// # Errors
+    /// When its day cannot be read.
+    pub fn first_measured(&mut self, objective: &str) -> Result<Option<i64>, Error> {
+        let Some(track) = self.tracks.get_mut(objective) else { return Ok(None) };
+        let first = track.days.iter().find(|(_, sums)| sums.measured > 0).map(|(day, _)| *day);
+        let Some(day) = first else { return Ok(None) };
+        let held = track.day(&self.db, objective, day)?;
+        let within = (0..MINUTES).find(|within| held.minute(*within).measured > 0);
+        track.let_go();
+        Ok(within.map(|within| join(day, within)))
+    }
+
+    /// Forgets an objective and all that it counted.
+    ///
+    /// # Errors
+    /// When the database does not take it; nothing has changed then.
+    pub fn forget(&mut self, objective: &str) -> Result<(), Error> {
+        let Some(id) = self.tracks.get(objective).map(|track| track.id) else { return Ok(()) };
+        let unit = self.db.transaction()?;
+        unit.execute("DELETE FROM minute WHERE objective = ?1", [id])?;
+        unit.execute("DELETE FROM day WHERE objective = ?1", [id])?;
+        unit.execute("DELETE FROM objective WHERE id = ?1", [id])?;
+        unit.commit()?;
+        self.tracks.remove(objective);
+        Ok(())
+    }
+
+    /// Whose counts are kept.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tracks.keys().map(String::as_str)
+    }
+
     /// Makes durable what was counted, all of it or nothing.
     ///
     /// # Errors
@@ -401,6 +435,19 @@ mod tests {
         ledger.pack(2).unwrap();
         assert_eq!(ledger.sums("a", 0..4 * DAY).unwrap().total, 2);
         assert_eq!(open(&home).sums("a", 0..4 * DAY).unwrap().total, 2);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_gone_and_begins_anew() {
+        let home = TempDir::new().unwrap();
+        let mut ledger = open(&home);
+        ledger.add("a", DAY + 7, one(1, 10)).unwrap();
+        ledger.pack(0).unwrap();
+        assert_eq!(ledger.first_measured("a").unwrap(), Some(DAY + 7));
+        ledger.forget("a").unwrap();
+        assert_eq!((ledger.names().count(), ledger.first_measured("a").unwrap()), (0, None));
+        let mut again = open(&home);
+        assert_eq!(again.sums("a", 0..9 * DAY).unwrap(), Sums::default());
     }
 
     #[test]

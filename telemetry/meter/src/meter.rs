@@ -131,7 +131,8 @@ impl Pulses<'_> {
     fn of(&mut self, metric: &str, after: i64) -> Result<&[Series], promql::Error> {
         let read = self.read.entry((metric.to_owned(), after)).or_insert_with(|| {
             let named = Matcher { name: NAME.to_owned(), test: Test::Equal(metric.to_owned()) };
-            self.source.select(&[named], after, self.until, MOST_SAMPLES)
+            // A damaged stretch is one that the counters went on through.
+            self.source.select(&[named], after, self.until, MOST_SAMPLES).map(|found| found.series)
         });
         read.as_deref().map_err(Clone::clone)
     }
@@ -163,16 +164,16 @@ impl Counting {
             }
             Some(counted) if counted >= until => return Ok(()),
             Some(counted) => counted,
-            None => until,
+            None => self.asked.since.unwrap_or(until).min(until),
         };
         let after = counted - if self.read { BACK } else { FAR_BACK };
-        let part = pulses.source.select(self.asked.part.matchers(), after, until, MOST_SAMPLES)?;
-        let whole = pulses.source.select(&self.asked.whole, after, until, MOST_SAMPLES)?;
+        let part = pulses.source.select(self.asked.part.matchers(), after, until, MOST_SAMPLES)?.series;
+        let whole = pulses.source.select(&self.asked.whole, after, until, MOST_SAMPLES)?.series;
         let pulse = self.asked.pulse.as_ref().map(|metric| pulses.of(metric, after)).transpose()?;
         let (mut parts, mut wholes) = (BTreeMap::new(), BTreeMap::new());
         let reach = Reach {
             counted,
-            ever: before.is_some(),
+            ever: before.is_some() || self.asked.since.is_some(),
             begins_with_nothing: pulse.is_some(),
             instances: &self.instances,
         };
@@ -247,13 +248,14 @@ mod tests {
             after: i64,
             until: i64,
             _limit: usize,
-        ) -> Result<Vec<Series>, promql::Error> {
+        ) -> Result<promql::Selected, promql::Error> {
             let within = |series: &&Series| matchers.iter().all(|it| it.holds(series.labels.get(&it.name)));
             let cut = |series: &Series| {
                 let points = series.points.iter().filter(|point| point.at > after && point.at <= until);
                 Series { labels: series.labels.clone(), points: points.copied().collect() }
             };
-            Ok(self.0.iter().filter(within).map(cut).filter(|series| !series.points.is_empty()).collect())
+            let found = self.0.iter().filter(within).map(cut).filter(|series| !series.points.is_empty());
+            Ok(found.collect::<Vec<_>>().into())
         }
     }
 
@@ -267,6 +269,7 @@ mod tests {
             part: Part::Bad(vec![equal(NAME, "hits"), equal("class", "5xx")]),
             whole: vec![equal(NAME, "hits")],
             pulse: Some("alive".to_owned()),
+            since: None,
         }
     }
 

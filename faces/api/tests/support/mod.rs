@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use api::logs::{Follow, Line, Logs};
+use api::objectives::{
+    AskBacktest, AskReport, BacktestReport, MonthReport, NoAnswer, ObjectiveStatus, Objectives,
+};
 use api::{Client, Door, Socket, Token};
 use model::{Place, ReleaseNumber, Timestamp};
 use ports::probes::{Found, Look, Report, Reports};
@@ -43,6 +46,24 @@ impl Logs for Written {
         let known = all.len();
         let last = all[known.saturating_sub(lines)..].to_vec();
         Ok((last, Box::new(Later { written: self.clone(), place: place.clone(), known })))
+    }
+}
+
+/// Of objectives nothing is known.
+struct NoObjectives;
+
+impl Objectives for NoObjectives {
+    fn all(&self) -> Vec<ObjectiveStatus> {
+        vec![]
+    }
+
+    fn backtest(&self, ask: &AskBacktest) -> Result<BacktestReport, NoAnswer> {
+        let what = format!("there is no objective {}", ask.objective);
+        Err(NoAnswer { what, instead: "declare one".to_owned(), unknown: true })
+    }
+
+    fn report(&self, _: &AskReport) -> Result<Vec<MonthReport>, NoAnswer> {
+        Ok(vec![])
     }
 }
 
@@ -140,6 +161,7 @@ impl Stage {
             control,
             logs: Arc::new(written.clone()),
             records,
+            objectives: Arc::new(NoObjectives),
             version: "1.2.3".to_owned(),
             probes: Arc::new(Watched),
             beside: Default::default(),

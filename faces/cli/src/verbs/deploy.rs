@@ -7,7 +7,7 @@ use manifest::Manifest;
 use model::{EnvironmentName, ServiceName};
 use runtime::{Deploy, DeployGroup, GroupMember};
 
-use super::lock::Override;
+use super::lock::Passing;
 use super::outcome::{self, Wish};
 use crate::Done;
 use crate::args;
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long)]
     detach: bool,
     #[command(flatten)]
-    lock: Override,
+    passing: Passing,
 }
 
 pub(crate) async fn run(arguments: Args, context: &Context<'_>) -> Result<Done, Failure> {
@@ -77,7 +77,8 @@ async fn one(arguments: Args, artifact: Option<PathBuf>, context: &Context<'_>) 
         environment: Some(environment),
         actor: context::actor(),
         reason: arguments.reason,
-        override_lock: arguments.lock.override_lock,
+        override_lock: arguments.passing.lock.override_lock,
+        override_budget: arguments.passing.override_budget,
     };
     let answer = context.client.deploy(&request).await?;
     outcome::see(context, &answer, Wish::Forward, since, arguments.detach).await
@@ -117,7 +118,8 @@ async fn together(arguments: &Args, name: ServiceName, context: &Context<'_>) ->
         environment: context.environment().cloned(),
         actor: context::actor(),
         reason: arguments.reason.clone(),
-        override_lock: arguments.lock.override_lock,
+        override_lock: arguments.passing.lock.override_lock,
+        override_budget: arguments.passing.override_budget,
     };
     let first = context.client.deploy_group(&request).await?;
     let mut end = Ok(Done::Well);

@@ -50,10 +50,20 @@ pub(crate) struct Unlock {
 
 /// Passing a lock.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Override {
+pub(crate) struct PassLock {
     /// Go ahead although the place is locked; needs --reason, and is recorded
     #[arg(long, requires = "reason")]
     pub(crate) override_lock: bool,
+}
+
+/// Passing a lock or a spent error budget.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Passing {
+    #[command(flatten)]
+    pub(crate) lock: PassLock,
+    /// Go ahead although an error budget is spent; needs --reason, and is recorded
+    #[arg(long, requires = "reason")]
+    pub(crate) override_budget: bool,
 }
 
 pub(crate) async fn lock(args: Lock, context: &Context<'_>) -> Result<Done, Failure> {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use model::EnvironmentName;
 use runtime::{Operate, Operation, Ship};
 
-use super::lock::Override;
+use super::lock::Passing;
 use super::outcome::{self, Wish};
 use crate::Done;
 use crate::context::{self, Context};
@@ -35,16 +35,20 @@ pub(crate) struct Args {
     #[arg(long)]
     detach: bool,
     #[command(flatten)]
-    lock: Override,
+    passing: Passing,
 }
 
 pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failure> {
     let since = Instant::now();
-    let (actor, reason, override_lock) = (context::actor(), args.reason, args.lock.override_lock);
+    let (actor, reason) = (context::actor(), args.reason);
+    let (override_lock, override_budget) = (args.passing.lock.override_lock, args.passing.override_budget);
     let answer = match (args.from, args.to) {
         (Some(from), Some(to)) => {
             let service = context.service()?;
-            context.client.ship(&Ship { service, from, to, actor, reason, override_lock }).await?
+            context
+                .client
+                .ship(&Ship { service, from, to, actor, reason, override_lock, override_budget })
+                .await?
         }
         (None, _) | (_, None) => {
             let operation = if args.full { Operation::PromoteFull } else { Operation::Promote };

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use runtime::Retry;
 
-use super::lock::Override;
+use super::lock::Passing;
 use super::outcome::{self, Wish};
 use crate::Done;
 use crate::context::{self, Context};
@@ -22,13 +22,17 @@ pub(crate) struct Args {
     #[arg(long)]
     detach: bool,
     #[command(flatten)]
-    lock: Override,
+    passing: Passing,
 }
 
 pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failure> {
     let since = Instant::now();
     let place = context.place()?;
-    let (actor, override_lock) = (context::actor(), args.lock.override_lock);
-    let answer = context.client.retry(&Retry { place, actor, reason: args.reason, override_lock }).await?;
+    let actor = context::actor();
+    let (override_lock, override_budget) = (args.passing.lock.override_lock, args.passing.override_budget);
+    let answer = context
+        .client
+        .retry(&Retry { place, actor, reason: args.reason, override_lock, override_budget })
+        .await?;
     outcome::see(context, &answer, Wish::Forward, since, args.detach).await
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use model::ReleaseNumber;
 use runtime::Rollback;
 
-use super::lock::Override;
+use super::lock::PassLock;
 use super::outcome::{self, Wish};
 use crate::Done;
 use crate::context::{self, Context};
@@ -27,7 +27,7 @@ pub(crate) struct Args {
     #[arg(long)]
     detach: bool,
     #[command(flatten)]
-    lock: Override,
+    lock: PassLock,
 }
 
 pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failure> {

@@ -112,7 +112,13 @@ impl Policy {
                 let broken = often || *new == 0;
                 broken.then(|| format!("drift is told again after less than a minute, {new} times new"))
             }
+            // Of the same unit as the lock that is passed, if one is.
+            Event::BudgetOverridden { .. } => {
+                self.passed = passed;
+                None
+            }
             Event::Rollout { .. }
+            | Event::Objective { .. }
             | Event::ReleaseRegistered(_)
             | Event::ReleaseRetired { .. }
             | Event::ControlStarted { .. }

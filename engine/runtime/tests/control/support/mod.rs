@@ -184,6 +184,7 @@ pub(crate) fn deploy(manifest: &str, build: &str) -> Deploy {
         actor: "ada".to_owned(),
         reason: Some("why not".to_owned()),
         override_lock: false,
+        override_budget: false,
     }
 }
 

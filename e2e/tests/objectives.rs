@@ -1,0 +1,62 @@
+//! Objectives: every request counts once, whatever dies meanwhile, and the release that burns the budget is charged for it.
+#![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
+
+use std::time::Duration;
+
+use e2e::{Stage, eventually};
+use serde_json::{Value, json};
+
+/// Longer than objectives take to be looked at, thrice.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn objective(stage: &Stage, name: &str) -> Option<Value> {
+    let told = stage.run(&["slo", "-e", "production", "--output", "json"]).ok().stdout;
+    let all: Vec<Value> = serde_json::from_str(&told).unwrap();
+    all.into_iter().find(|it| it["objective"] == name && !it["promise"]["budget"].is_null())
+}
+
+fn counted(stage: &Stage, name: &str) -> Option<(u64, u64)> {
+    let budget = &objective(stage, name)?["promise"]["budget"];
+    Some((budget["bad"].as_u64()?, budget["total"].as_u64()?))
+}
+
+#[test]
+fn every_request_counts_once_though_control_is_killed_and_the_bad_release_is_charged() {
+    let stage = Stage::with(
+        "rollout: {strategy: canary, canary: {steps: [{setWeight: 30}, {pause: {duration: 100s}}]}}\n",
+    );
+    stage.up();
+    let first = stage.build("one", &json!({"version": "1"}));
+    let _ = stage.run(&["deploy", &first]).ok();
+    let _ = stage.wait_for_phase("production", "completed");
+    // From the first look on everything counts: what the gateway had before is nobody's.
+    eventually("objectives are looked at", PATIENCE, || counted(&stage, "availability"));
+    let load = stage.load(200.0);
+    eventually("requests are counted", PATIENCE, || {
+        counted(&stage, "availability").filter(|(_, total)| *total > 500)
+    });
+    let _ = stage.kill(stage.pid_of("control"));
+    eventually("the gateway serves on alone", PATIENCE, || (load.snapshot().finished > 3_000).then_some(()));
+    stage.up();
+    let bad = stage.build("bad", &json!({"version": "2", "failureRate": 0.5}));
+    let _ = stage.run(&["deploy", &bad]).exits(1);
+    let report = stage.nothing_lost(load);
+    let all = (report.errors(), report.answered);
+    assert!(all.0 > 0);
+    eventually("every request is counted", PATIENCE, || {
+        counted(&stage, "availability").filter(|counted| *counted == all)
+    });
+    assert_eq!(counted(&stage, "latency").map(|(_, total)| total), Some(all.1));
+    let charge = eventually("the rollout is charged", PATIENCE, || {
+        objective(&stage, "availability")?["charges"].get(0).cloned()
+    });
+    assert_eq!(charge["rollout"], 2);
+    assert_eq!(charge["bad"].as_u64(), Some(all.0), "{charge}");
+    assert!(charge["budgetPercent"].as_f64().unwrap() > 100.0, "{charge}");
+    let told = stage.run(&["slo", "-e", "production"]).ok().stdout;
+    assert!(told.contains("overspent by") && told.contains("rollout 2 burned"), "{told}");
+    let found = stage.run(&["slo", "backtest", "availability", "--target", "99.5%", "-e", "production"]).ok();
+    assert!(found.stdout.contains("with a target of 99.5%"), "{}", found.stdout);
+    let month = stage.run(&["slo", "report", "-e", "production"]).ok().stdout;
+    assert!(month.contains("| availability | 99.9% |") && month.contains("**no**"), "{month}");
+}

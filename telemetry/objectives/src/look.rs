@@ -1,0 +1,223 @@
+//! A look at all objectives: counting on, reading, and what their planner asks.
+
+use std::collections::{BTreeMap, HashMap};
+
+use lifecycle::{Command, World};
+use meter::{Ledger, Meter};
+use model::objective::Method;
+use model::{Objective, ObjectiveName, Place, Timestamp};
+use promql::Source;
+use watch::burn::Rules;
+use watch::{History, Memory, Range, Reading, Report, State};
+
+use crate::charges;
+use crate::counted::{counted, counted_of, key};
+use crate::counts::{Kept, history};
+
+/// Days of minutes that are kept: a leap year, and a day more for windows that began in another zone.
+const KEPT_DAYS: u32 = 368;
+
+/// All objectives of one control.
+pub struct Objectives {
+    meter: Meter,
+    /// What is counted now: changed only when this does.
+    wanted: Vec<(String, Objective)>,
+    uncounted: HashMap<String, String>,
+    memories: HashMap<String, Memory>,
+    rules: HashMap<String, Rules>,
+}
+
+/// What came of a look.
+#[derive(Debug, Clone, Default)]
+pub struct Look {
+    /// What is asked of control, together.
+    pub command: Option<Command>,
+    /// How each objective stands.
+    pub standings: Vec<Standing>,
+}
+
+/// How an objective stands at one place.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Where.
+    pub place: Place,
+    /// What is promised.
+    pub objective: Objective,
+    /// What its counts say; `None` when they could not be read.
+    pub reading: Option<Reading>,
+    /// Why its rules stand where they stand.
+    pub report: Report,
+    /// Why it is not counted, or not read.
+    pub trouble: Option<String>,
+}
+
+impl Objectives {
+    /// Counts into this ledger.
+    pub fn new(ledger: Ledger) -> Self {
+        Self {
+            meter: Meter::new(ledger, KEPT_DAYS),
+            wanted: vec![],
+            uncounted: HashMap::new(),
+            memories: HashMap::new(),
+            rules: HashMap::new(),
+        }
+    }
+
+    /// Looks at the objectives of what is deployed. `runs` says whether a service should run at a place now.
+    ///
+    /// # Errors
+    /// When counts cannot be kept, with the reason; they are tried again with the next look.
+    pub fn look(
+        &mut self,
+        world: &World,
+        source: &dyn Source,
+        runs: &dyn Fn(&Place) -> bool,
+        at: Timestamp,
+    ) -> Result<Look, String> {
+        let declared: Vec<(Place, Objective)> = world
+            .lanes
+            .keys()
+            .flat_map(|place| {
+                lifecycle::objectives_at(world, place).into_iter().map(move |it| (place.clone(), it))
+            })
+            .collect();
+        let burning = charges::open(world, &declared, at);
+        self.want(&declared, &burning);
+        let now = at.as_micros() / 1_000;
+        let troubles = self.meter.round(source, now).map_err(|error| error.to_string())?;
+        let mut troubles: HashMap<String, String> =
+            troubles.into_iter().map(|trouble| (trouble.objective, trouble.what)).collect();
+        troubles.extend(self.uncounted.clone());
+        let mut commands = Vec::new();
+        let mut standings = Vec::with_capacity(declared.len());
+        for (place, objective) in declared {
+            let key = key(&place, &objective.name);
+            let trouble = troubles.remove(&key);
+            let state = state(world, &place, &objective.name);
+            let taken = self.take(&key, &objective, &state, at, runs(&place));
+            let (reading, trouble) = match taken {
+                Ok(reading) => (Some(reading).filter(|_| trouble.is_none()), trouble),
+                Err(error) => (None, Some(error.to_string())),
+            };
+            let mut report = Report::default();
+            // What could not be counted is not known: nothing follows from it.
+            if let Some(reading) = &reading {
+                let memory = self.memories.entry(key.clone()).or_default();
+                let (asked, why) = watch::plan(&state, memory, &objective, reading, at);
+                report = why;
+                commands.extend(asked.into_iter().map(|it| (place.clone(), objective.name.clone(), it)));
+                for due in burning.iter().filter(|due| due.is_due(&place, &objective.name, at)) {
+                    let charged = due.charge(self.meter.ledger(), &key, &objective, &reading.budget, &state);
+                    let command = charged.map_err(|error| error.to_string())?;
+                    commands.push((place.clone(), objective.name.clone(), command));
+                }
+            }
+            standings.push(Standing { place, objective, reading, report, trouble });
+        }
+        commands.extend(retired(world, &standings));
+        self.forget(&standings);
+        let command = (!commands.is_empty()).then_some(Command::Objectives(commands));
+        Ok(Look { command, standings })
+    }
+
+    /// The minutes of an objective, corrections taken out, for looking back.
+    ///
+    /// # Errors
+    /// When they cannot be read, with the reason.
+    pub fn history(
+        &mut self,
+        place: &Place,
+        objective: &Objective,
+        state: &State,
+        range: Range,
+    ) -> Result<History, String> {
+        let key = key(place, &objective.name);
+        history(self.meter.ledger(), &key, range, &objective.method, &state.exclusions)
+            .map_err(|error| error.to_string())
+    }
+
+    fn want(&mut self, declared: &[(Place, Objective)], burning: &[charges::Burning]) {
+        let all = declared.iter().map(|(place, objective)| (key(place, &objective.name), objective.clone()));
+        let own = burning.iter().map(|it| (it.own.key.clone(), it.objective.clone()));
+        let wanted: Vec<(String, Objective)> = all.chain(own).collect();
+        if wanted == self.wanted {
+            return;
+        }
+        self.uncounted.clear();
+        let mut countings = Vec::with_capacity(wanted.len());
+        for (place, objective) in declared {
+            match counted(place, objective) {
+                Ok(counted) => countings.push(counted),
+                Err(why) => drop(self.uncounted.insert(key(place, &objective.name), why)),
+            }
+        }
+        countings.extend(burning.iter().filter_map(|it| counted_of(&it.place, &it.objective, &it.own)));
+        self.meter.want(countings);
+        self.rules = declared.iter().map(|(place, it)| (key(place, &it.name), Rules::of(it))).collect();
+        self.wanted = wanted;
+    }
+
+    fn take(
+        &mut self,
+        key: &str,
+        objective: &Objective,
+        state: &State,
+        at: Timestamp,
+        runs: bool,
+    ) -> Result<Reading, meter::Error> {
+        let rules = self.rules.get(key).cloned().unwrap_or_else(|| Rules::of(objective));
+        let exclusions = &state.exclusions;
+        let kept = Kept::of(self.meter.ledger(), key, exclusions)?;
+        match &objective.method {
+            Method::Occurrences => {
+                let reading = Reading::take(objective, &rules, &kept, at, runs);
+                kept.done().map(|()| reading)
+            }
+            Method::Timeslices { .. } => {
+                kept.done()?;
+                let range = charges::longest(objective, at);
+                let history = history(self.meter.ledger(), key, range, &objective.method, exclusions)?;
+                Ok(Reading::take(objective, &rules, &history, at, runs))
+            }
+        }
+    }
+
+    /// What was counted of rollouts that have been charged, and of nothing that is declared, is let go.
+    fn forget(&mut self, standings: &[Standing]) {
+        let declared: Vec<String> = standings.iter().map(|it| key(&it.place, &it.objective.name)).collect();
+        self.memories.retain(|key, _| declared.contains(key));
+        let own: Vec<String> = self
+            .meter
+            .ledger()
+            .names()
+            .filter(|name| charges::is_own(name) && !self.wanted.iter().any(|(key, _)| key == name))
+            .map(str::to_owned)
+            .collect();
+        for name in own {
+            // One that cannot be forgotten now is forgotten with the next look.
+            let _ = self.meter.ledger().forget(&name);
+        }
+    }
+}
+
+fn state(world: &World, place: &Place, objective: &ObjectiveName) -> State {
+    world.objectives.get(place).and_then(|states| states.get(objective)).cloned().unwrap_or_default()
+}
+
+/// The alerts of objectives that are declared no longer end.
+fn retired(world: &World, standings: &[Standing]) -> Vec<(Place, ObjectiveName, watch::Command)> {
+    let mut declared: BTreeMap<&Place, Vec<&ObjectiveName>> = BTreeMap::new();
+    for it in standings {
+        declared.entry(&it.place).or_default().push(&it.objective.name);
+    }
+    let is_declared =
+        |place: &Place, name: &ObjectiveName| declared.get(place).is_some_and(|names| names.contains(&name));
+    let mut commands = Vec::new();
+    for (place, states) in &world.objectives {
+        for (name, state) in states.iter().filter(|(name, _)| !is_declared(place, name)) {
+            let ends = watch::retire(state).into_iter();
+            commands.extend(ends.map(|command| (place.clone(), name.clone(), command)));
+        }
+    }
+    commands
+}
