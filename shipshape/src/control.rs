@@ -48,8 +48,8 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
     // The journal's lock says that nobody else has the store open.
     let (secrets, known) = records::remembering(FromHere);
     let prober = Arc::new(Prober::new(Arc::clone(&secrets), Arc::new(SystemClock)));
-    let collector = metrics::open(home, Arc::clone(&agent), &prober)?;
     let records = records::open(home)?;
+    let collector = metrics::open(home, Arc::clone(&agent), &prober, Arc::clone(&records))?;
     let guard = GuardCommand {
         // The very program that runs, even when an upgrade has put another in its place.
         program: "/proc/self/exe".into(),

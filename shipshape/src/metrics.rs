@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::routing::get;
-use collector::{AgentPage, Collector, Fetcher, ProbePage, Probing};
+use collector::{AgentPage, Collector, Fetcher, ProbePage, Probing, RecordsPage};
 use ports::Clock as _;
 use prober::{Prober, Wanted};
 use prometheus::{Backend, Catalogue, Exemplar, Family, GroupHealth, Health, Limits};
@@ -25,6 +25,7 @@ pub(crate) fn open(
     home: &Path,
     agent: Arc<agent::Client>,
     prober: &Arc<Prober>,
+    records: Arc<logs::Keep>,
 ) -> Result<Collector, String> {
     let page: AgentPage = Arc::new(move || {
         let agent = Arc::clone(&agent);
@@ -35,8 +36,9 @@ pub(crate) fn open(
         let prober = Arc::clone(&prober);
         Box::pin(async move { prober.look(&key).await })
     });
+    let counts: RecordsPage = Arc::new(move || crate::records::page(&records));
     let folder = cli::home::metrics(home);
-    Collector::open(&folder, store::Config::default(), Fetcher::new(page, looks), now)
+    Collector::open(&folder, store::Config::default(), Fetcher::new(page, looks, counts), now)
         .map_err(|error| error.to_string())
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use logs::intake::{self, Output, Taken};
-use logs::{Keep, Redactor, Source};
+use logs::{Keep, Level, Redactor, Source};
 use model::spec::SecretSource;
 use model::{Place, ReleaseNumber};
 use ports::secrets::{Error, Secret, Secrets};
@@ -87,6 +87,21 @@ pub(crate) fn open(home: &Path) -> Result<Arc<Keep>, String> {
     let keep = Keep::new(cli::home::records(home));
     keep.open_all().map_err(|error| error.to_string())?;
     Ok(Arc::new(keep))
+}
+
+/// How many records there were, as a page of metrics. Counted since the beginning: a restart does not set them back.
+pub(crate) fn page(keep: &Keep) -> String {
+    let mut text = "# HELP log_messages_total Records made of what replicas print, by level.\n# TYPE log_messages_total counter\n".to_owned();
+    for ((service, environment), store) in keep.stores() {
+        for (release, counts) in store.counts() {
+            for (level, count) in Level::ALL.into_iter().zip(counts) {
+                text.push_str(&format!(
+                    "log_messages_total{{app=\"{service}\",environment=\"{environment}\",version=\"{release}\",level=\"{level}\"}} {count}\n"
+                ));
+            }
+        }
+    }
+    text
 }
 
 /// Looks up the secrets of every release: control that was started again has looked none up yet, and old lines may hold them.
@@ -254,4 +269,33 @@ impl Output for Files<'_> {
 fn micros(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_counted_by_release_and_level() {
+        let home = tempfile::tempdir().unwrap();
+        let keep = open(home.path()).unwrap();
+        let store = keep.store("shop", "dev", true).unwrap().unwrap();
+        let lines =
+            ["ERROR no", "INFO yes", "ERROR no"].map(|text| logs::Line { at: 1, text: text.to_owned() });
+        store.append("3/1", "m", Source { release: 3, replica: 1 }, &lines).unwrap();
+        let page = page(&keep);
+        let wanted = r#"log_messages_total{app="shop",environment="dev",version="3",level="error"} 2"#;
+        assert!(page.lines().any(|line| line == wanted), "{page}");
+    }
+
+    #[test]
+    fn a_secret_that_was_looked_up_is_taken_out_from_then_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("key");
+        std::fs::write(&path, "hush hush").unwrap();
+        let (secrets, known) = remembering(crate::secrets::FromHere);
+        assert_eq!(known.redactor().unwrap().redact("hush hush"), "hush hush");
+        let _ = secrets.resolve(&SecretSource::File(path.display().to_string())).unwrap();
+        assert_eq!(known.redactor().unwrap().redact("hush hush"), "[redacted]");
+    }
 }

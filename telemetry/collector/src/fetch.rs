@@ -21,6 +21,8 @@ use crate::probes::PROBE;
 pub(crate) const AGENT: &str = "agent";
 /// The address of the store's page.
 pub(crate) const STORE: &str = "store";
+/// The address of the page that tells how many records replicas print.
+pub(crate) const RECORDS: &str = "records";
 /// The largest page in bytes.
 const LARGEST_PAGE_BYTES: usize = 16 << 20;
 /// What is understood, best first.
@@ -33,19 +35,23 @@ pub type AgentPage = Arc<dyn Fn() -> Asked + Send + Sync + 'static>;
 /// What one look of the probe of this key finds, or why it was not possible to look.
 pub type ProbePage = Arc<dyn Fn(String) -> Asked + Send + Sync + 'static>;
 
+/// The page that tells how many records replicas print.
+pub type RecordsPage = Arc<dyn Fn() -> String + Send + Sync + 'static>;
+
 type Asked = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 
 /// Fetches pages.
 pub struct Fetcher {
     agent: AgentPage,
     probes: ProbePage,
+    records: RecordsPage,
     store: Option<Arc<Store>>,
 }
 
 impl Fetcher {
-    /// With these ways to the agent's page and to those of probes.
-    pub fn new(agent: AgentPage, probes: ProbePage) -> Self {
-        Self { agent, probes, store: None }
+    /// With these ways to the agent's page, to those of probes, and to that of records.
+    pub fn new(agent: AgentPage, probes: ProbePage, records: RecordsPage) -> Self {
+        Self { agent, probes, records, store: None }
     }
 
     /// And this store, which has a page too.
@@ -67,6 +73,9 @@ impl Fetch for Fetcher {
         }
         if let Some(store) = self.store.as_ref().filter(|_| address == STORE) {
             return Ok(Fetched { text: page::page(&store.stats()), format: Format::Prometheus });
+        }
+        if address == RECORDS {
+            return Ok(Fetched { text: (self.records)(), format: Format::Prometheus });
         }
         if address.starts_with(PROBE) {
             let text = (self.probes)(address.to_owned()).await?;
@@ -127,7 +136,7 @@ mod tests {
                 }
             })
         });
-        Fetcher::new(agent, probes)
+        Fetcher::new(agent, probes, Arc::new(|| "log_messages_total 1\n".to_owned()))
     }
 
     /// What is made of this answer, and what was asked.
@@ -158,6 +167,7 @@ mod tests {
         let (page, _) = fetched("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\na 1\n").await;
         assert_eq!(page.unwrap().format, Format::Prometheus);
         assert_eq!(fetcher().fetch(AGENT).await.unwrap().text, "up 1\n");
+        assert_eq!(fetcher().fetch(RECORDS).await.unwrap().text, "log_messages_total 1\n");
         assert_eq!(fetcher().fetch("probe:a").await.unwrap().text, "probe_success 1\n");
         assert_eq!(fetcher().fetch("probe:b").await.err().unwrap(), "there is no such probe");
     }

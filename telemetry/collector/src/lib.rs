@@ -17,7 +17,7 @@ use store::Store;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use fetch::{AgentPage, Fetcher, ProbePage};
+pub use fetch::{AgentPage, Fetcher, ProbePage, RecordsPage};
 pub use probes::{Probing, probes};
 pub use targets::{exports, groups, targets};
 

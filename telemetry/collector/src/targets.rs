@@ -14,7 +14,7 @@ use promql::Labels;
 use rules::{Group, Rule};
 use scrape::Target;
 
-use crate::fetch::{AGENT, STORE};
+use crate::fetch::{AGENT, RECORDS, STORE};
 use crate::probes;
 
 /// How often the gateway, the machine and the processes are asked. Rollouts are judged by what comes of it.
@@ -60,7 +60,7 @@ pub fn targets(world: &World, seen: &Seen) -> Vec<Target> {
         timeout: OWN_INTERVAL,
         samples: OWN_SAMPLES,
     };
-    let mut targets = vec![own(AGENT, &instance), own(STORE, "metrics")];
+    let mut targets = vec![own(AGENT, &instance), own(STORE, "metrics"), own(RECORDS, "records")];
     targets.extend(probes::probes(world).iter().map(probes::target));
     for group in &seen.groups {
         let Place { service, environment } = &group.id.place;
