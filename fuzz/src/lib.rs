@@ -5,6 +5,7 @@
 //! A number makes an input: the same number, the same corpus, the same bytes. So a finding replays by its number.
 
 pub mod api;
+pub mod condition;
 mod corpus;
 pub mod exposition;
 pub mod gateway;
@@ -28,13 +29,14 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target { name: "manifest", feed: manifest::target, words: manifest::WORDS },
     Target { name: "gateway", feed: gateway::target, words: gateway::WORDS },
     Target { name: "api", feed: api::target, words: api::WORDS },
     Target { name: "exposition", feed: exposition::target, words: exposition::WORDS },
     Target { name: "remote", feed: remote::target, words: remote::WORDS },
     Target { name: "promql", feed: promql::target, words: promql::WORDS },
+    Target { name: "condition", feed: condition::target, words: condition::WORDS },
 ];
 
 impl fmt::Debug for Target {

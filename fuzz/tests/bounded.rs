@@ -35,6 +35,11 @@ fn promql_survives_hostile_bytes() {
 }
 
 #[test]
+fn conditions_survive_hostile_bytes() {
+    survives("condition", 10_000);
+}
+
+#[test]
 fn the_api_survives_hostile_bytes() {
     survives("api", 1_000);
 }

@@ -150,6 +150,7 @@ const ROWS: &[Row] = &[
         "fuzz",
         &[
             "api",
+            "condition",
             "exposition",
             "logs",
             "manifest",
