@@ -3,10 +3,12 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use condition::Condition;
 use model::check::Promql;
 use model::placeholder::{self, Error, Filling, KNOWN};
+use model::time::format_duration;
 
 use crate::diagnostic::Problem;
 use crate::fields;
@@ -17,6 +19,11 @@ use crate::values;
 
 /// The longest query and the longest value of an argument, in bytes: each measurement is asked anew.
 const LONGEST: usize = 10_000;
+
+/// How the names of what the gateway and the machine tell begin.
+const OWN: [&str; 3] = ["http_requests_total", "http_request_duration_seconds", "shipshape_"];
+/// The range that holds two of their readings, in milliseconds.
+const TWO_READINGS_MS: u64 = 10_000;
 
 /// The arguments that an analysis declares.
 pub(crate) struct Arguments {
@@ -96,14 +103,36 @@ pub(crate) fn promql(metric: &Mapping<'_>, arguments: &Arguments) -> Option<Prom
     Some(Promql { query: query?, success_condition, failure_condition, timeout })
 }
 
-/// Warns of what is no PromQL. A server may know a later one than is known here, so it is no error.
+/// Warns of what is no PromQL, and of what gives nothing. A server may know a later PromQL than is known here, so it is no
+/// error.
 fn doubt(metric: &Mapping<'_>, node: &Node, query: &str) {
-    let filled = placeholder::fill(query, |_| Filling::Value("1".to_owned()));
-    if let Ok(Err(promql::Error::Syntax(what))) = filled.map(|query| promql::read(&query)) {
-        let problem = Problem::new(format!("the query is not PromQL: {what}"));
-        let help = "a rollout that asks this learns nothing from it, and pauses";
-        metric.context.sink.warning(&node.span, problem.help(help));
-    }
+    let Ok(filled) = placeholder::fill(query, |_| Filling::Value("1".to_owned())) else { return };
+    let problem = match promql::read(&filled) {
+        Err(promql::Error::Syntax(what)) => Problem::new(format!("the query is not PromQL: {what}"))
+            .help("a rollout that asks this learns nothing from it, and pauses"),
+        Err(_) => return,
+        Ok(expr) => match too_short(&expr) {
+            Some((name, range)) => {
+                let range = format_duration(Duration::from_millis(range));
+                Problem::new(format!(
+                    "`{name}[{range}]` mostly holds less than two readings: they are 5s apart"
+                ))
+                .help("ask for a range of at least 15s: `rate` and its like need two readings")
+            }
+            None => return,
+        },
+    };
+    metric.context.sink.warning(&node.span, problem);
+}
+
+/// A range of what Shipshape measures itself that is too short, with its length in milliseconds.
+fn too_short(expr: &promql::expr::Expr) -> Option<(String, u64)> {
+    expr.ranges().into_iter().find_map(|(selector, range)| {
+        let name = selector.name()?;
+        let is_own = OWN.iter().any(|own| name.starts_with(own));
+        let range = u64::try_from(range).unwrap_or(0);
+        (is_own && range < TWO_READINGS_MS).then(|| (name.to_owned(), range))
+    })
 }
 
 /// The query with the arguments that are known now.

@@ -590,4 +590,13 @@ fn a_query_that_is_no_promql_is_a_warning() {
         matches!(warnings.as_slice(), [only] if only.starts_with("the query is not PromQL: ")),
         "{warnings:?}"
     );
+    // Of the gateway there is a reading each 5 s; of others nobody knows.
+    let short = "1 - sum(rate(http_requests_total{version=\"{{args.version}}\"}[8s])) / sum(rate(http_requests_total[1m]))";
+    let warnings = rule(short);
+    assert_eq!(
+        warnings,
+        ["`http_requests_total[8s]` mostly holds less than two readings: they are 5s apart"]
+    );
+    assert_eq!(rule("sum(rate(http_requests_total[10s]))"), [""; 0]);
+    assert_eq!(rule("sum(rate(orders_total[5s]))"), [""; 0]);
 }

@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use crate::labels::Labels;
+use crate::labels::{Labels, NAME};
 
 /// An expression.
 #[derive(Debug, Clone)]
@@ -75,6 +75,23 @@ impl Expr {
         }
         found
     }
+
+    /// The ranges of samples that it looks at, each with its length in milliseconds, in no particular order.
+    pub fn ranges(&self) -> Vec<(&Selector, i64)> {
+        let (mut ranges, mut rest) = (Vec::new(), vec![self]);
+        while let Some(expr) = rest.pop() {
+            match expr {
+                Self::Number(_) | Self::Text(_) | Self::Instant(_) => {}
+                Self::Range(selector, range) => ranges.push((selector, *range)),
+                Self::Subquery(subquery) => rest.push(&subquery.inner),
+                Self::Negated(inner) => rest.push(inner),
+                Self::Call(_, arguments) => rest.extend(arguments),
+                Self::Aggregate(aggregate) => rest.push(&aggregate.inner),
+                Self::Binary(binary) => rest.extend([&binary.left, &binary.right]),
+            }
+        }
+        ranges
+    }
 }
 
 /// Which series, and when.
@@ -119,6 +136,16 @@ pub enum Test {
     Matches(Regex),
     /// The whole value does not match.
     MatchesNot(Regex),
+}
+
+impl Selector {
+    /// The metric's name, when exactly one is asked for.
+    pub fn name(&self) -> Option<&str> {
+        self.matchers.iter().find_map(|matcher| match &matcher.test {
+            Test::Equal(name) if matcher.name == NAME => Some(name.as_str()),
+            Test::Equal(_) | Test::NotEqual(_) | Test::Matches(_) | Test::MatchesNot(_) => None,
+        })
+    }
 }
 
 impl Matcher {
