@@ -60,3 +60,54 @@ fn every_request_counts_once_though_control_is_killed_and_the_bad_release_is_cha
     let month = stage.run(&["slo", "report", "-e", "production"]).ok().stdout;
     assert!(month.contains("| availability | 99.9% |") && month.contains("**no**"), "{month}");
 }
+
+#[test]
+fn a_spent_budget_refuses_the_next_deploy_until_somebody_takes_it_upon_himself() {
+    let stage =
+        Stage::with("objectives: {availability: 99%}\nrollout: {strategy: rolling, scaleDownDelay: 0s}\n");
+    stage.up();
+    let broken = stage.build("broken", &json!({"version": "1", "failureRate": 0.4}));
+    let _ = stage.run(&["deploy", &broken]).ok();
+    let _ = stage.wait_for_phase("production", "completed");
+    eventually("objectives are looked at", PATIENCE, || counted(&stage, "availability"));
+    let load = stage.load(100.0);
+    eventually("the budget is spent", PATIENCE, || {
+        objective(&stage, "availability").filter(|it| it["level"] == "freeze")
+    });
+    let mended = stage.build("mended", &json!({"version": "2"}));
+    let refused = stage.run(&["deploy", &mended]).exits(1);
+    assert!(refused.stderr.contains("production is frozen since"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("--override-budget --reason"), "{}", refused.stderr);
+    assert!(stage.run(&["deploy", &mended, "--override-budget"]).status != Some(0), "not without a reason");
+    let reason = ["--override-budget", "--reason", "this is what mends it"];
+    let _ = stage.run(&[&["deploy", mended.as_str()][..], &reason].concat()).ok();
+    assert_eq!(stage.place("production")["serving"], 2);
+    let journal = stage.run(&["journal", "list", "--kind", "budget"]).ok().stdout;
+    assert!(journal.contains("budget.overridden") && journal.contains("this is what mends it"), "{journal}");
+    let _ = stage.nothing_lost(load);
+    let missing = stage.run(&[
+        "slo",
+        "exclude",
+        "nothing",
+        "--from",
+        "2026-01-01T00:00:00Z",
+        "--lasts",
+        "1m",
+        "--reason",
+        "x",
+    ]);
+    assert!(missing.exits(1).stderr.contains("there is no objective nothing"));
+    // The outage was a drill: once its minutes are taken out, the budget is whole and the next deploy is free again.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let hour_ago =
+        model::Timestamp::from_micros(i64::try_from((now - Duration::from_secs(3_600)).as_micros()).unwrap());
+    let hour_ago = hour_ago.to_string();
+    let exclude =
+        ["slo", "exclude", "availability", "-e", "production", "--from", &hour_ago, "--lasts", "1h"];
+    let _ = stage.run(&[&exclude[..], &["--reason", "a drill"]].concat()).ok();
+    eventually("the budget is whole again", PATIENCE, || {
+        objective(&stage, "availability").filter(|it| it["level"] != "freeze")
+    });
+    let third = stage.build("third", &json!({"version": "3"}));
+    let _ = stage.run(&["deploy", &third]).ok();
+}
