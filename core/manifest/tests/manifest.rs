@@ -574,29 +574,3 @@ fn only_so_many_header_routes_are_in_force_at_once() {
     parse(&steps(17, true));
     assert!(wrong(&steps(17, false))[0].ends_with("more than 16 header routes would be in force at once"));
 }
-
-#[test]
-fn a_query_that_is_no_promql_is_a_warning() {
-    let rule = |query: &str| {
-        let text = format!(
-            "service: shop\nrun: ./shop\nrollout:\n  strategy: canary\n  analysis:\n    metrics:\n      - name: errors\n        \
-             promql: '{query}'\n        interval: 10s\n        successCondition: result[0] < 1\n"
-        );
-        parse(&text).warnings().iter().map(|w| w.message.clone()).collect::<Vec<_>>()
-    };
-    assert_eq!(rule("sum(rate(up{version=\"{{args.version}}\"}[1m]))"), [""; 0]);
-    let warnings = rule("sum(rate(up{version=\"{{args.version}}\"}))");
-    assert!(
-        matches!(warnings.as_slice(), [only] if only.starts_with("the query is not PromQL: ")),
-        "{warnings:?}"
-    );
-    // Of the gateway there is a reading each 5 s; of others nobody knows.
-    let short = "1 - sum(rate(http_requests_total{version=\"{{args.version}}\"}[8s])) / sum(rate(http_requests_total[1m]))";
-    let warnings = rule(short);
-    assert_eq!(
-        warnings,
-        ["`http_requests_total[8s]` mostly holds less than two readings: they are 5s apart"]
-    );
-    assert_eq!(rule("sum(rate(http_requests_total[10s]))"), [""; 0]);
-    assert_eq!(rule("sum(rate(orders_total[5s]))"), [""; 0]);
-}
