@@ -131,6 +131,9 @@ fn trouble(error: &std::io::Error, host: &str) -> Trouble {
         format!("the certificate is not for {host}")
     } else if matches!(wrong, CertificateError::UnknownIssuer) {
         "the certificate is of nobody whom this machine trusts; `caFile` names others".to_owned()
+    } else if matches!(wrong, CertificateError::BadSignature) {
+        "who is trusted has the name of the certificate's issuer, but another key: is `caFile` out of date?"
+            .to_owned()
     } else {
         format!("the certificate is refused: {}", plain(&wrong.to_string()))
     };
