@@ -7,7 +7,8 @@ use std::sync::Arc;
 use collector::Collector;
 use export::{Exports, Order};
 use model::Place;
-use model::otlp::{Export, HeaderValue};
+use model::otlp::Export;
+use model::spec::HeaderValue;
 use ports::{Secret, Secrets as _};
 
 use crate::metrics::now;

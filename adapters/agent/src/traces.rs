@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::Place;
-use model::otlp::{HeaderValue, Traces as Declared};
+use model::otlp::Traces as Declared;
+use model::spec::HeaderValue;
 use otlp::{Counts, Destination, Exporter, Pace, Spans};
 use ports::Secret;
 use ports::fleet::Split;

@@ -6,6 +6,7 @@ use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderName, HeaderValue, LOCATI
 use hyper::{Request, Response, Version};
 use hyper_util::rt::TokioIo;
 use model::probe::{Expect, Http, Target};
+use model::spec::HeaderValue as Said;
 use ports::Secret;
 use regex_automata::meta;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -131,7 +132,10 @@ fn request(asking: &Asking<'_>, way: &Way, luggage: &Luggage) -> Result<Request<
     if !luggage.own {
         return Ok(request);
     }
-    let plain = asking.http.headers.iter().map(|(name, value)| (name, value.as_str(), false));
+    let plain = asking.http.headers.iter().filter_map(|(name, value)| match value {
+        Said::Text(text) => Some((name, text.as_str(), false)),
+        Said::Secret(_) => None,
+    });
     let secret = asking.secrets.iter().map(|(name, value)| (name, value.reveal(), true));
     for (name, value, is_secret) in plain.chain(secret) {
         let pair = HeaderName::try_from(name).ok().zip(HeaderValue::try_from(value).ok());

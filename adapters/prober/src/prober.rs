@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use model::labels::escaped;
 use model::probe::{Ask, Http, Probe, pattern};
+use model::spec::HeaderValue;
 use model::time::format_duration;
 use model::{Place, Timestamp};
 use ports::authorization::Authorization;
@@ -150,15 +151,17 @@ impl Prober {
 
     /// Looked up anew for each look, off the threads that serve: a file may be slow.
     async fn secrets_of(&self, request: &Http) -> Result<Vec<(String, Secret)>, Trouble> {
-        if request.authentication.is_none() && request.secret_headers.is_empty() {
+        if !request.has_secrets() {
             return Ok(vec![]);
         }
         let secrets = Arc::clone(&self.secrets);
-        let (declared, headers) = (request.authentication.clone(), request.secret_headers.clone());
+        let (declared, headers) = (request.authentication.clone(), request.headers.clone());
         let resolving = tokio::task::spawn_blocking(move || {
             let mut all = Vec::new();
-            for (name, source) in headers {
-                all.push((name, secrets.resolve(&source)?));
+            for (name, value) in headers {
+                if let HeaderValue::Secret(source) = value {
+                    all.push((name, secrets.resolve(&source)?));
+                }
             }
             if let Some(declared) = declared {
                 let header = Authorization::resolve(&declared, &*secrets)?.header();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::probe::{Ask, Dns, Expect, Http, Probe, Status, Target, Tcp, Tls, Trust};
-use model::spec::{Authentication, SecretSource};
+use model::spec::{Authentication, HeaderValue, SecretSource};
 use model::{Place, Timestamp};
 use ports::probes::{Found, Look};
 use ports::{Clock, Probes as _, Secret, Secrets};
@@ -56,8 +56,11 @@ fn http(url: &str) -> Http {
     Http {
         target: Target::Url(url.to_owned()),
         method: "GET".to_owned(),
-        headers: [("x-own".to_owned(), "mine".to_owned())].into(),
-        secret_headers: [("x-key".to_owned(), SecretSource::Environment("KEY".to_owned()))].into(),
+        headers: [
+            ("x-own".to_owned(), HeaderValue::Text("mine".to_owned())),
+            ("x-key".to_owned(), HeaderValue::Secret(SecretSource::Environment("KEY".to_owned()))),
+        ]
+        .into(),
         authentication: Some(Authentication::BearerToken(SecretSource::Environment("TOKEN".to_owned()))),
         body: None,
         follow_redirects: true,
@@ -182,7 +185,7 @@ async fn hostile_servers_cost_no_more_than_the_timeout_and_a_little_memory() {
 #[tokio::test]
 async fn what_cannot_be_looked_at_is_no_failure() {
     let mut http = http("http://127.0.0.1:1/");
-    http.secret_headers.insert("x-key".to_owned(), SecretSource::File("/nowhere".to_owned()));
+    http.headers.insert("x-key".to_owned(), HeaderValue::Secret(SecretSource::File("/nowhere".to_owned())));
     let (unknown, page) = look(Ask::Http(Box::new(http)), Expect::default()).await;
     assert_eq!((unknown.result, reason(&unknown)), (Found::Unknown, "none"));
     assert!(page.unwrap_err().contains("/nowhere"));

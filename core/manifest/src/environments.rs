@@ -150,8 +150,10 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
     let probes = probes::probes(&root, &route);
     let at = rollout::At { service: named, environment, route: &route, replicas };
     let rollout = rollout::rollout(&root, &at);
-    let declared_objectives =
-        objectives::objectives(&root, &objectives::At { route: &route, metrics: &metrics });
+    let declared_objectives = objectives::objectives(
+        &root,
+        &objectives::At { route: &route, metrics: &metrics, probes: &probes::names(&root) },
+    );
     root.finish();
     let spec = Spec {
         service: service?,

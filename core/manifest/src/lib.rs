@@ -19,6 +19,7 @@ mod analysis;
 mod assignment;
 mod check;
 mod environments;
+mod headers;
 mod health;
 mod hooks;
 mod metrics;

@@ -9,7 +9,7 @@ use crate::fields;
 use crate::node::{Entry, Node};
 use crate::read::{Mapping, scalar_in};
 use crate::shape::Object;
-use crate::{check, service, traces, values};
+use crate::{check, headers, service, traces, values};
 
 /// What makes no sense without a server.
 const OF_A_SERVER: [&str; 5] = ["address", "bearerToken", "basicAuth", "headers", "caFile"];
@@ -106,6 +106,7 @@ fn server(metrics: &Mapping<'_>) -> Option<Prometheus> {
         let problem = Problem::new("`provider: prometheus` needs the server's `address`");
         metrics.error(&metrics.place("provider"), problem.help("as in `address: http://127.0.0.1:9090`"));
     }
+    headers::in_the_open(metrics, "address", &read.address);
     if let Some(entry) = metrics.entry("caFile").filter(|_| read.address.starts_with("http://")) {
         let problem = Problem::new("a server at http:// shows no certificate");
         metrics.error(&entry.key_span, problem.help("write the address with https://, or remove `caFile`"));

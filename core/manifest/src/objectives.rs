@@ -23,6 +23,8 @@ use crate::values;
 pub(crate) struct At<'a> {
     pub(crate) route: &'a Route,
     pub(crate) metrics: &'a Metrics,
+    /// What the probes are called.
+    pub(crate) probes: &'a [&'a str],
 }
 
 /// The declared objectives; `None` when nothing is said, or just what the product says by itself.

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use model::probe::{Ask, Dns, Expect, Http, Probe, Status, Target, Tcp, Tls, Trust, pattern};
 use model::route::Route;
-use model::spec::SecretSource;
 
 use crate::diagnostic::Problem;
 use crate::fields;
-use crate::node::{Node, Scalar, Span};
+use crate::node::{Node, Scalar, Span, Value};
 use crate::read::Mapping;
-use crate::service::{mappings, secret};
-use crate::{check, metrics, route, values};
+use crate::service::mappings;
+use crate::{check, headers, metrics, route, values};
 
 /// Nobody needs to be asked more often.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -23,8 +22,6 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(240);
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest body and the longest greeting in bytes.
 const LONGEST_TEXT: usize = 64 * 1024;
-/// Where a secret is better kept.
-const BY_REFERENCE: &str = "put it under `secretHeaders`, or name a `bearerToken` or `basicAuth`";
 
 /// The kinds, and what each understands of an expectation.
 const KINDS: [(&str, &[&str]); 4] = [
@@ -129,38 +126,34 @@ fn ask(probe: &Mapping<'_>, route: &Route) -> Option<Ask> {
 fn http(probe: &Mapping<'_>, route: &Route) -> Option<Http> {
     probe.entry("http")?;
     let http = probe.child("http", &fields::PROBE_HTTP);
-    let headers =
-        http.entries("headers").iter().filter_map(|entry| check::header(&http, entry, BY_REFERENCE));
     let read = Http {
         target: target(&http, route)?,
         method: http.choice("method", &[]).unwrap_or("GET").to_owned(),
-        headers: headers.collect(),
-        secret_headers: secret_headers(&http),
+        headers: headers::read(&http),
         authentication: metrics::authentication(&http, &fields::PROBE_BASIC_AUTH),
         body: http.read("body", |scalar, _| limited(scalar)),
         follow_redirects: http.flag("followRedirects").unwrap_or(true),
         trust: trust(&http),
     };
+    let is_named = read.authentication.is_some();
+    let mut given = http.entries("headers").iter();
+    if let Some(entry) = given.find(|entry| is_named && entry.key.eq_ignore_ascii_case("authorization")) {
+        headers::twice(&http, entry);
+    }
+    if let Target::Url(url) = &read.target {
+        headers::in_the_open(&http, "url", url);
+    }
     http.finish();
     Some(read)
 }
 
-fn secret_headers(http: &Mapping<'_>) -> BTreeMap<String, SecretSource> {
-    let mut found = BTreeMap::new();
-    let plain = http.entry("headers").and_then(|entry| entry.value.map());
-    let named = http.entry("bearerToken").or(http.entry("basicAuth"));
-    for entry in http.entries("secretHeaders") {
-        let Some(name) = check::header_name(http, entry) else { continue };
-        let twice = plain.is_some_and(|map| map.entries.iter().any(|it| it.key.eq_ignore_ascii_case(&name)));
-        if twice || (name == "authorization" && named.is_some()) {
-            let problem = Problem::new(format!("`{}` is said twice", entry.key));
-            http.error(&entry.key_span, problem.help("remove one of the two"));
-        }
-        if let Some(source) = secret(http, entry) {
-            found.insert(name, source);
-        }
-    }
-    found
+/// What the probes of a manifest are called, sound or not.
+pub(crate) fn names<'a>(root: &Mapping<'a>) -> Vec<&'a str> {
+    let Some(Value::List(items)) = root.entry("probes").map(|entry| &entry.value.value) else {
+        return vec![];
+    };
+    let name = |item: &'a Node| item.map()?.get("name")?.value.scalar().map(|scalar| scalar.text.as_str());
+    items.iter().filter_map(name).collect()
 }
 
 fn target(http: &Mapping<'_>, route: &Route) -> Option<Target> {

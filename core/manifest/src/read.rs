@@ -25,7 +25,7 @@ pub(crate) struct Context<'a> {
 /// A mapping that is being read. An absent one reads as empty, so that its defaults apply.
 pub(crate) struct Mapping<'a> {
     pub(crate) context: &'a Context<'a>,
-    object: &'static Object,
+    pub(crate) object: &'static Object,
     map: Option<&'a Map>,
     /// Where a missing field is reported.
     pub(crate) at: Span,
@@ -362,7 +362,9 @@ fn find_path(object: &'static Object, key: &str, found: &mut Vec<String>) {
 
 fn find_in(shape: &'static Shape, key: &str, found: &mut Vec<String>) {
     match shape {
-        Shape::Object(child) | Shape::TextOr(child) | Shape::FalseOr(child) => find_path(child, key, found),
+        Shape::Object(child) | Shape::TextOr(child) | Shape::WrittenOr(child) | Shape::FalseOr(child) => {
+            find_path(child, key, found)
+        }
         Shape::List { item: inner, .. } | Shape::MapOf { value: inner, .. } | Shape::NoneOr(inner) => {
             find_in(inner, key, found)
         }

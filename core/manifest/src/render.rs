@@ -4,13 +4,14 @@
 mod objectives;
 mod probes;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use model::assignment::{HeaderMatch, Pattern, SessionAffinity};
 use model::check::{Http, Target};
 use model::hook::{Hook, Hooks, Moment};
-use model::otlp::{HeaderValue, Otlp, Sample, Traces};
-use model::spec::{Authentication, Check, Probe, RecordingRule, SecretSource};
+use model::otlp::{Otlp, Sample, Traces};
+use model::spec::{Authentication, Check, HeaderValue, Probe, RecordingRule, SecretSource};
 use model::strategy::{
     Amount, Analysis, CanaryScale, Kind, Latency, Metric, Promotion, Source, Step, Strategy,
 };
@@ -79,18 +80,21 @@ fn otlp(otlp: &Otlp) -> Value {
     let mut map = Map::new();
     map.insert("endpoint".to_owned(), json!(otlp.endpoint));
     map.insert("protocol".to_owned(), json!(otlp.protocol.as_str()));
-    let headers = otlp.headers.iter().map(|(name, value)| {
+    put(&mut map, "headers", headers(&otlp.headers));
+    put(&mut map, "caFile", otlp.ca_file.as_ref().map(|path| json!(path)));
+    map.insert("timeout".to_owned(), json!(time(otlp.timeout)));
+    Value::Object(map)
+}
+
+fn headers(headers: &BTreeMap<String, HeaderValue>) -> Option<Value> {
+    let all = headers.iter().map(|(name, value)| {
         let value = match value {
             HeaderValue::Text(text) => json!(text),
             HeaderValue::Secret(source) => secret(source),
         };
         (name.clone(), value)
     });
-    let headers: Map<String, Value> = headers.collect();
-    put(&mut map, "headers", (!headers.is_empty()).then_some(Value::Object(headers)));
-    put(&mut map, "caFile", otlp.ca_file.as_ref().map(|path| json!(path)));
-    map.insert("timeout".to_owned(), json!(time(otlp.timeout)));
-    Value::Object(map)
+    (!headers.is_empty()).then(|| Value::Object(all.collect()))
 }
 
 fn metrics(spec: &Spec) -> Option<Value> {

@@ -72,6 +72,7 @@ fn default_value(shape: &Shape, default: &str) -> Value {
         | Shape::MapOf { .. }
         | Shape::List { .. }
         | Shape::TextOr(_)
+        | Shape::WrittenOr(_)
         | Shape::FalseOr(_)
         | Shape::NoneOr(_)
         | Shape::Ratio
@@ -122,6 +123,9 @@ fn shape(shape: &Shape, complete: bool) -> Value {
         }
         Shape::TextOr(child) => {
             json!({"anyOf": [{"type": "string", "minLength": 1}, object(child, |_| true, complete)]})
+        }
+        Shape::WrittenOr(child) => {
+            json!({"anyOf": [{"type": ["string", "number", "boolean"]}, object(child, |_| true, complete)]})
         }
         Shape::Words => json!({"anyOf": [
             {"type": "string", "minLength": 1},

@@ -71,6 +71,8 @@ pub(crate) enum Shape {
     List { item: &'static Shape, max: usize },
     /// A string or a mapping: `run`.
     TextOr(&'static Object),
+    /// A scalar, taken as it is written, or a mapping with these fields.
+    WrittenOr(&'static Object),
     /// `false` or a mapping: `judge`.
     FalseOr(&'static Object),
     /// `99.9%`, exact.
@@ -118,7 +120,7 @@ impl Shape {
             Self::Choice(_) => "a word",
             Self::Object(_) | Self::MapOf { .. } => "a mapping",
             Self::List { .. } => "a list",
-            Self::TextOr(_) => "a string or a mapping",
+            Self::TextOr(_) | Self::WrittenOr(_) => "a string or a mapping",
             Self::FalseOr(_) => "`false` or a mapping",
             Self::Ratio => "a percentage such as 99.9%",
             Self::NoneOr(_) => "`none` or a mapping",

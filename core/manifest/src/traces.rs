@@ -1,12 +1,11 @@
 //! What is sent to OpenTelemetry: traces, and metrics that are sent on. Does not live here: which metrics are collected
 //! (`metrics`).
 
-use model::otlp::{Export, HeaderValue, Otlp, Protocol, Sample, Traces};
+use model::otlp::{Export, Otlp, Protocol, Sample, Traces};
 
 use crate::diagnostic::Problem;
-use crate::node::Entry;
 use crate::read::Mapping;
-use crate::{check, fields, service};
+use crate::{check, fields, headers};
 
 /// What is added to an endpoint.
 const SIGNALS: [&str; 3] = ["/v1/traces", "/v1/metrics", "/v1/logs"];
@@ -45,7 +44,7 @@ fn otlp(section: &Mapping<'_>) -> Option<Otlp> {
         Some(_) | None => Protocol::Http,
     };
     let endpoint = endpoint(&otlp, protocol);
-    let headers = otlp.entries("headers").iter().filter_map(|entry| header(&otlp, entry)).collect();
+    let headers = headers::read(&otlp);
     let ca_file = otlp.text("caFile");
     if let (Some(entry), Some(true)) =
         (otlp.entry("caFile"), endpoint.as_ref().map(|endpoint| endpoint.starts_with("http://")))
@@ -53,22 +52,12 @@ fn otlp(section: &Mapping<'_>) -> Option<Otlp> {
         let problem = Problem::new("a server at http:// shows no certificate");
         otlp.error(&entry.key_span, problem.help("write the endpoint with https://, or remove `caFile`"));
     }
+    if let Some(endpoint) = &endpoint {
+        headers::in_the_open(&otlp, "endpoint", endpoint);
+    }
     let timeout = otlp.duration("timeout");
     otlp.finish();
     Some(Otlp { endpoint: endpoint?, protocol, headers, ca_file, timeout })
-}
-
-fn header(otlp: &Mapping<'_>, entry: &Entry) -> Option<(String, HeaderValue)> {
-    if entry.value.map().is_some() {
-        let name = check::header_name(otlp, entry)?;
-        return Some((name, HeaderValue::Secret(service::secret(otlp, entry)?)));
-    }
-    let by_reference = format!(
-        "name where it is found: `{0}: {{environment: OTLP_TOKEN}}` or `{0}: {{file: /run/secrets/otlp}}`",
-        entry.key
-    );
-    let (name, value) = check::header(otlp, entry, &by_reference)?;
-    Some((name, HeaderValue::Text(value)))
 }
 
 fn endpoint(otlp: &Mapping<'_>, protocol: Protocol) -> Option<String> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::SecretSource;
+use crate::spec::HeaderValue;
 
 /// What becomes of the gateway's traces of one service.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,16 +58,6 @@ impl Protocol {
             Self::Grpc => "grpc",
         }
     }
-}
-
-/// What a header says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum HeaderValue {
-    /// In the open.
-    Text(String),
-    /// A secret, by reference.
-    Secret(SecretSource),
 }
 
 /// Which traces are kept, decided when a request ends: all that failed, all that were slow, and a share of the rest.

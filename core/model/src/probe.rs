@@ -10,7 +10,7 @@ use regex_automata::meta;
 use regex_syntax::ParserBuilder;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{Authentication, SecretSource};
+use crate::spec::{Authentication, HeaderValue};
 
 /// The most bytes that a compiled pattern may take.
 const PATTERN_BYTES: usize = 1024 * 1024;
@@ -60,10 +60,7 @@ pub struct Http {
     pub method: String,
     /// Its headers, by their names in small letters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
-    /// Headers whose values are secret, by their names in small letters.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub secret_headers: BTreeMap<String, SecretSource>,
+    pub headers: BTreeMap<String, HeaderValue>,
     /// How it is told who asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<Authentication>,
@@ -200,6 +197,14 @@ impl Ask {
             Self::Tls(_) => "tls",
             Self::Dns(_) => "dns",
         }
+    }
+}
+
+impl Http {
+    /// Whether it carries anything secret.
+    pub fn has_secrets(&self) -> bool {
+        self.authentication.is_some()
+            || self.headers.values().any(|value| matches!(value, HeaderValue::Secret(_)))
     }
 }
 

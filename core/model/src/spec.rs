@@ -127,6 +127,16 @@ pub enum SecretSource {
     File(String),
 }
 
+/// What a header says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HeaderValue {
+    /// In the open.
+    Text(String),
+    /// A secret, by reference.
+    Secret(SecretSource),
+}
+
 /// The three questions of health. An absent probe is never asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

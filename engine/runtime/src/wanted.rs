@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use lifecycle::World;
-use model::otlp::{HeaderValue, Traces};
+use model::otlp::Traces;
+use model::spec::HeaderValue;
 use model::{Place, Release, ReleaseNumber, Spec};
 use ports::fleet::{
     Affinity, Aim, Group, GroupId, GroupSecrets, Preview, SecretValues, Share, Split, Wanted,

@@ -84,13 +84,9 @@ pub(crate) static PROBE_HTTP: Object = Object {
         .or("GET"),
         Field::new(
             "headers",
-            Shape::MapOf { key: Key::Title, value: &Shape::Written, max: 50 },
-            "Its headers; the journal keeps them, so nothing secret.",
-        ),
-        Field::new(
-            "secretHeaders",
-            Shape::MapOf { key: Key::Title, value: &Shape::Object(&SECRET), max: 20 },
-            "Headers whose values are secret, by reference. No redirect to another place carries them.",
+            Shape::MapOf { key: Key::Title, value: &Shape::WrittenOr(&SECRET), max: 50 },
+            "Its headers: a text, which the journal keeps, or a reference to a secret, as in {environment: API_KEY}, \
+             whose value is the whole header. No redirect to another place carries them.",
         ),
         Field::new("bearerToken", Shape::Object(&SECRET), "A token that is asked for, by reference."),
         Field::new(

@@ -79,7 +79,7 @@ pub(crate) static OTLP: Object = Object {
             .or("http/protobuf"),
         Field::new(
             "headers",
-            Shape::MapOf { key: Key::Title, value: &Shape::TextOr(&SECRET), max: 50 },
+            Shape::MapOf { key: Key::Title, value: &Shape::WrittenOr(&SECRET), max: 50 },
             "Headers that it asks for: a text, which the journal keeps, or a reference to a secret, as in \
              {environment: OTLP_TOKEN}, whose value is the whole header.",
         ),

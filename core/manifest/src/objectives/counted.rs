@@ -23,7 +23,8 @@ pub(super) fn indicator(section: &Mapping<'_>, at: &At<'_>) -> Option<Indicator>
     let within = section.read("within", |scalar, _| values::duration(scalar, true).and_then(bound));
     let requests = requests(section, at);
     let [good, bad, total] = QUERIES.map(|name| query(section, name, at));
-    let probe = section.read("probe", |scalar, _| probe(values::text(scalar)?));
+    let is_partial = section.context.partial;
+    let probe = section.read("probe", |scalar, _| probe(values::text(scalar)?, at, is_partial));
     let has = |name| section.entry(name).map(|entry| entry.key_span.clone());
     let queries = QUERIES.into_iter().find_map(has);
     let kinds: Vec<Span> = [has("within"), queries.clone(), has("probe")].into_iter().flatten().collect();
@@ -119,11 +120,19 @@ fn requests(section: &Mapping<'_>, at: &At<'_>) -> Requests {
     }
 }
 
-fn probe(name: String) -> Result<String, Problem> {
-    match name.parse::<model::ObjectiveName>() {
-        Ok(_) => Ok(name),
-        Err(error) => Err(Problem::new(format!("`{name}` cannot name a probe: {}", error.reason))),
+/// One that is there; of what an environment alone says that is not known yet.
+fn probe(name: String, at: &At<'_>, is_partial: bool) -> Result<String, Problem> {
+    if is_partial || at.probes.contains(&name.as_str()) {
+        return Ok(name);
     }
+    let problem = Problem::new(format!("there is no probe `{name}`"));
+    Err(problem.help(match values::closest(&name, at.probes.iter().copied()) {
+        Some(close) => format!("did you mean `{close}`?"),
+        None if at.probes.is_empty() => {
+            format!("declare it, as in `probes: [{{name: {name}, http: {{path: /}}}}]`")
+        }
+        None => format!("name one of those that are: {}", at.probes.join(", ")),
+    }))
 }
 
 fn query(section: &Mapping<'_>, name: &'static str, at: &At<'_>) -> Option<Query> {

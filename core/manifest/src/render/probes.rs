@@ -4,7 +4,7 @@ use model::probe::{Ask, Expect, Http, Probe, Target, Trust};
 use model::spec::Authentication;
 use serde_json::{Map, Value, json};
 
-use super::{put, secret, time};
+use super::{headers, put, secret, time};
 
 pub(super) fn probe(probe: &Probe) -> Value {
     let mut map = Map::new();
@@ -49,10 +49,7 @@ fn http(http: &Http) -> Map<String, Value> {
         Target::Url(url) => put(&mut map, "url", Some(json!(url))),
     }
     map.insert("method".to_owned(), json!(http.method));
-    put(&mut map, "headers", (!http.headers.is_empty()).then(|| json!(http.headers)));
-    let secrets: Map<String, Value> =
-        http.secret_headers.iter().map(|(name, source)| (name.clone(), secret(source))).collect();
-    put(&mut map, "secretHeaders", (!secrets.is_empty()).then_some(Value::Object(secrets)));
+    put(&mut map, "headers", headers(&http.headers));
     match &http.authentication {
         None => {}
         Some(Authentication::BearerToken(source)) => put(&mut map, "bearerToken", Some(secret(source))),
