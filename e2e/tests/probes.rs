@@ -81,6 +81,9 @@ fn a_probe_of_the_gateway_and_of_another_endpoint_are_metrics_and_say_what_is_wr
     until(&stage, "probe_success{probe=\"home\"}", &[1.0]);
     let shown = stage.run(&["probes"]).ok();
     assert!(shown.stdout.contains("answered 500, expected 200"), "{shown:?}");
+    let status_shown = stage.run(&["status"]).ok();
+    let warning = "warning: probe foreign of shop/production fails: answered 500, expected 200";
+    assert!(status_shown.stdout.contains(warning), "{status_shown:?}");
     let found: Value = serde_json::from_str(&stage.run(&["probes", "--output", "json"]).ok().stdout).unwrap();
     let one = |name: &str| {
         let all = found["probes"].as_array().unwrap();

@@ -3,6 +3,7 @@
 //! Does not live here: how a face shows them, and any decision.
 
 pub mod objective;
+mod probes;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use lifecycle::{Lane, Lock, Scope, World};
 use model::hook::Moment;
 use model::{Digest, Place, ReleaseNumber, RolloutNumber, Timestamp, Weight};
 use ports::fleet::{ReplicaSeen, Seen};
+pub use probes::probe_warnings;
 use serde::{Deserialize, Serialize};
 pub use ship::hooks::State as HookState;
 use ship::{Cause, Phase, Report, Rollout};

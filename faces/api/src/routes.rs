@@ -114,12 +114,14 @@ async fn status(
 ) -> Reached<views::Status> {
     let which = asked(which)?;
     let snapshot = faces.control.snapshot();
+    let mut warnings = snapshot.warnings.clone();
+    warnings.extend(views::probe_warnings(&faces.probes.reports(), |place| which.holds(place)));
     Ok(Json(views::Status {
         version: faces.version,
         at: snapshot.at,
         agent_reachable: snapshot.reachable,
         gateway: snapshot.seen.gateway.clone(),
-        warnings: snapshot.warnings.clone(),
+        warnings,
         locks: views::locks(&snapshot.world, snapshot.at, |scope| {
             let (service, environment) = (&scope.service, &scope.environment);
             let is_of = |asked| service.as_ref().is_none_or(|service| service == asked);

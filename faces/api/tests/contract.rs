@@ -303,6 +303,7 @@ async fn answers_and_requests_are_as_the_document_says() {
         .await;
     let status = stage.raw("GET", "/v1/status", "").await.1;
     fits("Status", &status);
+    assert!(status.contains("probe home of shop/production fails: answered 500"), "{status}");
     assert!(status.contains("\"evidence\":{") && status.contains("\"replicas\":[{"), "{status}");
     for (name, body) in orders() {
         fits(name, &body.to_string());
