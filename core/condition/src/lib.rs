@@ -19,6 +19,9 @@ pub use judge::{Judged, judge};
 pub const LONGEST: usize = 1_000;
 /// How deep brackets may nest: each level takes stack.
 const DEEPEST: usize = 24;
+/// The stack that reading and judging may take, in bytes: the parser goes down a level for each operator, too, and a thread has
+/// two megabytes. What is not used is not taken from the machine.
+const STACK: usize = 64 * 1024 * 1024;
 /// The most values that a condition looks at.
 pub const MOST_VALUES: usize = 500;
 
@@ -84,6 +87,11 @@ impl Condition {
             let what = format!("the condition nests deeper than {DEEPEST} brackets");
             return Err(Error::new(what, "let the query do the work, and compare what is left"));
         }
+        stacker::grow(STACK, || Self::parse(text))
+    }
+
+    /// The same, of a text within its limits.
+    fn parse(text: &str) -> Result<Self, Error> {
         let program = Program::compile(text).map_err(|errors| unreadable(text, &errors))?;
         tree::check(&program)?;
         let speaks_of_absence =
@@ -118,7 +126,8 @@ impl Condition {
             Measured::Vector(numbers) => numbers.clone().into(),
         };
         context.add_variable_from_value("result", variable);
-        self.program.execute(&context).map_err(|error| functions::plain(&error, result))
+        let told = stacker::maybe_grow(STACK / 2, STACK, || self.program.execute(&context));
+        told.map_err(|error| functions::plain(&error, result))
     }
 
     /// Tries it on results of either form: one that can be told of none is a mistake of its author.
