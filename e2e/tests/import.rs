@@ -16,6 +16,7 @@ spec:
   metrics:
     - name: errors
       interval: 30s
+      count: 3
       successCondition: result[0] < 0.05
       failureLimit: 2
       provider:

@@ -84,7 +84,7 @@ mod tests {
             findings(&rows),
             [
                 "docs/promises.md:2: e2e/tests/a.rs::nothing is not there",
-                "docs/promises.md:1: 9 promises of 10"
+                "docs/promises.md:1: 10 promises of 11"
             ]
         );
     }

@@ -18,9 +18,7 @@ use crate::failure::Failure;
 #[command(after_help = "Examples:
   shipshape slo                                      every objective, everywhere
   shipshape slo -e production
-  shipshape slo backtest availability --target 99.95% -e production
-  shipshape slo report --month 2026-11
-  shipshape slo exclude availability --from 2026-11-21T02:00:00Z --to 2026-11-21T02:30:00Z --reason 'planned move' -e production")]
+  shipshape slo backtest availability --target 99.95% -e production")]
 pub(crate) struct Args {
     #[command(subcommand)]
     what: Option<What>,
@@ -29,6 +27,8 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Replay what was counted: every alert an objective would have sent, and what would be left of its budget
+    #[command(after_help = "Example:
+  shipshape slo backtest availability --target 99.95% --days 7 -e production")]
     Backtest {
         /// The objective
         #[arg(value_name = "OBJECTIVE")]
@@ -41,14 +41,20 @@ enum What {
         days: Option<u32>,
     },
     /// What objectives came to in a month, in Markdown; with --output json, as data
+    #[command(after_help = "Example:
+  shipshape slo report --month 2026-11 > objectives.md")]
     Report {
         /// The month, as 2026-11; the running one by default
         #[arg(long, value_name = "MONTH")]
         month: Option<String>,
     },
     /// Take time out of an objective's counts, as for planned maintenance; it is recorded and stands in every report
+    #[command(after_help = "Example:
+  shipshape slo exclude availability --from 2026-11-21T02:00:00Z --lasts 30m --reason 'planned move' -e production")]
     Exclude(Correction),
     /// Let time count again that was taken out
+    #[command(after_help = "Example:
+  shipshape slo restore availability --from 2026-11-21T02:10:00Z --lasts 5m --reason 'it was no maintenance' -e production")]
     Restore(Correction),
 }
 
