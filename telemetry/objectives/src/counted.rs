@@ -122,3 +122,86 @@ fn plain(text: &str) -> Result<Vec<Matcher>, String> {
 fn equal(name: &str, value: &str) -> Matcher {
     Matcher { name: name.to_owned(), test: Test::Equal(value.to_owned()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use model::objective::Target;
+    use promql::Labels;
+
+    use super::*;
+
+    fn place() -> Place {
+        Place { service: "shop".parse().unwrap(), environment: "production".parse().unwrap() }
+    }
+
+    fn objective(indicator: Indicator) -> Objective {
+        Objective::new("a".parse().unwrap(), indicator, Target::from_parts(990_000).unwrap())
+    }
+
+    fn selects(matchers: &[Matcher], labels: &[(&str, &str)]) -> bool {
+        let own = [("app", "shop"), ("environment", "production")];
+        let labels = Labels::new(own.into_iter().chain(labels.iter().copied()));
+        matchers.iter().all(|matcher| matcher.selects(&labels))
+    }
+
+    #[test]
+    fn availability_counts_the_failed_of_the_requests_that_it_is_about() {
+        let requests = Requests {
+            routes: vec!["/orders/{id}".to_owned(), "/a.b".to_owned()],
+            methods: vec!["POST".to_owned()],
+        };
+        let counted = counted(&place(), &objective(Indicator::Availability(requests))).unwrap();
+        let series = |route, class| {
+            [(NAME, "http_requests_total"), ("route", route), ("method", "POST"), ("status_class", class)]
+        };
+        assert!(selects(&counted.whole, &series("/orders/{id}", "2xx")));
+        assert!(selects(&counted.whole, &series("/a.b", "5xx")));
+        assert!(!selects(&counted.whole, &series("/axb", "5xx")), "a route is no pattern");
+        assert!(matches!(&counted.part, Part::Bad(bad) if selects(bad, &series("/a.b", "5xx"))));
+        assert!(matches!(&counted.part, Part::Bad(bad) if !selects(bad, &series("/a.b", "4xx"))));
+        assert_eq!(counted.name, "shop/production/a");
+    }
+
+    #[test]
+    fn latency_counts_by_the_bound_as_the_gateway_writes_it() {
+        for (within, bound) in [(250_000, "0.25"), (1_000_000, "1"), (250, "0.00025"), (60_000_000, "60")] {
+            let latency =
+                Indicator::Latency { within: Duration::from_micros(within), requests: Requests::default() };
+            let counted = counted(&place(), &objective(latency)).unwrap();
+            let bucket = [(NAME, "http_request_duration_seconds_bucket"), ("le", bound)];
+            assert!(matches!(&counted.part, Part::Good(good) if selects(good, &bucket)), "{bound}");
+        }
+    }
+
+    #[test]
+    fn a_release_is_counted_by_its_version_where_somebody_tells_it() {
+        let own =
+            Own { key: "k".to_owned(), release: ReleaseNumber(7), since: Timestamp::from_micros(5_000) };
+        let requests = objective(Indicator::Availability(Requests::default()));
+        let counted = counted_of(&place(), &requests, &own).unwrap();
+        let series = |version| [(NAME, "http_requests_total"), ("version", version)];
+        assert!(selects(&counted.whole, &series("7")) && !selects(&counted.whole, &series("6")));
+        assert_eq!((counted.name.as_str(), counted.since), ("k", Some(5)));
+        assert!(
+            counted_of(&place(), &objective(Indicator::Probe { name: "home".to_owned() }), &own).is_none()
+        );
+    }
+
+    #[test]
+    fn what_is_not_counted_says_why() {
+        let query = |text: &str| match text.contains('[') {
+            true => Query::Windowed(text.to_owned()),
+            false => Query::Counter(text.to_owned()),
+        };
+        let ratio = |good: &str| {
+            let part = Share::Good(query(good));
+            counted(&place(), &objective(Indicator::Ratio { part, total: query("jobs_total") }))
+        };
+        assert!(ratio("jobs_total{result=\"done\"}").is_ok());
+        assert!(ratio("sum(increase(jobs_total[$__window]))").unwrap_err().contains("not counted yet"));
+        assert!(ratio("jobs_total offset 5m").unwrap_err().contains("another time"));
+        assert!(ratio("sum(jobs_total)").unwrap_err().contains("no plain selector"));
+    }
+}
