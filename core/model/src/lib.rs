@@ -4,6 +4,7 @@
 //! ([`Spec`]), of a rollout's strategy ([`strategy`], [`assignment`]) and of what is good enough ([`objective`]). Does not live here: rules, defaults that
 //! need a manifest, parsing of user input beyond a single value, anything that reads a clock, a file or a network.
 
+pub mod alert;
 pub mod assignment;
 pub mod check;
 pub mod digest;
