@@ -11,6 +11,7 @@ use model::{EnvironmentName, ObjectiveName, Place, Release, ReleaseNumber, Servi
 use ship::Refusal;
 use ship::{Cause, Phase, Rollout};
 
+use crate::alert::{self, Changed};
 use crate::claims;
 use crate::drift;
 use crate::event::Event;
@@ -103,6 +104,8 @@ pub enum Command {
     },
     /// What planners of objectives ask, in order; what was overtaken is left out.
     Objectives(Vec<(Place, ObjectiveName, watch::Command)>),
+    /// What planners of alerts ask, and whoever tells from outside, in order; what was overtaken is left out.
+    Alerts(Vec<Changed>),
     /// This, though somebody has locked its place.
     DespiteLock(Box<Command>),
     /// This, though an error budget is spent.
@@ -132,6 +135,7 @@ pub fn decide(world: &World, command: Command, at: Timestamp) -> Result<Vec<Even
             objective::decide(world, place, objective, command, at)
         }
         Command::Objectives(commands) => Ok(objective::decide_all(world, commands, at)),
+        Command::Alerts(changes) => Ok(alert::decide(world, changes)),
         Command::DespiteLock(command) => despite_lock(world, *command, at),
         Command::DespiteBudget(command) => despite_budget(world, *command, at),
     }

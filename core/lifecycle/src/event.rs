@@ -4,6 +4,7 @@ use model::drift::Drift;
 use model::{Digest, ObjectiveName, Place, Release, ReleaseNumber, RolloutNumber, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Changed;
 use crate::group::Stage;
 use crate::lock::Scope;
 
@@ -77,6 +78,8 @@ pub enum Event {
         /// What.
         event: watch::Event,
     },
+    /// An alert of a rule, or of somebody outside, came to stand elsewhere. Those of objectives are told by [`Event::Objective`].
+    AlertChanged(Changed),
     /// Something was not as wanted, unasked, and was put right.
     DriftCorrected {
         /// In which life of the agent.

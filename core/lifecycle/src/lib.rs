@@ -1,10 +1,11 @@
-//! The story: the only place where the acts meet. Today it tells of releases, rollouts and objectives; incidents and
-//! evidence join it here, never by an arrow from one act to another.
+//! The story: the only place where the acts meet. Today it tells of releases, rollouts, objectives and alerts;
+//! incidents and evidence join it here, never by an arrow from one act to another.
 //!
 //! Lives here: the journal's events, the state they build up ([`World`]), and the rules that span releases, places
 //! and rollouts. Does not live here: how a rollout goes (`ship`), how a budget burns (`watch`), how events are stored (`record`), who carries them
 //! out (`runtime`).
 
+mod alert;
 mod claims;
 mod decide;
 mod drift;
@@ -15,6 +16,10 @@ mod lock;
 mod objective;
 mod world;
 
+pub use alert::{
+    APP, Alert, Alerts, BLIND, BURN, Changed, DESCRIPTION, ENVIRONMENT, Key as AlertKey, MOST_ALERTS,
+    OBJECTIVE, Origin, SUMMARY, alerts, firing, labels_at,
+};
 pub use decide::{Command, decide};
 pub use drift::{DRIFT_QUIET, DriftKey, Noted};
 pub use event::{Answer, Event};

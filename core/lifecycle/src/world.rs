@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use model::{Digest, Generation, Place, Release, ReleaseNumber, ServiceName, Spec, Timestamp};
 
+use crate::alert::{self, Alerts};
 use crate::drift::{DriftKey, Noted};
 use crate::event::Event;
 use crate::group::Group;
@@ -26,6 +27,8 @@ pub struct World {
     pub locks: BTreeMap<Scope, Lock>,
     /// What is known of objectives, by where they hold.
     pub objectives: BTreeMap<Place, Objectives>,
+    /// The alerts of rules and from outside that are pending or firing.
+    pub alerts: Alerts,
     /// What was last said of drift.
     pub drifts: BTreeMap<DriftKey, Noted>,
     /// The groups under way, by number.
@@ -72,6 +75,7 @@ impl World {
                 let state = states.entry(objective.clone()).or_default();
                 state.apply(event, at).map_err(|illegal| Illegal(illegal.to_string()))?;
             }
+            Event::AlertChanged(changed) => alert::apply(&mut self.alerts, changed, at)?,
             Event::DriftCorrected { instance, drift, new } => {
                 let key = (drift.place.clone(), drift.kind);
                 let noted = Noted { instance: instance.clone(), drift: drift.clone(), new: *new, at };

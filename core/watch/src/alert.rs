@@ -1,14 +1,15 @@
 //! The life of an alert: inactive, pending, firing, resolved. A rule that holds for long enough fires; one that no longer
 //! holds is kept firing for a while; one that nobody can measure changes nothing, because no data is no recovery. Does
-//! not live here: which rules hold ([`crate::burn`]), and who is told.
+//! not live here: which rules hold ([`crate::burn`] knows those of objectives, others know theirs), and who is told.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use model::Timestamp;
 use model::objective::{Alerting, Severity};
 use serde::{Deserialize, Serialize};
 
-use crate::burn::{Cause, Finding, Rule, Verdict};
+use crate::burn::{Cause, Rule, Verdict};
 
 /// Where an alert that is not inactive stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -32,6 +33,17 @@ pub enum To {
     Resolved,
 }
 
+impl To {
+    /// Its word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Firing => "firing",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
 /// An alert that is not inactive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,53 +59,112 @@ pub struct Alert {
     pub cause: Option<Cause>,
 }
 
-/// What is kept between two looks at an objective's rules. It may be lost: an alert then fires a little longer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Memory {
-    /// When the rule of an alert was last seen to hold.
-    held: BTreeMap<Rule, Timestamp>,
+/// What a look says of the rule of an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// It holds.
+    Holds,
+    /// It does not.
+    Clear,
+    /// Nothing was measured that could say so.
+    Unknown,
 }
 
-impl Memory {
-    /// When a rule was last seen to hold, while its alert is not inactive.
-    pub fn held(&self, rule: Rule) -> Option<Timestamp> {
-        self.held.get(&rule).copied()
+/// How patient an alert is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Patience {
+    /// How long its rule has to hold before somebody is told: Prometheus' `for`.
+    pub hold: Duration,
+    /// How long it goes on after its rule held last: Prometheus' `keep_firing_for`.
+    pub keep_firing: Duration,
+}
+
+impl From<&Alerting> for Patience {
+    fn from(alerting: &Alerting) -> Self {
+        Self { hold: alerting.hold, keep_firing: alerting.keep_firing }
+    }
+}
+
+impl From<&Verdict> for Seen {
+    fn from(verdict: &Verdict) -> Self {
+        match verdict {
+            Verdict::Holds(_) => Self::Holds,
+            Verdict::Clear => Self::Clear,
+            Verdict::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// Whether an alert can come from where it stands (`None`: inactive) to somewhere else.
+pub fn can_become(from: Option<Phase>, to: To) -> bool {
+    match (from, to) {
+        (None, To::Pending | To::Firing) => true,
+        (Some(Phase::Pending), To::Firing | To::Resolved) => true,
+        (Some(Phase::Firing), To::Resolved) => true,
+        (None, To::Resolved) | (Some(Phase::Pending), To::Pending) => false,
+        (Some(Phase::Firing), To::Pending | To::Firing) => false,
+    }
+}
+
+/// What is kept between two looks at the rules of alerts, each known by a key. It may be lost: an alert then fires a little
+/// longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Memory<K: Ord = Rule> {
+    /// When the rule of an alert was last seen to hold.
+    held: BTreeMap<K, Timestamp>,
+}
+
+impl<K: Ord> Default for Memory<K> {
+    fn default() -> Self {
+        Self { held: BTreeMap::new() }
+    }
+}
+
+impl<K: Ord + Clone> Memory<K> {
+    /// When the rule of an alert was last seen to hold, while it is not inactive.
+    pub fn held(&self, key: &K) -> Option<Timestamp> {
+        self.held.get(key).copied()
+    }
+
+    /// Forgets those that are not among these.
+    pub fn retain(&mut self, is_kept: impl Fn(&K) -> bool) {
+        self.held.retain(|key, _| is_kept(key));
     }
 
     /// What becomes of an alert now; `None`: nothing. `alert` is where it stands and since when.
-    pub(crate) fn next(
+    pub fn next(
         &mut self,
+        key: &K,
         alert: Option<(Phase, Timestamp)>,
-        finding: &Finding,
-        alerting: &Alerting,
+        seen: Seen,
+        patience: Patience,
         at: Timestamp,
     ) -> Option<To> {
-        let rule = finding.rule;
-        match (alert, &finding.verdict) {
-            (None, Verdict::Holds(_)) => {
-                self.held.insert(rule, at);
-                Some(if alerting.hold.is_zero() { To::Firing } else { To::Pending })
+        match (alert, seen) {
+            (None, Seen::Holds) => {
+                self.held.insert(key.clone(), at);
+                Some(if patience.hold.is_zero() { To::Firing } else { To::Pending })
             }
-            (Some((phase, since)), Verdict::Holds(_)) => {
-                self.held.insert(rule, at);
-                (phase == Phase::Pending && at.since(since) >= alerting.hold).then_some(To::Firing)
+            (Some((phase, since)), Seen::Holds) => {
+                self.held.insert(key.clone(), at);
+                (phase == Phase::Pending && at.since(since) >= patience.hold).then_some(To::Firing)
             }
-            (None, Verdict::Clear | Verdict::Unknown) => {
-                self.held.remove(&rule);
+            (None, Seen::Clear | Seen::Unknown) => {
+                self.held.remove(key);
                 None
             }
-            (Some((Phase::Pending, _)), Verdict::Clear) => {
-                self.held.remove(&rule);
+            (Some((Phase::Pending, _)), Seen::Clear) => {
+                self.held.remove(key);
                 Some(To::Resolved)
             }
-            (Some((Phase::Firing, _)), Verdict::Clear) => {
+            (Some((Phase::Firing, _)), Seen::Clear) => {
                 // After a restart nobody knows when it last held: then it is now.
-                let last = *self.held.entry(rule).or_insert(at);
-                (at.since(last) >= alerting.keep_firing).then_some(To::Resolved)
+                let last = *self.held.entry(key.clone()).or_insert(at);
+                (at.since(last) >= patience.keep_firing).then_some(To::Resolved)
             }
-            (Some(_), Verdict::Unknown) => {
+            (Some(_), Seen::Unknown) => {
                 // Time that nobody measured is no time in which the rule was clear.
-                self.held.insert(rule, at);
+                self.held.insert(key.clone(), at);
                 None
             }
         }

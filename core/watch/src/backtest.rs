@@ -7,7 +7,7 @@ use model::Timestamp;
 use model::objective::{Objective, Ratio, Severity, Window};
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Memory, Phase, To};
+use crate::alert::{Memory, Patience, Phase, Seen, To};
 use crate::budget::{Budget, Terms};
 use crate::burn::{Cause, Rule, Rules, Verdict};
 use crate::history::History;
@@ -114,10 +114,11 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn minute(&mut self, rules: &Rules, minute: u64, at: Timestamp) {
+        let patience = Patience::from(&self.objective.alerting);
         for finding in rules.look(self.history, minute, true) {
             let rule = finding.rule;
             let alert = self.open.get(&rule).map(|open| (open.phase, open.since));
-            let to = self.memory.next(alert, &finding, &self.objective.alerting, at);
+            let to = self.memory.next(&finding.rule, alert, Seen::from(&finding.verdict), patience, at);
             match (to, finding.verdict) {
                 (None, _) => {}
                 (Some(To::Pending), _) => {

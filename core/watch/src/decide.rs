@@ -3,14 +3,14 @@
 use model::objective::Severity;
 use model::{ReleaseNumber, RolloutNumber, Timestamp};
 
-use crate::alert::To;
+use crate::alert::{To, can_become};
 use crate::burn::{Cause, Rule};
 use crate::charge::Charge;
 use crate::event::Event;
 use crate::exclusion::MOST;
 use crate::level::Level;
 use crate::minutes::{Range, begin_of, minute_of};
-use crate::state::{State, can_become};
+use crate::state::State;
 
 /// The longest correction in minutes: a week. More at once is a mistake, or another target.
 const LONGEST_CORRECTION: u64 = 7 * 1_440;

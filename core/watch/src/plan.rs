@@ -4,7 +4,7 @@
 use model::Timestamp;
 use model::objective::{Objective, Sla};
 
-use crate::alert::{Alert, Memory, Phase, To};
+use crate::alert::{Alert, Memory, Patience, Phase, Seen, To};
 use crate::budget::{Budget, Terms, WHOLE};
 use crate::burn::{self, Finding, Rule, Rules, Verdict};
 use crate::decide::Command;
@@ -72,9 +72,9 @@ pub fn plan(
     at: Timestamp,
 ) -> (Vec<Command>, Report) {
     let (mut commands, mut report) = (vec![], Report::default());
+    let patience = Patience::from(&objective.alerting);
     for finding in &reading.findings {
         let alert = state.alerts.get(&finding.rule).map(|alert| (alert.phase, alert.since));
-        let to = memory.next(alert, finding, &objective.alerting, at);
         let cause = match finding.verdict {
             Verdict::Holds(cause) => {
                 report.holding.push(finding.rule);
@@ -86,6 +86,7 @@ pub fn plan(
             }
             Verdict::Clear => None,
         };
+        let to = memory.next(&finding.rule, alert, Seen::from(&finding.verdict), patience, at);
         let Finding { rule, severity, .. } = *finding;
         commands.extend(to.map(|to| Command::ChangeAlert { rule, to, severity, cause }));
     }
@@ -131,7 +132,7 @@ pub fn next_deadline(
             Some((alert.since.after(alerting.hold), "a pending alert fires when its rule holds on"))
         }
         Phase::Firing => {
-            let held = memory.held(*rule)?;
+            let held = memory.held(rule)?;
             Some((held.after(alerting.keep_firing), "a firing alert ends when its rule stays clear"))
         }
     };

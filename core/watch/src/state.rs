@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use model::{RolloutNumber, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Alert, Phase, To};
+use crate::alert::{Alert, Phase, To, can_become};
 use crate::burn::Rule;
 use crate::charge::Charge;
 use crate::event::Event;
@@ -84,17 +84,6 @@ impl State {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether an alert can come from one place to another.
-pub(crate) fn can_become(from: Option<Phase>, to: To) -> bool {
-    match (from, to) {
-        (None, To::Pending | To::Firing) => true,
-        (Some(Phase::Pending), To::Firing | To::Resolved) => true,
-        (Some(Phase::Firing), To::Resolved) => true,
-        (None, To::Resolved) | (Some(Phase::Pending), To::Pending) => false,
-        (Some(Phase::Firing), To::Pending | To::Firing) => false,
     }
 }
 

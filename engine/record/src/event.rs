@@ -165,6 +165,12 @@ pub fn draft(event: &Event, at: Timestamp, actor: &str, reason: Option<&str>) ->
             Some(format!("{place} {objective}")),
             json(&OfObjective { place: place.clone(), objective: objective.clone(), event: event.clone() }),
         ),
+        Event::AlertChanged(changed) => {
+            let name = changed.labels.get(model::alert::NAME).map_or("", String::as_str);
+            let subject =
+                changed.place.as_ref().map_or_else(|| name.to_owned(), |place| format!("{place} {name}"));
+            (format!("alert.{}", changed.to.name()), Some(subject), json(changed))
+        }
         Event::DriftCorrected { instance, drift, new } => (
             "drift.corrected".to_owned(),
             drift.place.as_ref().map(ToString::to_string),
@@ -269,6 +275,7 @@ pub fn event(record: &Record) -> Result<Event, Unreadable> {
             let OfObjective { place, objective, event } = body(record)?;
             Event::Objective { place, objective, event }
         }
+        "alert.pending" | "alert.firing" | "alert.resolved" => Event::AlertChanged(body(record)?),
         _ => return Err(newer()),
     };
     Ok(event)

@@ -20,6 +20,7 @@ use ship::latency::{Baseline, Slow, Threshold};
 use ship::rules::{Measurement, Outcome, Reading};
 use ship::users::{UserTally, Users};
 use ship::{Cause, Counts, EpochTally, PauseReason, RollbackReason};
+use watch::alert::To;
 
 fn hooks() -> Hooks {
     let run = vec!["./migrate".to_owned(), "--all".to_owned()];
@@ -178,9 +179,29 @@ fn later() -> Vec<Event> {
             name: "checkout".to_owned(),
             members: vec![(at.clone(), RolloutNumber(3))],
         },
-        Event::GroupReached { number: 2, place: at, stage: lifecycle::Stage::AtGate },
+        Event::GroupReached { number: 2, place: at.clone(), stage: lifecycle::Stage::AtGate },
         Event::DriftCorrected { instance: "a1".to_owned(), drift, new: 2 },
+        Event::AlertChanged(alert(Some(at.clone()), To::Pending)),
+        Event::AlertChanged(alert(Some(at), To::Firing)),
+        Event::AlertChanged(alert(None, To::Firing)),
+        Event::AlertChanged(alert(None, To::Resolved)),
     ]
+}
+
+fn alert(place: Option<Place>, to: To) -> lifecycle::Changed {
+    let labels = [("alertname", "QueueTooLong"), ("severity", "P2")];
+    let words =
+        |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+    let is_outside = place.is_none();
+    lifecycle::Changed {
+        place,
+        labels: words(&labels),
+        annotations: words(if to == To::Resolved { &[] } else { &[("summary", "the queue has 7 jobs")] }),
+        to,
+        value: (!is_outside).then(|| "7".to_owned()),
+        starts_at: is_outside.then(|| Timestamp::from_micros(1_600_000_000_000_000)),
+        generator_url: is_outside.then(|| "http://prometheus/graph".to_owned()),
+    }
 }
 
 fn stored() -> Vec<Record> {

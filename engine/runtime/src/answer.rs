@@ -23,7 +23,8 @@ pub(crate) fn places_of(command: &Command) -> Vec<Place> {
         | Command::Unlock { .. }
         | Command::Notice { .. }
         | Command::Objective { .. }
-        | Command::Objectives(_) => vec![],
+        | Command::Objectives(_)
+        | Command::Alerts(_) => vec![],
     }
 }
 

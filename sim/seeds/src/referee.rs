@@ -474,6 +474,7 @@ fn told(record: &Record, event: &Event) -> String {
         Event::LockOverridden { by, .. } => format!("of {by}"),
         Event::BudgetOverridden { objective, level, .. } => format!("{objective}: {}", level.name()),
         Event::Objective { objective, event, .. } => format!("{objective}: {event:?}"),
+        Event::AlertChanged(changed) => format!("{:?}", changed.labels),
         Event::GroupBegun { name, members, .. } => format!("{name}: {} members", members.len()),
         Event::GroupReached { stage, .. } => format!("{stage:?}"),
         Event::DriftCorrected { drift, new, .. } => format!("{} {new}x: {}", drift.kind.name(), drift.found),

@@ -119,6 +119,7 @@ impl Policy {
             }
             Event::Rollout { .. }
             | Event::Objective { .. }
+            | Event::AlertChanged(_)
             | Event::ReleaseRegistered(_)
             | Event::ReleaseRetired { .. }
             | Event::ControlStarted { .. }
