@@ -43,7 +43,7 @@ impl ports::Metrics for Answers {
                 })
             }
             Provider::Prometheus(server) => {
-                Box::pin(async move { promclient::ask(&server, &query, timeout).await })
+                Box::pin(async move { promclient::ask(&server, &query, None, timeout).await })
             }
         }
     }

@@ -73,7 +73,7 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
     };
     tracing::info!(home = %home.display(), version = VERSION, "control started");
     let snapshots = handle.snapshots();
-    let objectives = Objectives::open(home, handle.clone())?;
+    let objectives = Objectives::open(home, handle.clone(), Arc::clone(&secrets) as Arc<dyn ports::Secrets>)?;
     records::learn(&snapshots.borrow(), &*secrets);
     let faces = api::Config {
         control: handle,

@@ -11,6 +11,7 @@ mod log;
 mod metrics;
 mod objectives;
 mod output;
+mod providers;
 mod records;
 mod secrets;
 

@@ -11,12 +11,14 @@ use model::Place;
 use model::objective::{Objective, Window};
 use objectives::{Look, Standing};
 use ports::Clock as _;
+use ports::Secrets;
 use ports::fleet::Seen;
 use runtime::{Handle, Snapshot};
 use watch::minutes::minute_of;
 use watch::{Range, State};
 
 use crate::clock::SystemClock;
+use crate::providers::Everywhere;
 
 /// How often objectives are looked at: the gateway is asked more often, other pages as often.
 const LOOKS: Duration = Duration::from_secs(15);
@@ -30,14 +32,15 @@ pub(crate) struct Objectives {
     all: Mutex<objectives::Objectives>,
     standings: Mutex<Vec<Standing>>,
     control: Handle,
+    secrets: Arc<dyn Secrets>,
 }
 
 impl Objectives {
     /// Opens what was counted before.
-    pub(crate) fn open(home: &Path, control: Handle) -> Result<Arc<Self>, String> {
+    pub(crate) fn open(home: &Path, control: Handle, secrets: Arc<dyn Secrets>) -> Result<Arc<Self>, String> {
         let ledger = meter::Ledger::open(&cli::home::objectives(home)).map_err(|error| error.to_string())?;
         let all = Mutex::new(objectives::Objectives::new(ledger));
-        Ok(Arc::new(Self { all, standings: Mutex::default(), control }))
+        Ok(Arc::new(Self { all, standings: Mutex::default(), control, secrets }))
     }
 
     /// Looks at them again and again. Never returns.
@@ -48,7 +51,8 @@ impl Objectives {
             let (here, store) = (Arc::clone(&self), Arc::clone(&store));
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
             let rollouts = rollouts(&snapshot);
-            let looked = tokio::task::spawn_blocking(move || here.look(&store, &snapshot)).await;
+            let runtime = tokio::runtime::Handle::current();
+            let looked = tokio::task::spawn_blocking(move || here.look(&store, &snapshot, &runtime)).await;
             let failed = match looked {
                 Ok(Ok(Look { command, standings })) => {
                     *lock(&self.standings) = standings;
@@ -89,9 +93,15 @@ impl Objectives {
         }
     }
 
-    fn look(&self, store: &store::Store, snapshot: &Snapshot) -> Result<Look, String> {
+    fn look(
+        &self,
+        store: &Arc<store::Store>,
+        snapshot: &Snapshot,
+        runtime: &tokio::runtime::Handle,
+    ) -> Result<Look, String> {
         let runs = |place: &Place| runs(&snapshot.seen, place);
-        lock(&self.all).look(&snapshot.world, store, &runs, SystemClock.now())
+        let everywhere = Everywhere::of(store, &snapshot.world, &*self.secrets, runtime);
+        lock(&self.all).look(&snapshot.world, &everywhere, &runs, SystemClock.now())
     }
 
     /// The objective that is asked for, and what is known of it.

@@ -1,4 +1,6 @@
-//! What a server answered: numbers, or why there are none.
+//! What a server answered: numbers or samples, or why there are none.
+
+use std::collections::BTreeMap;
 
 use model::check::Measured;
 use serde::Deserialize;
@@ -14,15 +16,31 @@ struct Answer {
     error: Option<String>,
 }
 
+/// The samples of a series: times in milliseconds since 1970, ascending, and values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Samples {
+    /// The labels of the series, its name among them.
+    pub labels: BTreeMap<String, String>,
+    /// Each time with its value.
+    pub points: Vec<(i64, f64)>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    metric: BTreeMap<String, String>,
+    values: Vec<Value>,
+}
+
+/// What was asked for.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Data {
+pub(crate) struct Data {
     result_type: String,
     result: Value,
 }
 
 /// Reads an answer of this status, with this `location`.
-pub(crate) fn read(status: u16, location: Option<&str>, body: &[u8]) -> Result<Measured, String> {
+pub(crate) fn read(status: u16, location: Option<&str>, body: &[u8]) -> Result<Data, String> {
     if (300..400).contains(&status) {
         let to = location.map_or_else(String::new, |to| format!(" to {}", shortened(to)));
         return Err(format!(
@@ -37,7 +55,11 @@ pub(crate) fn read(status: u16, location: Option<&str>, body: &[u8]) -> Result<M
     if status != 200 || answer.status != "success" {
         return Err(refusal(status, answer.error.as_deref()));
     }
-    let data = answer.data.ok_or("answered without data")?;
+    answer.data.ok_or_else(|| "answered without data".to_owned())
+}
+
+/// As numbers.
+pub(crate) fn numbers(data: &Data) -> Result<Measured, String> {
     match data.result_type.as_str() {
         "scalar" => number(&data.result).map(Measured::Scalar),
         "vector" => {
@@ -48,6 +70,25 @@ pub(crate) fn read(status: u16, location: Option<&str>, body: &[u8]) -> Result<M
         "matrix" => Err("the answer is a range of each series: use `rate` or `max_over_time`".to_owned()),
         other => Err(format!("the answer is a {}: ask for numbers", shortened(other))),
     }
+}
+
+/// As the samples of a range.
+pub(crate) fn samples(data: Data) -> Result<Vec<Samples>, String> {
+    if data.result_type != "matrix" {
+        return Err(format!("answered a {} where samples were asked for", shortened(&data.result_type)));
+    }
+    let rows: Vec<Row> = serde_json::from_value(data.result)
+        .map_err(|error| format!("answered a range that is none: {}", shortened(&error.to_string())))?;
+    let point = |pair: &Value| {
+        let seconds = pair.get(0).and_then(Value::as_f64).filter(|seconds| seconds.is_finite());
+        let seconds = seconds.ok_or("answered a time that is none")?;
+        Ok(((seconds * 1_000.0).round() as i64, number(pair)?))
+    };
+    let series = rows.into_iter().map(|Row { metric, values }| {
+        let points: Result<Vec<_>, String> = values.iter().map(point).collect();
+        Ok(Samples { labels: metric, points: points? })
+    });
+    series.collect()
 }
 
 fn refusal(status: u16, error: Option<&str>) -> String {
@@ -82,6 +123,26 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn samples_are_read_with_their_times_and_labels() {
+        let range = br#"{"status":"success","data":{"resultType":"matrix","result":[
+            {"metric":{"__name__":"a","b":"c"},"values":[[1.25,"0"],[2,"7.5"]]}]}}"#;
+        let labels =
+            BTreeMap::from([("__name__".to_owned(), "a".to_owned()), ("b".to_owned(), "c".to_owned())]);
+        let found = samples(super::read(200, None, range).unwrap());
+        assert_eq!(found, Ok(vec![Samples { labels, points: vec![(1_250, 0.0), (2_000, 7.5)] }]));
+        let vector = br#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
+        assert!(
+            samples(super::read(200, None, vector).unwrap()).unwrap_err().contains("a vector where samples")
+        );
+        let broken = br#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[["x","1"]]}]}}"#;
+        assert!(samples(super::read(200, None, broken).unwrap()).is_err());
+    }
+
+    fn read(status: u16, location: Option<&str>, body: &[u8]) -> Result<Measured, String> {
+        numbers(&super::read(status, location, body)?)
+    }
 
     #[test]
     fn numbers_are_read_as_prometheus_writes_them() {

@@ -7,6 +7,8 @@ mod answer;
 
 use std::time::Duration;
 
+use answer::Data;
+pub use answer::Samples;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
@@ -21,13 +23,43 @@ use tokio::net::TcpStream;
 /// How large an answer may be: a condition wants numbers, not a copy of the store.
 pub const LARGEST_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Asks a server once, as of now.
+/// Asks a server once, as of a time in milliseconds since 1970, or of now.
 ///
 /// # Errors
 /// In words, when there is no answer within the timeout, or none that can be used.
-pub async fn ask(server: &Server, query: &str, timeout: Duration) -> Result<Measured, String> {
-    let asked = tokio::time::timeout(timeout, exchange(server, query, timeout)).await;
-    let answer = asked.unwrap_or_else(|_| Err(format!("no answer within {}", format_duration(timeout))));
+pub async fn ask(
+    server: &Server,
+    query: &str,
+    at: Option<i64>,
+    timeout: Duration,
+) -> Result<Measured, String> {
+    told(server, query, at, timeout, |data| answer::numbers(&data)).await
+}
+
+/// The samples, as they were measured, of the series of a selector in the range (in milliseconds) before a time.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn samples(
+    server: &Server,
+    selector: &str,
+    range: u64,
+    at: i64,
+    timeout: Duration,
+) -> Result<Vec<Samples>, String> {
+    told(server, &format!("{selector}[{range}ms]"), Some(at), timeout, answer::samples).await
+}
+
+async fn told<T>(
+    server: &Server,
+    query: &str,
+    at: Option<i64>,
+    timeout: Duration,
+    read: impl FnOnce(Data) -> Result<T, String>,
+) -> Result<T, String> {
+    let asked = tokio::time::timeout(timeout, exchange(server, query, at, timeout)).await;
+    let late = |_| Err(format!("no answer within {}", format_duration(timeout)));
+    let answer = asked.unwrap_or_else(late).and_then(read);
     // A server may say in its error what it was sent.
     answer.map_err(|what| {
         let what = server.authorization.as_ref().map_or(what.clone(), |it| it.hide(&what));
@@ -35,14 +67,14 @@ pub async fn ask(server: &Server, query: &str, timeout: Duration) -> Result<Meas
     })
 }
 
-async fn exchange(server: &Server, query: &str, timeout: Duration) -> Result<Measured, String> {
+async fn exchange(server: &Server, query: &str, at: Option<i64>, timeout: Duration) -> Result<Data, String> {
     let uri: Uri = format!("{}/api/v1/query", server.address.trim_end_matches('/'))
         .parse()
         .map_err(|error| format!("it is no address: {error}"))?;
     let host = uri.host().ok_or("it names no host")?;
     let is_secure = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
-    let request = request(server, &uri, query, timeout)?;
+    let request = request(server, &uri, query, at, timeout)?;
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let stream = TcpStream::connect((bare, port))
         .await
@@ -59,11 +91,14 @@ fn request(
     server: &Server,
     uri: &Uri,
     query: &str,
+    at: Option<i64>,
     timeout: Duration,
 ) -> Result<Request<Full<Bytes>>, String> {
     // The server gives up when nobody waits any more.
     let timeout = format!("{}ms", timeout.as_millis().max(1));
-    let form = serde_urlencoded::to_string([("query", query), ("timeout", timeout.as_str())])
+    let mut form = vec![("query", query.to_owned()), ("timeout", timeout)];
+    form.extend(at.map(|at| ("time", format!("{}.{:03}", at.div_euclid(1_000), at.rem_euclid(1_000)))));
+    let form = serde_urlencoded::to_string(form)
         .map_err(|error| format!("the question cannot be written: {error}"))?;
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     let path = uri.path_and_query().map_or("/", |path| path.as_str());

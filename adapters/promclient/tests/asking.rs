@@ -57,7 +57,7 @@ async fn a_question_is_sent_with_who_asks_and_its_answer_is_read() {
     server.headers.insert("x-scope-orgid".to_owned(), "shop".to_owned());
     server.authorization = Some(Authorization::Bearer(Secret::new("hush".to_owned())));
     let query = "sum(rate(a{b=\"c & d\"}[5m])) + 1";
-    assert_eq!(promclient::ask(&server, query, PATIENCE).await, Ok(Measured::Vector(vec![0.5])));
+    assert_eq!(promclient::ask(&server, query, None, PATIENCE).await, Ok(Measured::Vector(vec![0.5])));
     let asked = asked.await.unwrap();
     assert!(asked.starts_with("POST /tenant/api/v1/query HTTP/1.1\r\n"), "{asked}");
     assert!(asked.contains("authorization: Bearer hush\r\n"), "{asked}");
@@ -74,11 +74,11 @@ async fn what_a_server_says_never_shows_a_secret() {
     let (mut server, _asked) = plain(answer("401 Unauthorized", said)).await;
     let password = Secret::new("hush".to_owned());
     server.authorization = Some(Authorization::Basic { username: "me".to_owned(), password });
-    let error = promclient::ask(&server, "up", PATIENCE).await.unwrap_err();
+    let error = promclient::ask(&server, "up", None, PATIENCE).await.unwrap_err();
     assert!(error.contains("answered 401") && error.contains("no such user"), "{error}");
     assert!(!error.contains("hush") && !error.contains("bWU6aHVzaA"), "{error}");
     server.authorization = Some(Authorization::Bearer(Secret::new("hu\nsh".to_owned())));
-    let error = promclient::ask(&server, "up", PATIENCE).await.unwrap_err();
+    let error = promclient::ask(&server, "up", None, PATIENCE).await.unwrap_err();
     assert!(error.contains("no header may hold") && !error.contains("hu\n"), "{error}");
 }
 
@@ -86,20 +86,20 @@ async fn what_a_server_says_never_shows_a_secret() {
 async fn a_server_that_is_not_there_or_answers_too_much_or_elsewhere_is_told() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let server = Server { address: format!("http://{gone}"), ..Server::default() };
-    let error = promclient::ask(&server, "up", PATIENCE).await.unwrap_err();
+    let error = promclient::ask(&server, "up", None, PATIENCE).await.unwrap_err();
     assert!(error.contains("cannot connect: connection refused"), "{error}");
 
     let (server, _asked) = plain(answer("200 OK", &" ".repeat(promclient::LARGEST_ANSWER_BYTES + 1))).await;
-    let error = promclient::ask(&server, "up", PATIENCE).await.unwrap_err();
+    let error = promclient::ask(&server, "up", None, PATIENCE).await.unwrap_err();
     assert!(error.contains("larger than"), "{error}");
 
     let moved = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
     let (server, _asked) = plain(moved.to_owned()).await;
-    let error = promclient::ask(&server, "up", PATIENCE).await.unwrap_err();
+    let error = promclient::ask(&server, "up", None, PATIENCE).await.unwrap_err();
     assert!(error.contains("redirects are not followed"), "{error}");
 
     let (server, _asked) = plain("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{".to_owned()).await;
-    let error = promclient::ask(&server, "up", PATIENCE).await.unwrap_err();
+    let error = promclient::ask(&server, "up", None, PATIENCE).await.unwrap_err();
     assert!(error.contains("broke"), "{error}");
 }
 
@@ -108,7 +108,7 @@ async fn a_server_that_says_nothing_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let server = Server { address, ..Server::default() };
-    let error = promclient::ask(&server, "up", Duration::from_millis(50)).await.unwrap_err();
+    let error = promclient::ask(&server, "up", None, Duration::from_millis(50)).await.unwrap_err();
     assert!(error.contains("no answer within 50ms"), "{error}");
 }
 
@@ -138,11 +138,11 @@ async fn a_certificate_is_trusted_only_when_it_is_named() {
         }
     });
     let named = Server { address, ca_file: Some(path.display().to_string()), ..Server::default() };
-    assert_eq!(promclient::ask(&named, "up", PATIENCE).await, Ok(Measured::Vector(vec![0.5])));
+    assert_eq!(promclient::ask(&named, "up", None, PATIENCE).await, Ok(Measured::Vector(vec![0.5])));
     let unnamed = Server { ca_file: None, ..named.clone() };
-    assert!(promclient::ask(&unnamed, "up", PATIENCE).await.is_err());
+    assert!(promclient::ask(&unnamed, "up", None, PATIENCE).await.is_err());
     let missing = Server { ca_file: Some("/nowhere/ca.pem".to_owned()), ..named };
-    let error = promclient::ask(&missing, "up", PATIENCE).await.unwrap_err();
+    let error = promclient::ask(&missing, "up", None, PATIENCE).await.unwrap_err();
     assert!(error.contains("/nowhere/ca.pem cannot be read"), "{error}");
     serving.abort();
 }

@@ -60,9 +60,14 @@ pub(crate) fn decide_all(
 
 /// The objectives that hold at a place: those of the release that serves, or that comes first.
 pub fn declared(world: &World, place: &Place) -> Vec<model::Objective> {
-    let lane = world.lanes.get(place);
-    let serving = lane.and_then(|lane| lane.stable.or_else(|| lane.active().map(|rollout| rollout.to)));
-    serving.and_then(|release| world.spec(place, release)).map_or_else(Vec::new, Spec::objectives)
+    spec(world, place).map_or_else(Vec::new, Spec::objectives)
+}
+
+/// The configuration that holds at a place: that of the release that serves, or that comes first.
+pub fn spec<'a>(world: &'a World, place: &Place) -> Option<&'a Spec> {
+    let lane = world.lanes.get(place)?;
+    let serving = lane.stable.or_else(|| lane.active().map(|rollout| rollout.to))?;
+    world.spec(place, serving)
 }
 
 /// The objectives at a place whose budgets allow less than everything, the strictest first.

@@ -6,8 +6,10 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use model::check::Measured;
+use model::spec::Prometheus;
 
 pub use crate::authorization::Authorization;
+use crate::secrets::Secrets;
 
 /// One question.
 #[derive(Debug, Clone)]
@@ -28,6 +30,22 @@ pub enum Provider {
     Embedded,
     /// A Prometheus server, or whatever answers as one.
     Prometheus(Box<Server>),
+}
+
+impl Provider {
+    /// Who is declared, with the values behind the references.
+    ///
+    /// # Errors
+    /// When there is none, in words.
+    pub fn resolve(declared: Option<Prometheus>, secrets: &dyn Secrets) -> Result<Self, String> {
+        let Some(Prometheus { address, authentication, headers, ca_file }) = declared else {
+            return Ok(Self::Embedded);
+        };
+        let authorization =
+            authentication.map(|declared| Authorization::resolve(&declared, secrets)).transpose();
+        let authorization = authorization.map_err(|error| error.to_string())?;
+        Ok(Self::Prometheus(Box::new(Server { address, authorization, headers, ca_file })))
+    }
 }
 
 /// A server, and what it asks of those who ask it.

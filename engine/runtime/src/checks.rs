@@ -18,6 +18,7 @@ use model::spec::SecretSource;
 use model::{Place, Spec, Timestamp};
 use ports::checks::{Context, Running};
 use ports::fleet::ReplicaPhase;
+use ports::metrics::Provider;
 use ports::{Artifacts, Checks, Secret, Secrets};
 use ship::Rollout;
 use ship::checks::{Begun, Ticket, Wanted};
@@ -164,7 +165,7 @@ impl Looks {
             let looking_up = tokio::task::spawn_blocking(move || {
                 let directory = artifacts.directory(&artifact).map_err(|error| error.to_string())?;
                 let values = resolve(&references, &*secrets, is_hook)?;
-                let provider = questions::provider(server, &*secrets)?;
+                let provider = Provider::resolve(server, &*secrets)?;
                 Ok::<_, String>((directory, values, provider))
             });
             match looking_up.await {

@@ -4,9 +4,6 @@
 use model::Place;
 use model::check::Promql;
 use model::placeholder::{self, Filling};
-use model::spec::Prometheus;
-use ports::Secrets;
-use ports::metrics::{Authorization, Provider, Server};
 use ship::Rollout;
 
 /// Fills in the arguments that every analysis has.
@@ -21,14 +18,4 @@ pub(crate) fn complete(promql: &mut Promql, place: &Place, rollout: &Rollout) ->
     });
     promql.query = filled.map_err(|error| error.to_string())?;
     Ok(())
-}
-
-/// Who is asked, with what he asks for.
-pub(crate) fn provider(server: Option<Prometheus>, secrets: &dyn Secrets) -> Result<Provider, String> {
-    let Some(Prometheus { address, authentication, headers, ca_file }) = server else {
-        return Ok(Provider::Embedded);
-    };
-    let authorization = authentication.map(|declared| Authorization::resolve(&declared, secrets)).transpose();
-    let authorization = authorization.map_err(|error| error.to_string())?;
-    Ok(Provider::Prometheus(Box::new(Server { address, authorization, headers, ca_file })))
 }

@@ -16,33 +16,66 @@ const MOST_OWED: u64 = 1_000_000;
 pub struct Counted {
     /// Told apart by it.
     pub name: String,
-    /// A part of the events, counted by these.
-    pub part: Part,
-    /// All events, counted by these.
-    pub whole: Vec<Matcher>,
-    /// A metric whose samples say that all counters were being kept, where they are there only once they have counted
-    /// something; without one, the whole's own samples say so.
-    pub pulse: Option<String>,
+    /// What its events are.
+    pub what: What,
+    /// Who has the metrics, by a name that [`crate::Providers`] know; control's own store when absent.
+    pub server: Option<String>,
     /// From when on it is counted, in milliseconds since 1970; from the first look when absent. What counters had then has
     /// to be in reach still.
     pub since: Option<i64>,
 }
 
-/// Which events are counted beside all of them.
+/// What events are.
 #[derive(Debug, Clone)]
-pub enum Part {
-    /// Those that are as they should be.
-    Good(Vec<Matcher>),
-    /// Those that are not.
-    Bad(Vec<Matcher>),
+pub enum What {
+    /// Increases of counters, to the last one.
+    Counters {
+        /// A part of the events, counted by these.
+        part: Part<Vec<Matcher>>,
+        /// All events, counted by these.
+        whole: Vec<Matcher>,
+        /// A metric whose samples say that all counters were being kept, where they are there only once they have
+        /// counted something; without one, the whole's own samples say so.
+        pulse: Option<String>,
+    },
+    /// What two questions are answered at the end of each minute.
+    Answers {
+        /// A part of the events.
+        part: Part<Question>,
+        /// All events.
+        whole: Question,
+    },
 }
 
-impl Part {
-    pub(crate) fn matchers(&self) -> &[Matcher] {
+/// Which events are counted beside all of them.
+#[derive(Debug, Clone)]
+pub enum Part<T> {
+    /// Those that are as they should be.
+    Good(T),
+    /// Those that are not.
+    Bad(T),
+}
+
+impl<T> Part<T> {
+    /// What counts them.
+    pub fn counting(&self) -> &T {
         match self {
-            Self::Good(matchers) | Self::Bad(matchers) => matchers,
+            Self::Good(counting) | Self::Bad(counting) => counting,
         }
     }
+
+    pub(crate) fn is_good(&self) -> bool {
+        matches!(self, Self::Good(_))
+    }
+}
+
+/// What is asked for each minute.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Question {
+    /// In PromQL, complete; it has one answer.
+    pub query: String,
+    /// So many events of the minute before is an answer of one.
+    pub times: f64,
 }
 
 impl Counted {

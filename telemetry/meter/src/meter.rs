@@ -2,26 +2,23 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use promql::Series;
 use promql::expr::{Matcher, Test};
 use promql::labels::NAME;
-use promql::{Series, Source};
 
-use crate::count::{Counted, Lines, Part, Reach, settle};
+use crate::answers::{self, Rests};
+use crate::count::{Counted, Lines, Part, Reach, What, settle};
 use crate::day::Sums;
 use crate::ledger::{Error, Ledger};
 use crate::line::seconds;
+use crate::provider::{Provider, Providers};
 
-/// Samples younger than this (milliseconds) are left for the next round: a page that is read now is told a moment later, under
-/// the time at which it was asked for.
-const SETTLES: i64 = 3_000;
 /// How far back counters are looked for that were followed before.
 const BACK: i64 = 60_000;
 /// How far back where they are not known, after a restart.
 const FAR_BACK: i64 = 15 * 60_000;
 /// How long a counter that is not read any more is remembered.
 const REMEMBERED: i64 = 24 * 3_600_000;
-/// Samples of one objective's counters at most, in one round.
-const MOST_SAMPLES: usize = 5_000_000;
 /// How far (milliseconds) the clock may fall behind what was counted before that counts as set back.
 const SETBACK: i64 = 60_000;
 /// How often the ledger is packed.
@@ -53,6 +50,7 @@ struct Counting {
     /// Whose counters were read.
     instances: HashSet<String>,
     owed: u64,
+    rests: Rests,
     measured_until: i64,
     /// Whether samples were read since this process began.
     read: bool,
@@ -82,14 +80,18 @@ impl Meter {
     ///
     /// # Errors
     /// When what was counted cannot be kept.
-    pub fn round(&mut self, source: &dyn Source, now: i64) -> Result<Vec<Trouble>, Error> {
-        let mut pulses = Pulses { source, until: now - SETTLES, read: HashMap::new() };
+    pub fn round(&mut self, providers: &dyn Providers, now: i64) -> Result<Vec<Trouble>, Error> {
+        let mut pulses = Pulses::default();
         let mut troubles = Vec::new();
         for (name, counting) in &mut self.countings {
-            match counting.round(&mut self.ledger, &mut pulses) {
+            let counted = match providers.of(counting.asked.server.as_deref()) {
+                Ok(provider) => counting.round(&mut self.ledger, provider, &mut pulses, now),
+                Err(unknown) => Err(Failed::Provider(unknown)),
+            };
+            match counted {
                 Ok(()) => {}
-                Err(Failed::Counters(error)) => {
-                    troubles.push(Trouble { objective: name.clone(), what: error.to_string() });
+                Err(Failed::Provider(what)) => {
+                    troubles.push(Trouble { objective: name.clone(), what });
                 }
                 Err(Failed::Ledger(error)) => return Err(error),
             }
@@ -103,14 +105,15 @@ impl Meter {
     }
 }
 
-enum Failed {
-    Counters(promql::Error),
+pub(crate) enum Failed {
+    /// Whoever has the metrics, in words.
+    Provider(String),
     Ledger(Error),
 }
 
-impl From<promql::Error> for Failed {
-    fn from(error: promql::Error) -> Self {
-        Self::Counters(error)
+impl From<String> for Failed {
+    fn from(what: String) -> Self {
+        Self::Provider(what)
     }
 }
 
@@ -121,18 +124,19 @@ impl From<Error> for Failed {
 }
 
 /// The samples of metrics that say that counters were being kept, read once a round for all objectives.
-struct Pulses<'a> {
-    source: &'a dyn Source,
-    until: i64,
-    read: HashMap<(String, i64), Result<Vec<Series>, promql::Error>>,
-}
+#[derive(Default)]
+struct Pulses(HashMap<(String, i64, i64), Result<Vec<Series>, String>>);
 
-impl Pulses<'_> {
-    fn of(&mut self, metric: &str, after: i64) -> Result<&[Series], promql::Error> {
-        let read = self.read.entry((metric.to_owned(), after)).or_insert_with(|| {
+impl Pulses {
+    fn of(
+        &mut self,
+        provider: &dyn Provider,
+        metric: &str,
+        (after, until): (i64, i64),
+    ) -> Result<&[Series], String> {
+        let read = self.0.entry((metric.to_owned(), after, until)).or_insert_with(|| {
             let named = Matcher { name: NAME.to_owned(), test: Test::Equal(metric.to_owned()) };
-            // A damaged stretch is one that the counters went on through.
-            self.source.select(&[named], after, self.until, MOST_SAMPLES).map(|found| found.series)
+            provider.samples(&[named], after, until)
         });
         read.as_deref().map_err(Clone::clone)
     }
@@ -147,14 +151,21 @@ impl Counting {
             pulse: Lines::default(),
             instances: HashSet::new(),
             owed: 0,
+            rests: Rests::default(),
             measured_until: i64::MIN,
             read: false,
         }
     }
 
     /// Counts on from where the ledger is.
-    fn round(&mut self, ledger: &mut Ledger, pulses: &mut Pulses<'_>) -> Result<(), Failed> {
-        let until = pulses.until;
+    fn round(
+        &mut self,
+        ledger: &mut Ledger,
+        provider: &dyn Provider,
+        pulses: &mut Pulses,
+        now: i64,
+    ) -> Result<(), Failed> {
+        let until = now - provider.settles();
         let before = ledger.counted_until(&self.asked.name);
         let counted = match before {
             // Somebody set the clock back: what was counted stays, and counting begins again.
@@ -166,29 +177,50 @@ impl Counting {
             Some(counted) => counted,
             None => self.asked.since.unwrap_or(until).min(until),
         };
-        let after = counted - if self.read { BACK } else { FAR_BACK };
-        let part = pulses.source.select(self.asked.part.matchers(), after, until, MOST_SAMPLES)?.series;
-        let whole = pulses.source.select(&self.asked.whole, after, until, MOST_SAMPLES)?.series;
-        let pulse = self.asked.pulse.as_ref().map(|metric| pulses.of(metric, after)).transpose()?;
+        match self.asked.what.clone() {
+            What::Answers { part, whole } => {
+                let rests = (&mut self.rests, &mut self.owed);
+                answers::round(&self.asked.name, (&part, &whole), rests, ledger, provider, (counted, until))
+            }
+            What::Counters { part, whole, pulse } => {
+                let after = counted - if self.read { BACK } else { FAR_BACK };
+                let found = Found {
+                    part: provider.samples(part.counting(), after, until)?,
+                    whole: provider.samples(&whole, after, until)?,
+                    pulse: match &pulse {
+                        Some(metric) => Some(pulses.of(provider, metric, (after, until))?),
+                        None => None,
+                    },
+                };
+                let ever = before.is_some() || self.asked.since.is_some();
+                self.take(ledger, &found, &part, (ever, counted, until))
+            }
+        }
+    }
+
+    /// Counts what samples say.
+    fn take(
+        &mut self,
+        ledger: &mut Ledger,
+        found: &Found<'_>,
+        part: &Part<Vec<Matcher>>,
+        (ever, counted, until): (bool, i64, i64),
+    ) -> Result<(), Failed> {
         let (mut parts, mut wholes) = (BTreeMap::new(), BTreeMap::new());
-        let reach = Reach {
-            counted,
-            ever: before.is_some() || self.asked.since.is_some(),
-            begins_with_nothing: pulse.is_some(),
-            instances: &self.instances,
-        };
-        self.part.take(&part, &reach, &mut |minute, events| *parts.entry(minute).or_default() += events);
+        let reach =
+            Reach { counted, ever, begins_with_nothing: found.pulse.is_some(), instances: &self.instances };
+        self.part
+            .take(&found.part, &reach, &mut |minute, events| *parts.entry(minute).or_default() += events);
         let read = self
             .whole
-            .take(&whole, &reach, &mut |minute, events| *wholes.entry(minute).or_default() += events);
-        let mut stretches = match pulse {
+            .take(&found.whole, &reach, &mut |minute, events| *wholes.entry(minute).or_default() += events);
+        let mut stretches = match found.pulse {
             // One that is new says nothing of the time before it.
             Some(pulse) => self.pulse.take(pulse, &Reach { ever: false, ..reach }, &mut |_, _| {}),
             None => read,
         };
         stretches.sort_unstable();
-        let is_good = matches!(self.asked.part, Part::Good(_));
-        for (minute, sums) in settle(&parts, &wholes, &mut self.owed, is_good) {
+        for (minute, sums) in settle(&parts, &wholes, &mut self.owed, part.is_good()) {
             ledger.add(&self.asked.name, minute, sums)?;
         }
         for (from, until) in stretches {
@@ -207,12 +239,23 @@ impl Counting {
     }
 }
 
+/// The samples of a round.
+struct Found<'a> {
+    part: Vec<Series>,
+    whole: Vec<Series>,
+    pulse: Option<&'a [Series]>,
+}
+
 #[cfg(test)]
 mod tests {
-    use promql::{Labels, Point, STALE};
+    use promql::{Labels, Point, STALE, Source};
     use tempfile::TempDir;
 
     use super::*;
+    use crate::count::Question;
+    use crate::provider::Embedded;
+
+    const SETTLES: i64 = 3_000;
 
     /// Counters as a scrape would tell them, each five seconds.
     #[derive(Default)]
@@ -266,10 +309,37 @@ mod tests {
     fn hits() -> Counted {
         Counted {
             name: "a".to_owned(),
-            part: Part::Bad(vec![equal(NAME, "hits"), equal("class", "5xx")]),
-            whole: vec![equal(NAME, "hits")],
-            pulse: Some("alive".to_owned()),
+            what: What::Counters {
+                part: Part::Bad(vec![equal(NAME, "hits"), equal("class", "5xx")]),
+                whole: vec![equal(NAME, "hits")],
+                pulse: Some("alive".to_owned()),
+            },
+            server: None,
             since: None,
+        }
+    }
+
+    impl Providers for Pages {
+        fn of(&self, server: Option<&str>) -> Result<&dyn Provider, String> {
+            match server {
+                None => Ok(self),
+                Some(server) => Err(format!("{server} is not known")),
+            }
+        }
+    }
+
+    /// As the store in this process, but later.
+    impl Provider for Pages {
+        fn samples(&self, matchers: &[Matcher], after: i64, until: i64) -> Result<Vec<Series>, String> {
+            Embedded(self).samples(matchers, after, until)
+        }
+
+        fn ask(&self, query: &str, at: i64) -> Result<Vec<f64>, String> {
+            Embedded(self).ask(query, at)
+        }
+
+        fn settles(&self) -> i64 {
+            SETTLES
         }
     }
 
@@ -395,5 +465,68 @@ mod tests {
         world.pages.hits("2xx", 615_000, 27.0);
         world.round(616_000);
         assert_eq!(world.all().total, 15);
+    }
+
+    fn asked(part: &str, whole: &str, times: f64) -> Counted {
+        let question = |query: &str| Question { query: query.to_owned(), times };
+        let what = What::Answers { part: Part::Bad(question(part)), whole: question(whole) };
+        Counted { name: "a".to_owned(), what, server: None, since: None }
+    }
+
+    #[test]
+    fn minutes_that_are_asked_for_are_counted_once_though_counting_is_killed_in_between() {
+        let mut world = World::new();
+        let want = || vec![asked("bad", "all", 0.5)];
+        world.meter.want(want());
+        for step in 0..40 {
+            let at = step * 15_000 + 20_000;
+            // An answer is worth half an event, so that every other one waits for the next.
+            world.pages.tell(&[(NAME, "all")], at, 9.0);
+            world.pages.tell(&[(NAME, "bad")], at, 2.0);
+            if step % 7 == 3 {
+                world.restart();
+                world.meter.want(want());
+            }
+            world.round(at);
+        }
+        // Minute 0 was under way when counting began; the last one is not over.
+        let sums = world.meter.ledger().sums("a", 1..10).unwrap();
+        assert_eq!((sums.bad, sums.measured), (9, 540));
+        assert!((36..=41).contains(&sums.total), "{sums:?}: restarts lose half an event each");
+        assert_eq!(world.all(), sums);
+    }
+
+    #[test]
+    fn what_is_not_answered_is_not_measured_and_what_is_no_number_of_events_is_told() {
+        let mut world = World::new();
+        world.meter.want(vec![asked("bad", "all", 1.0)]);
+        world.pages.tell(&[(NAME, "all")], 50_000, 5.0);
+        world.round(59_000);
+        world.round(121_000);
+        assert_eq!(world.all(), Sums { bad: 0, total: 5, measured: 60 }, "nothing bad is none");
+        world.pages.tell(&[(NAME, "all")], 130_000, STALE);
+        world.round(181_000);
+        assert_eq!(world.all().measured, 60);
+        world.pages.tell(&[(NAME, "all")], 230_000, -1.0);
+        let told = world.meter.round(&world.pages, 243_000 + SETTLES).unwrap();
+        assert!(told[0].what.contains("no number of events"), "{told:?}");
+        world.pages.tell(&[(NAME, "all"), ("x", "1")], 231_000, 1.0);
+        let told = world.meter.round(&world.pages, 243_000 + SETTLES).unwrap();
+        assert!(told[0].what.contains("2 series: add them up"), "{told:?}");
+        assert_eq!(world.meter.ledger().counted_until("a"), Some(180_000), "it is asked again");
+    }
+
+    #[test]
+    fn a_server_that_nobody_knows_is_told_and_others_count_on() {
+        let mut world = World::new();
+        let elsewhere = Counted { name: "b".to_owned(), server: Some("theirs".to_owned()), ..hits() };
+        world.meter.want(vec![hits(), elsewhere]);
+        for (at, value) in [(5_000, 1.0), (20_000, 4.0)] {
+            world.pages.hits("2xx", at, value);
+            let told = world.meter.round(&world.pages, at + SETTLES).unwrap();
+            let theirs = Trouble { objective: "b".to_owned(), what: "theirs is not known".to_owned() };
+            assert_eq!(told, [theirs]);
+        }
+        assert_eq!(world.all().total, 3);
     }
 }

@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use lifecycle::{Command, World};
-use meter::{Ledger, Meter};
+use meter::{Ledger, Meter, Providers};
 use model::objective::Method;
 use model::{Objective, ObjectiveName, Place, Timestamp};
-use promql::Source;
 use watch::burn::Rules;
 use watch::{History, Memory, Range, Reading, Report, State};
 
 use crate::charges;
-use crate::counted::{counted, counted_of, key};
+use crate::counted::{Measuring, counted, counted_of, key};
 use crate::counts::{Kept, history};
 
 /// Days of minutes that are kept: a leap year, and a day more for windows that began in another zone.
@@ -21,7 +20,7 @@ const KEPT_DAYS: u32 = 368;
 pub struct Objectives {
     meter: Meter,
     /// What is counted now: changed only when this does.
-    wanted: Vec<(String, Objective)>,
+    wanted: Vec<(String, Objective, Measuring)>,
     uncounted: HashMap<String, String>,
     memories: HashMap<String, Memory>,
     rules: HashMap<String, Rules>,
@@ -63,14 +62,14 @@ impl Objectives {
         }
     }
 
-    /// Looks at the objectives of what is deployed. `runs` says whether a service should run at a place now.
+    /// Looks at the objectives of what is deployed; a server is asked for under the name of its place. `runs` says whether a service should run at a place now.
     ///
     /// # Errors
     /// When counts cannot be kept, with the reason; they are tried again with the next look.
     pub fn look(
         &mut self,
         world: &World,
-        source: &dyn Source,
+        providers: &dyn Providers,
         runs: &dyn Fn(&Place) -> bool,
         at: Timestamp,
     ) -> Result<Look, String> {
@@ -82,9 +81,9 @@ impl Objectives {
             })
             .collect();
         let burning = charges::open(world, &declared, at);
-        self.want(&declared, &burning);
+        self.want(world, &declared, &burning);
         let now = at.as_micros() / 1_000;
-        let troubles = self.meter.round(source, now).map_err(|error| error.to_string())?;
+        let troubles = self.meter.round(providers, now).map_err(|error| error.to_string())?;
         let mut troubles: HashMap<String, String> =
             troubles.into_iter().map(|trouble| (trouble.objective, trouble.what)).collect();
         troubles.extend(self.uncounted.clone());
@@ -136,17 +135,18 @@ impl Objectives {
             .map_err(|error| error.to_string())
     }
 
-    fn want(&mut self, declared: &[(Place, Objective)], burning: &[charges::Burning]) {
-        let all = declared.iter().map(|(place, objective)| (key(place, &objective.name), objective.clone()));
-        let own = burning.iter().map(|it| (it.own.key.clone(), it.objective.clone()));
-        let wanted: Vec<(String, Objective)> = all.chain(own).collect();
+    fn want(&mut self, world: &World, declared: &[(Place, Objective)], burning: &[charges::Burning]) {
+        let measuring = |place: &Place| Measuring::of(lifecycle::spec_at(world, place).map(|it| &it.metrics));
+        let all = declared.iter().map(|(place, it)| (key(place, &it.name), it.clone(), measuring(place)));
+        let own = burning.iter().map(|it| (it.own.key.clone(), it.objective.clone(), Measuring::of(None)));
+        let wanted: Vec<_> = all.chain(own).collect();
         if wanted == self.wanted {
             return;
         }
         self.uncounted.clear();
         let mut countings = Vec::with_capacity(wanted.len());
         for (place, objective) in declared {
-            match counted(place, objective) {
+            match counted(place, objective, &measuring(place)) {
                 Ok(counted) => countings.push(counted),
                 Err(why) => drop(self.uncounted.insert(key(place, &objective.name), why)),
             }
@@ -190,7 +190,7 @@ impl Objectives {
             .meter
             .ledger()
             .names()
-            .filter(|name| charges::is_own(name) && !self.wanted.iter().any(|(key, _)| key == name))
+            .filter(|name| charges::is_own(name) && !self.wanted.iter().any(|(key, ..)| key == name))
             .map(str::to_owned)
             .collect();
         for name in own {

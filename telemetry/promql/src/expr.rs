@@ -1,5 +1,7 @@
 //! A query as it is evaluated: what the subset serves, and nothing else. How it is read from text is `read`'s business.
 
+use std::fmt;
+
 use regex::Regex;
 
 use crate::labels::{Labels, NAME};
@@ -159,9 +161,29 @@ impl Matcher {
         }
     }
 
+    /// The selector of several, as PromQL: `{__name__="up",job=~"a|b"}`.
+    pub fn selector(matchers: &[Self]) -> String {
+        let each: Vec<String> = matchers.iter().map(ToString::to_string).collect();
+        format!("{{{}}}", each.join(","))
+    }
+
     /// Whether a series' value of its label meets it; a missing label is empty.
     pub fn selects(&self, labels: &Labels) -> bool {
         self.holds(labels.get(&self.name))
+    }
+}
+
+impl fmt::Display for Matcher {
+    /// As in PromQL. An expression stands there as it was compiled, anchors and all, which means the same.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (operator, value) = match &self.test {
+            Test::Equal(value) => ("=", value.as_str()),
+            Test::NotEqual(value) => ("!=", value.as_str()),
+            Test::Matches(regex) => ("=~", regex.as_str()),
+            Test::MatchesNot(regex) => ("!~", regex.as_str()),
+        };
+        let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        write!(to, "{}{operator}\"{escaped}\"", self.name)
     }
 }
 
