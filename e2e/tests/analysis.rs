@@ -82,8 +82,8 @@ const BY_THE_GATEWAY: &str = r#"
               inconclusiveLimit: 60
 "#;
 
-/// A bad release comes back, and a good one passes.
-fn judged(stage: &Stage) {
+/// A bad release comes back, and a good one passes; returns how many requests failed, of how many.
+fn judged(stage: &Stage) -> (u64, u64) {
     let load = stage.load(200.0);
     answered(&load, 200);
     let bad = stage.build("bad", &json!({"version": "2", "failureRate": 0.5}));
@@ -94,11 +94,12 @@ fn judged(stage: &Stage) {
     let _ = stage.run(&["deploy", &good]).ok();
     let report = stage.nothing_lost(load);
     assert!(report.releases.get("3").is_some_and(|counts| counts.answered > 0), "{:?}", report.releases);
+    (report.errors(), report.answered)
 }
 
 #[test]
 fn the_gateways_counts_in_the_store_decide() {
-    judged(&Stage::deployed(&canary(SCRAPED, BY_THE_GATEWAY)));
+    let _ = judged(&Stage::deployed(&canary(SCRAPED, BY_THE_GATEWAY)));
 }
 
 /// A Prometheus that ends with the test.
@@ -143,8 +144,26 @@ impl Prometheus {
     }
 }
 
+/// The same events from the same counters, but on the server.
+const OBJECTIVE: &str = "
+objectives:
+  theirs:
+    target: 99%
+    bad: sum(rate(http_requests_total{app=\"shop\",status_class=\"5xx\"}[$__window]))
+    total: http_requests_total{app=\"shop\"}
+    budget: [{remaining: 10%, then: warn}]
+";
+
+/// The bad events and all events of [`OBJECTIVE`].
+fn counted(stage: &Stage) -> Option<(u64, u64)> {
+    let told = stage.run(&["slo", "-e", "production", "--output", "json"]).ok().stdout;
+    let all: Value = serde_json::from_str(&told).unwrap();
+    let budget = &all[0]["promise"]["budget"];
+    Some((budget["bad"].as_u64()?, budget["total"].as_u64()?))
+}
+
 #[test]
-fn the_same_rule_decides_on_a_prometheus_server() {
+fn the_same_rule_decides_on_a_prometheus_server_and_objectives_count_its_counters() {
     let stage = Stage::with("");
     stage.up();
     let addresses: Value = serde_json::from_str(&stage.run(&["up", "--output", "json"]).ok().stdout).unwrap();
@@ -154,10 +173,19 @@ fn the_same_rule_decides_on_a_prometheus_server() {
         return;
     };
     let provider = format!("  provider: prometheus\n  address: {}", server.address);
-    stage.manifest(&canary(&provider, BY_THE_GATEWAY));
+    stage.manifest(&format!("{}{OBJECTIVE}", canary(&provider, BY_THE_GATEWAY)));
     let first = stage.build("one", &json!({"version": "1"}));
     let _ = stage.run(&["deploy", &first]).ok();
-    judged(&stage);
+    let load = stage.load(100.0);
+    answered(&load, 50);
+    let before = stage.nothing_lost(load);
+    eventually("the server's counters are followed", PATIENCE, || counted(&stage));
+    let (errors, answered) = judged(&stage);
+    // What counters had when counting began is nobody's; what failed came after it, to the last one.
+    let all = eventually("every request is counted", PATIENCE, || {
+        counted(&stage).filter(|(bad, total)| *bad == errors && *total >= answered)
+    });
+    assert!(all.1 <= answered + before.answered, "{all:?} of {answered}");
 }
 
 #[test]
