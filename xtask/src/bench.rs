@@ -61,6 +61,11 @@ const BENCHMARKS: &[Benchmark] = &[
         "prometheus",
         "samples a second, bytes a sample, memory of a series, a query, a restart, beside the real Prometheus of $PROMETHEUS",
     ),
+    of_a_part(
+        "objectives",
+        "objectives",
+        "1,000 objectives looked at beside Sloth's rules on the real Prometheus of $PROMETHEUS; a restart with 30 days",
+    ),
     of_the_whole(
         "replay",
         "shipshape",
