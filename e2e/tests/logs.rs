@@ -12,8 +12,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Version 1 of the shop, which prints what this script does beside.
 fn talking(stage: &Stage, script: &str) -> String {
-    let artifact = stage.build("one", &json!({"version": "1"}));
-    let directory = stage.path("one");
+    talking_as(stage, "one", script)
+}
+
+fn talking_as(stage: &Stage, version: &str, script: &str) -> String {
+    let artifact = stage.build(version, &json!({"version": version}));
+    let directory = stage.path(version);
     fs::rename(directory.join("shop"), directory.join("real")).unwrap();
     let shop = directory.join("shop");
     fs::write(&shop, format!("#!/bin/sh\n({script}) &\nexec ./real\n")).unwrap();
@@ -113,4 +117,54 @@ fn no_secret_passes_to_records_or_the_screen_or_the_disk() {
     for text in [text, screen, String::from_utf8_lossy(&kept).into_owned()] {
         assert!(!text.contains("tr0ub4dor") && !text.contains("abcdefgh12345678"), "{text}");
     }
+}
+
+fn errors(stage: &Stage, state: &str) -> Vec<Value> {
+    let ran = stage.run(&["errors", "--state", state, "--output", "json"]).ok();
+    let found: Value = serde_json::from_str(&ran.stdout).unwrap();
+    found["errors"].as_array().unwrap().clone()
+}
+
+#[test]
+fn an_error_that_somebody_knows_stays_known_through_kills_and_opens_again_in_a_later_release() {
+    let stage = Stage::with("replicas: 1\n");
+    stage.up();
+    let old = r#"echo '{"level":"error","error.type":"Timeout","msg":"no answer from cart 17"}'"#;
+    let _ = stage.run(&["deploy", &talking(&stage, old)]).ok();
+    let error = eventually("it is in the inbox", PATIENCE, || errors(&stage, "open").pop());
+    assert_eq!((&error["kind"], &error["title"]), (&json!("Timeout"), &json!("no answer from cart #")));
+    let id = &error["id"].as_str().unwrap()[..8];
+    let shown = stage.run(&["errors", "show", id]).ok().stdout;
+    assert!(shown.contains("cart 17") && shown.contains("release 1: 1 times"), "{shown}");
+    let acked = stage.run(&["errors", "ack", id, "--reason", "the bank is down", "--by", "ada"]).ok();
+    assert!(acked.stderr.contains("is acknowledged"), "{acked:?}");
+    for _ in 0..2 {
+        let _ = stage.kill(stage.pid_of("control"));
+        let down = stage.run(&["errors"]).ok();
+        assert!(down.stdout.contains("no answer from cart #"), "{down:?}");
+        stage.up();
+    }
+    assert!(errors(&stage, "open").is_empty());
+    assert_eq!(errors(&stage, "acknowledged")[0]["decided"]["reason"], "the bank is down");
+    let journal = stage.run(&["journal", "list", "--kind", "error.acknowledged", "--output", "json"]).ok();
+    let event: Value = serde_json::from_str(journal.stdout.trim()).unwrap();
+    assert_eq!((&event["actor"], &event["reason"]), (&json!("ada"), &json!("the bank is down")));
+
+    let new = format!("{old}\necho 'ERROR no pool'");
+    let _ = stage.run(&["deploy", &talking_as(&stage, "two", &new)]).ok();
+    let open = eventually("both are open", PATIENCE, || {
+        let open = errors(&stage, "open");
+        (open.len() == 2).then_some(open)
+    });
+    let told: Vec<_> = open.iter().map(|error| (&error["isNew"], &error["reopened"])).collect();
+    assert_eq!(told, [(&json!(true), &Value::Null), (&json!(false), &json!("newerRelease"))]);
+    let status = stage.run(&["status"]).ok().stdout;
+    assert!(status.contains("1 error is new in release 2 of shop/production"), "{status}");
+    let id = &open[1]["id"].as_str().unwrap()[..8];
+    let refused = stage.run(&["errors", "resolve", id, "--in-release", "2"]).exits(1);
+    assert!(refused.stderr.contains("was seen in release 2"), "{refused:?}");
+    let _ = stage.run(&["errors", "resolve", id, "--in-release", "3"]).ok();
+    assert_eq!(errors(&stage, "resolved").len(), 1);
+    let _ = stage.run(&["errors", "reopen", id]).ok();
+    assert_eq!(errors(&stage, "open").len(), 2);
 }

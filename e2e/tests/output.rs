@@ -136,6 +136,15 @@ fn json(stage: &Stage, arguments: &[&str]) -> Ran {
     stage.run(&[arguments, &["--output", "json"]].concat())
 }
 
+/// A shop that prints an error when it starts.
+fn printing_an_error(stage: &Stage, name: &str) {
+    let (shop, real) = (stage.path(name).join("shop"), stage.path(name).join("real"));
+    fs::rename(&shop, &real).unwrap();
+    let line = r#"{"level":"error","error.type":"Timeout","msg":"no answer"}"#;
+    fs::write(&shop, format!("#!/bin/sh\necho '{line}'\nexec ./real\n")).unwrap();
+    fs::set_permissions(&shop, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+}
+
 #[test]
 fn every_verb_prints_what_the_page_says() {
     let mut page = Page::read();
@@ -151,6 +160,7 @@ fn every_verb_prints_what_the_page_says() {
 
     let (first, second) =
         (stage.build("one", &json!({"version": "1"})), stage.build("two", &json!({"version": "2"})));
+    printing_an_error(&stage, "two");
     let at = ["-e", "staging"];
     let with = |arguments: &[&str]| json(&stage, &[arguments, &at].concat());
     let refused = with(&["rollback"]).exits(1);
@@ -176,6 +186,16 @@ fn every_verb_prints_what_the_page_says() {
     page.each_line_fits("logs", &with(&["logs"]).ok());
     page.each_line_fits("logs record", &with(&["logs", "--level", "trace"]).ok());
     page.each_line_fits("logs group", &with(&["logs", "--group-by", "level"]).ok());
+    let printed = || {
+        let told = with(&["errors"]).ok().stdout;
+        told.contains("Timeout").then_some(told)
+    };
+    let found = e2e::eventually("an error is in the inbox", Duration::from_secs(60), printed);
+    let found = page.fits("errors", &found);
+    let id = found["errors"][0]["id"].as_str().unwrap();
+    let _ = page.fits("errors show", &with(&["errors", "show", id]).ok().stdout);
+    let known = with(&["errors", "ack", id, "--reason", "it is known"]).ok();
+    assert_eq!(page.fits("errors show", &known.stdout)["state"], "acknowledged");
     let looked = || {
         let told = with(&["slo"]).ok().stdout;
         (told.trim() != "[]").then_some(told)

@@ -16,6 +16,7 @@ use crate::claims;
 use crate::drift;
 use crate::event::Event;
 use crate::group;
+use crate::inbox;
 use crate::lane::{Lane, Rejected, at_once};
 use crate::lock::{self, Scope};
 use crate::objective;
@@ -106,6 +107,15 @@ pub enum Command {
     Objectives(Vec<(Place, ObjectiveName, watch::Command)>),
     /// What planners of alerts ask, and whoever tells from outside, in order; what was overtaken is left out.
     Alerts(Vec<Changed>),
+    /// Remember what somebody decided about an error.
+    DecideError {
+        /// Where it is printed.
+        place: Place,
+        /// Which error.
+        fingerprint: String,
+        /// What was decided.
+        decision: inbox::Decision,
+    },
     /// This, though somebody has locked its place.
     DespiteLock(Box<Command>),
     /// This, though an error budget is spent.
@@ -136,6 +146,9 @@ pub fn decide(world: &World, command: Command, at: Timestamp) -> Result<Vec<Even
         }
         Command::Objectives(commands) => Ok(objective::decide_all(world, commands, at)),
         Command::Alerts(changes) => Ok(alert::decide(world, changes)),
+        Command::DecideError { place, fingerprint, decision } => {
+            inbox::decide(world, place, fingerprint, decision)
+        }
         Command::DespiteLock(command) => despite_lock(world, *command, at),
         Command::DespiteBudget(command) => despite_budget(world, *command, at),
     }

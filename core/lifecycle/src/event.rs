@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::Changed;
 use crate::group::Stage;
+use crate::inbox::Decision;
 use crate::lock::Scope;
 
 /// One thing that happened.
@@ -80,6 +81,15 @@ pub enum Event {
     },
     /// An alert of a rule, or of somebody outside, came to stand elsewhere. Those of objectives are told by [`Event::Objective`].
     AlertChanged(Changed),
+    /// Somebody decided about an error that a service prints.
+    ErrorDecided {
+        /// Where it is printed.
+        place: Place,
+        /// Which error.
+        fingerprint: String,
+        /// What was decided, by whom, and on what.
+        decision: Decision,
+    },
     /// Something was not as wanted, unasked, and was put right.
     DriftCorrected {
         /// In which life of the agent.

@@ -11,6 +11,7 @@ mod decide;
 mod drift;
 mod event;
 mod group;
+pub mod inbox;
 mod lane;
 mod lock;
 mod objective;

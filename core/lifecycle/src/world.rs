@@ -9,6 +9,7 @@ use crate::alert::{self, Alerts};
 use crate::drift::{DriftKey, Noted};
 use crate::event::Event;
 use crate::group::Group;
+use crate::inbox::{self, Decisions};
 use crate::lane::{Lane, Serving};
 use crate::lock::{Lock, Scope};
 use crate::objective::Objectives;
@@ -29,6 +30,8 @@ pub struct World {
     pub objectives: BTreeMap<Place, Objectives>,
     /// The alerts of rules and from outside that are pending or firing.
     pub alerts: Alerts,
+    /// What was decided about errors, by where they are printed.
+    pub errors: BTreeMap<Place, Decisions>,
     /// What was last said of drift.
     pub drifts: BTreeMap<DriftKey, Noted>,
     /// The groups under way, by number.
@@ -76,6 +79,9 @@ impl World {
                 state.apply(event, at).map_err(|illegal| Illegal(illegal.to_string()))?;
             }
             Event::AlertChanged(changed) => alert::apply(&mut self.alerts, changed, at)?,
+            Event::ErrorDecided { place, fingerprint, decision } => {
+                inbox::remember(self.errors.entry(place.clone()).or_default(), fingerprint, decision, at);
+            }
             Event::DriftCorrected { instance, drift, new } => {
                 let key = (drift.place.clone(), drift.kind);
                 let noted = Noted { instance: instance.clone(), drift: drift.clone(), new: *new, at };

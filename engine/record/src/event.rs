@@ -3,6 +3,7 @@
 //! The body of version 1 is the event as `serde` writes it. The day an event's form changes, its old form is frozen
 //! here beside the new one and converted on read; `tests/fixtures/` keeps a journal of every version for that.
 
+use lifecycle::inbox::Decision;
 use lifecycle::{Answer, Event, Scope, Stage};
 use model::drift::Drift;
 use model::{Digest, ObjectiveName, Place, ReleaseNumber, RolloutNumber, ServiceName, Timestamp};
@@ -89,6 +90,14 @@ struct OfObjective {
 }
 
 #[derive(Serialize, Deserialize)]
+struct ErrorDecided {
+    place: Place,
+    fingerprint: String,
+    #[serde(flatten)]
+    decision: Decision,
+}
+
+#[derive(Serialize, Deserialize)]
 struct Corrected {
     instance: String,
     #[serde(flatten)]
@@ -171,6 +180,15 @@ pub fn draft(event: &Event, at: Timestamp, actor: &str, reason: Option<&str>) ->
                 changed.place.as_ref().map_or_else(|| name.to_owned(), |place| format!("{place} {name}"));
             (format!("alert.{}", changed.to.name()), Some(subject), json(changed))
         }
+        Event::ErrorDecided { place, fingerprint, decision } => (
+            format!("error.{}", decision.stance.name()),
+            Some(format!("{place} {fingerprint}")),
+            json(&ErrorDecided {
+                place: place.clone(),
+                fingerprint: fingerprint.clone(),
+                decision: decision.clone(),
+            }),
+        ),
         Event::DriftCorrected { instance, drift, new } => (
             "drift.corrected".to_owned(),
             drift.place.as_ref().map(ToString::to_string),
@@ -266,6 +284,10 @@ pub fn event(record: &Record) -> Result<Event, Unreadable> {
         "command.answered" => {
             let Answered { key, request, answer } = body(record)?;
             Event::CommandAnswered { key, request, answer }
+        }
+        kind if kind.starts_with("error.") => {
+            let ErrorDecided { place, fingerprint, decision } = body(record)?;
+            Event::ErrorDecided { place, fingerprint, decision }
         }
         kind if kind.starts_with("rollout.") => {
             let InRollout { place, event } = body(record)?;

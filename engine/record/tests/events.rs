@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lifecycle::Event;
+use lifecycle::inbox::{Decision, Known, Stance};
 use model::assignment::{HeaderMatch, HeaderRoute, Pattern, SessionAffinity};
 use model::check;
 use model::hook::{Hook, Hooks, Moment};
@@ -143,6 +144,12 @@ fn events() -> Vec<Event> {
     events
 }
 
+fn decided(place: &Place, stance: Stance, reason: Option<&str>) -> Event {
+    let known = Known { release: ReleaseNumber(3), per_hour: 40, record: 17 };
+    let decision = Decision { stance, known, by: "ada".to_owned(), reason: reason.map(str::to_owned) };
+    Event::ErrorDecided { place: place.clone(), fingerprint: "00000000000000aa".to_owned(), decision }
+}
+
 /// Events that came after the fixture was written.
 fn later() -> Vec<Event> {
     let place = Place { service: "shop".parse().unwrap(), environment: "production".parse().unwrap() };
@@ -180,6 +187,10 @@ fn later() -> Vec<Event> {
             members: vec![(at.clone(), RolloutNumber(3))],
         },
         Event::GroupReached { number: 2, place: at.clone(), stage: lifecycle::Stage::AtGate },
+        decided(&at, Stance::Acknowledged, Some("known")),
+        decided(&at, Stance::Resolved { from: Some(ReleaseNumber(4)) }, None),
+        decided(&at, Stance::Resolved { from: None }, None),
+        decided(&at, Stance::Reopened, None),
         Event::DriftCorrected { instance: "a1".to_owned(), drift, new: 2 },
         Event::AlertChanged(alert(Some(at.clone()), To::Pending)),
         Event::AlertChanged(alert(Some(at), To::Firing)),

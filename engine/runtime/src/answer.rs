@@ -24,7 +24,8 @@ pub(crate) fn places_of(command: &Command) -> Vec<Place> {
         | Command::Notice { .. }
         | Command::Objective { .. }
         | Command::Objectives(_)
-        | Command::Alerts(_) => vec![],
+        | Command::Alerts(_)
+        | Command::DecideError { .. } => vec![],
     }
 }
 

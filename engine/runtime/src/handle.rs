@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use lifecycle::inbox::Decision;
 use lifecycle::{Answer, Command, Refusal, World};
 use manifest::Manifest;
 use model::spec::SecretSource;
@@ -316,6 +317,21 @@ impl Handle {
         };
         let command = Command::Objective { place, objective, command };
         self.send_storing(command, actor, Some(reason), None).await.map(drop)
+    }
+
+    /// Remembers what somebody decided about an error. The answer is durable.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn decide_error(
+        &self,
+        place: Place,
+        fingerprint: String,
+        decision: Decision,
+    ) -> Result<(), Error> {
+        let (actor, reason) = (decision.by.clone(), decision.reason.clone());
+        let command = Command::DecideError { place, fingerprint, decision };
+        self.send_storing(command, actor, reason, None).await.map(drop)
     }
 
     /// Carries out what the planners of objectives ask. The answer is durable.

@@ -19,6 +19,7 @@ use runtime::{
 use serde::de::DeserializeOwned;
 
 use crate::Stop;
+use crate::errors::Decide;
 use crate::problem::{self, Problem};
 use crate::routes::{Faces, LARGEST_BODY_BYTES};
 
@@ -75,7 +76,7 @@ macro_rules! change {
         }
     )+};
 }
-change!(Deploy, DeployGroup, Ship, Rollback, Operate, SetLock, LiftLock, Stop);
+change!(Deploy, DeployGroup, Ship, Rollback, Operate, SetLock, LiftLock, Decide, Stop);
 
 impl Change for Retry {
     fn actor(&mut self) -> &mut String {

@@ -1,5 +1,6 @@
 //! The client for control, over its socket or its TCP door: one connection for each request. Does not live here: how anything is shown.
 
+mod errors;
 mod events;
 
 use std::fmt;

@@ -15,6 +15,7 @@
 //! | `GET /v1/probes` | `service`, `environment` | [`ports::probes::Reports`] |
 //! | `GET /v1/logs` | [`logs::Ask`] | lines of JSON ([`logs::Line`]), or text |
 //! | `GET /v1/logs/search` | [`records::Ask`] | [`records::Answer`], or with `follow` lines of JSON ([`records::Line`]) |
+//! | `GET /v1/errors` | [`errors::Ask`] | [`errors::Errors`] |
 //! | `GET /v1/events` | `after`, `follow`, `format`, `limit`, `Last-Event-ID` | server-sent events, or a page of JSON |
 //! | `GET /v1/objectives` | [`objectives::Which`] | [`objectives::ObjectiveStatus`], a list |
 //! | `GET /v1/objectives/backtest` | [`objectives::AskBacktest`] | [`objectives::BacktestReport`] |
@@ -29,11 +30,13 @@
 //! | `POST /v1/lock` | [`runtime::SetLock`] | nothing |
 //! | `POST /v1/unlock` | [`runtime::LiftLock`] | nothing |
 //! | `POST /v1/objectives/correct` | [`runtime::Correct`] | nothing |
+//! | `POST /v1/errors/decide` | [`errors::Decide`] | nothing |
 //! | `POST /v1/stop` | [`Stop`] | nothing |
 //!
 //! Every error is a [`Problem`].
 
 pub mod client;
+pub mod errors;
 pub mod events;
 pub mod logs;
 pub mod objectives;

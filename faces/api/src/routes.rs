@@ -16,6 +16,7 @@ use runtime::{
 use tokio::sync::watch;
 
 use crate::caller::Asked;
+use crate::errors::{self, Errors};
 use crate::events;
 use crate::logs::{self, Format, Logs};
 use crate::objectives::{
@@ -44,13 +45,15 @@ pub(crate) struct Faces {
 type Reached<T> = Result<Json<T>, Problem>;
 
 /// Every route. The OpenAPI document has the same, by a test.
-fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 20] {
+fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 22] {
     [
         (Method::GET, "/v1/health", get(health)),
         (Method::GET, "/v1/status", get(status)),
         (Method::GET, "/v1/probes", get(probes)),
         (Method::GET, "/v1/logs", get(output)),
         (Method::GET, "/v1/logs/search", get(search)),
+        (Method::GET, "/v1/errors", get(all_errors)),
+        (Method::POST, "/v1/errors/decide", post(decide_error)),
         (Method::GET, "/v1/events", get(events)),
         (Method::GET, "/v1/objectives", get(all_objectives)),
         (Method::GET, "/v1/objectives/backtest", get(backtest)),
@@ -116,6 +119,8 @@ async fn status(
     let snapshot = faces.control.snapshot();
     let mut warnings = snapshot.warnings.clone();
     warnings.extend(views::probe_warnings(&faces.probes.reports(), |place| which.holds(place)));
+    let now = errors::now();
+    warnings.extend(errors::warnings(&snapshot.world, &faces.records, now, |place| which.holds(place)));
     Ok(Json(views::Status {
         version: faces.version,
         at: snapshot.at,
@@ -215,6 +220,28 @@ async fn looked_up<T: Send + 'static>(
         false => Problem::malformed(what).instead(instead),
     };
     Ok(Json(found.map_err(none)?))
+}
+
+async fn all_errors(
+    State(faces): State<Faces>,
+    ask: Result<Query<errors::Ask>, QueryRejection>,
+) -> Reached<Errors> {
+    let ask = asked(ask)?;
+    let (world, keep) = (Arc::clone(&faces.control.snapshot().world), faces.records);
+    let looking = tokio::task::spawn_blocking(move || errors::answer(&world, &keep, &ask, errors::now()));
+    Ok(Json(looking.await.map_err(|error| errors::unreadable(&error))??))
+}
+
+async fn decide_error(
+    State(faces): State<Faces>,
+    asked: Asked<errors::Decide>,
+) -> Result<StatusCode, Problem> {
+    let Asked { request, control } = asked;
+    known(&faces, &request.place)?;
+    let world = Arc::clone(&control.snapshot().world);
+    let (fingerprint, decision) = errors::decided(&world, &faces.records, &request, errors::now())?;
+    control.decide_error(request.place, fingerprint, decision).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn correct(asked: Asked<Correct>) -> Result<StatusCode, Problem> {

@@ -110,6 +110,8 @@ pub(crate) enum Verb {
     Probes(verbs::probes::Args),
     /// Show what the replicas print
     Logs(verbs::logs::Args),
+    /// Show what errors services print, which are new, and decide about them
+    Errors(verbs::errors::Args),
     /// Ask for metrics in PromQL
     Query(verbs::query::Args),
     /// Show how much is left of what may go wrong, and what burned it
@@ -154,6 +156,7 @@ impl Verb {
             | Self::Status(_)
             | Self::Probes(_)
             | Self::Logs(_)
+            | Self::Errors(_)
             | Self::Query(_)
             | Self::Slo(_)
             | Self::Journal(_)

@@ -8,6 +8,7 @@ pub(crate) mod demo;
 pub(crate) mod deploy;
 pub(crate) mod down;
 pub(crate) mod env;
+pub(crate) mod errors;
 pub(crate) mod hidden;
 pub(crate) mod import;
 pub(crate) mod journal;
@@ -52,6 +53,7 @@ pub(crate) async fn run(verb: Verb, context: &Context<'_>) -> Result<Done, Failu
         Verb::Status(args) => status::run(args, context).await,
         Verb::Probes(args) => probes::run(args, context).await,
         Verb::Logs(args) => logs::run(args, context).await,
+        Verb::Errors(args) => errors::run(args, context).await,
         Verb::Query(args) => query::run(args, context).await,
         Verb::Slo(args) => slo::run(args, context).await,
         Verb::Journal(args) => journal::run(args, context).await,

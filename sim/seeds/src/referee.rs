@@ -475,6 +475,9 @@ fn told(record: &Record, event: &Event) -> String {
         Event::BudgetOverridden { objective, level, .. } => format!("{objective}: {}", level.name()),
         Event::Objective { objective, event, .. } => format!("{objective}: {event:?}"),
         Event::AlertChanged(changed) => format!("{:?}", changed.labels),
+        Event::ErrorDecided { fingerprint, decision, .. } => {
+            format!("{fingerprint}: {}", decision.stance.name())
+        }
         Event::GroupBegun { name, members, .. } => format!("{name}: {} members", members.len()),
         Event::GroupReached { stage, .. } => format!("{stage:?}"),
         Event::DriftCorrected { drift, new, .. } => format!("{} {new}x: {}", drift.kind.name(), drift.found),

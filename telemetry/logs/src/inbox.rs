@@ -10,10 +10,12 @@ use crate::fingerprint;
 use crate::level::Level;
 use crate::parse::Parsed;
 
-/// Different errors that are kept; the one that was not seen for the longest time makes room.
+/// Different errors that are kept; those that were seen once make room, and else the one that was not seen for the longest time.
 pub const MOST_ERRORS: usize = 500;
 /// Releases whose counts are kept, the newest.
 const MOST_RELEASES: usize = 50;
+/// Releases for which an error's own counts are kept, the newest.
+const RELEASES_OF_ERROR: usize = 10;
 const HOUR_US: i64 = 3_600_000_000;
 /// Below so many an hour, more of the same opens nothing again.
 const FEWEST_AN_HOUR: u64 = 10;
@@ -40,6 +42,9 @@ pub struct Seen {
     pub newest_release: u64,
     /// The number of its last record.
     pub record: u64,
+    /// How often in each of the newest releases that have it.
+    #[serde(default)]
+    pub releases: BTreeMap<u64, u64>,
     hour: i64,
     this_hour: u64,
     hour_before: u64,
@@ -60,16 +65,30 @@ impl Seen {
     }
 }
 
-/// What whoever acknowledged an error knew.
+/// What whoever decided about an error knew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
     /// The newest release in which it had been seen.
     pub release: u64,
     /// How often it was seen in an hour.
     pub per_hour: u64,
+    /// The number of its last record.
+    pub record: u64,
 }
 
-/// Why an error that was acknowledged wants to be looked at again.
+/// What was decided about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stance {
+    /// It is known, and may go on as it does.
+    Acknowledged,
+    /// It does not come any more: from this release on, or nowhere.
+    Resolved {
+        /// From which.
+        from: Option<u64>,
+    },
+}
+
+/// Why an error that was decided about wants to be looked at again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reopened {
@@ -77,15 +96,24 @@ pub enum Reopened {
     NewerRelease,
     /// It comes more than twice as often.
     MoreOften,
+    /// It was mended, and came again.
+    CameAgain,
 }
 
-/// Whether what is known of an error is no longer all.
-pub fn reopened(seen: &Seen, known: Known, now: i64) -> Option<Reopened> {
-    if seen.newest_release > known.release {
-        return Some(Reopened::NewerRelease);
+/// Whether what was decided about an error no longer holds.
+pub fn reopened(seen: &Seen, stance: Stance, known: Known, now: i64) -> Option<Reopened> {
+    let is_newer = seen.newest_release > known.release;
+    match stance {
+        Stance::Acknowledged if is_newer => Some(Reopened::NewerRelease),
+        Stance::Acknowledged => {
+            let often = known.per_hour.saturating_mul(2).max(FEWEST_AN_HOUR);
+            (seen.per_hour(now) > often).then_some(Reopened::MoreOften)
+        }
+        Stance::Resolved { from: None } => (seen.record > known.record).then_some(Reopened::CameAgain),
+        Stance::Resolved { from: Some(from) } => {
+            (is_newer && seen.newest_release >= from).then_some(Reopened::CameAgain)
+        }
     }
-    let often = known.per_hour.saturating_mul(2).max(FEWEST_AN_HOUR);
-    (seen.per_hour(now) > often).then_some(Reopened::MoreOften)
 }
 
 /// What was told of the records so far.
@@ -113,8 +141,9 @@ impl Tally {
         }
         let Some(found) = fingerprint::of(parsed) else { return };
         if !self.errors.contains_key(&found.id) && self.errors.len() >= MOST_ERRORS {
-            let oldest = self.errors.values().min_by_key(|seen| (seen.last, seen.record));
-            if let Some(oldest) = oldest.map(|seen| seen.fingerprint.clone()) {
+            // Messages that are never the same must not drive out what comes again and again.
+            let least = self.errors.values().min_by_key(|seen| (seen.count > 1, seen.last, seen.record));
+            if let Some(oldest) = least.map(|seen| seen.fingerprint.clone()) {
                 self.errors.remove(&oldest);
                 self.forgotten += 1;
             }
@@ -130,6 +159,7 @@ impl Tally {
             first_release: source.release,
             newest_release: source.release,
             record: number,
+            releases: BTreeMap::new(),
             hour,
             this_hour: 0,
             hour_before: 0,
@@ -139,6 +169,10 @@ impl Tally {
         seen.last = seen.last.max(at);
         seen.newest_release = seen.newest_release.max(source.release);
         seen.record = number;
+        *seen.releases.entry(source.release).or_default() += 1;
+        while seen.releases.len() > RELEASES_OF_ERROR {
+            seen.releases.pop_first();
+        }
         match hour - seen.hour {
             0 => seen.this_hour += 1,
             1 => (seen.hour, seen.hour_before, seen.this_hour) = (hour, seen.this_hour, 1),
@@ -196,10 +230,42 @@ mod tests {
         let error = tally.errors.values().next().unwrap();
         let now = HOUR_US + 60;
         assert_eq!(error.per_hour(now), 30);
-        assert_eq!(reopened(error, Known { release: 3, per_hour: 30 }, now), None);
-        assert_eq!(reopened(error, Known { release: 2, per_hour: 30 }, now), Some(Reopened::NewerRelease));
-        assert_eq!(reopened(error, Known { release: 3, per_hour: 14 }, now), Some(Reopened::MoreOften));
+        let known = |release, per_hour| Known { release, per_hour, record: 29 };
+        let asked = |known| reopened(error, Stance::Acknowledged, known, now);
+        assert_eq!(asked(known(3, 30)), None);
+        assert_eq!(asked(known(2, 30)), Some(Reopened::NewerRelease));
+        assert_eq!(asked(known(3, 14)), Some(Reopened::MoreOften));
         assert_eq!(error.per_hour(2 * HOUR_US + HOUR_US / 2), 15);
         assert_eq!(error.per_hour(9 * HOUR_US), 0);
+    }
+
+    #[test]
+    fn a_mended_error_opens_again_when_it_comes_where_it_was_said_to_be_mended() {
+        let mut tally = Tally::default();
+        seen(&mut tally, 0, 3, 5, "ERROR x");
+        let known = Known { release: 3, per_hour: 1, record: 0 };
+        let asked = |tally: &Tally, from| {
+            reopened(tally.errors.values().next().unwrap(), Stance::Resolved { from }, known, 9)
+        };
+        assert_eq!((asked(&tally, None), asked(&tally, Some(4))), (None, None));
+        seen(&mut tally, 1, 3, 6, "ERROR x");
+        assert_eq!(asked(&tally, None), Some(Reopened::CameAgain));
+        assert_eq!(asked(&tally, Some(4)), None, "the old release may have it until it is gone");
+        seen(&mut tally, 2, 4, 7, "ERROR x");
+        assert_eq!(asked(&tally, Some(4)), Some(Reopened::CameAgain));
+        assert_eq!(asked(&tally, Some(5)), None);
+        assert_eq!(tally.errors.values().next().unwrap().releases, BTreeMap::from([(3, 2), (4, 1)]));
+    }
+
+    #[test]
+    fn messages_that_are_never_the_same_do_not_drive_out_what_comes_again() {
+        let mut tally = Tally::default();
+        seen(&mut tally, 0, 1, 0, "ERROR often");
+        seen(&mut tally, 1, 1, 1, "ERROR often");
+        for n in 0..2 * MOST_ERRORS as u64 {
+            let name: String = n.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect();
+            seen(&mut tally, n + 2, 1, n as i64 + 2, &format!("ERROR {name}"));
+        }
+        assert!(tally.errors.values().any(|seen| seen.title == "ERROR often"));
     }
 }

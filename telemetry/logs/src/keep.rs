@@ -53,6 +53,20 @@ impl Keep {
         self.opened().iter().map(|(name, store)| (name.clone(), Arc::clone(store))).collect()
     }
 
+    /// Looks at what is kept, while another may have it. Nothing can be added to these stores.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn look_at_all(&self) -> Result<(), Error> {
+        for service in names(&self.root) {
+            for environment in names(&self.root.join(&service)) {
+                let store = Store::look(&Self::folder(&self.root, &service, &environment))?;
+                self.opened().insert((service.clone(), environment), Arc::new(store));
+            }
+        }
+        Ok(())
+    }
+
     /// Opens what was kept before.
     ///
     /// # Errors

@@ -105,7 +105,7 @@ const ROWS: &[Row] = &[
     ),
     row(
         "api",
-        &["logs", "model", "manifest", "ports", "runtime", "views"],
+        &["lifecycle", "logs", "model", "manifest", "ports", "runtime", "views"],
         "a face shows views and records, and hands commands to the runtime",
     ),
     row(

@@ -120,6 +120,7 @@ impl Policy {
             Event::Rollout { .. }
             | Event::Objective { .. }
             | Event::AlertChanged(_)
+            | Event::ErrorDecided { .. }
             | Event::ReleaseRegistered(_)
             | Event::ReleaseRetired { .. }
             | Event::ControlStarted { .. }
