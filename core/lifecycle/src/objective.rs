@@ -108,17 +108,19 @@ pub(crate) fn on<'a>(
 pub(crate) fn check(world: &World, place: &Place, spec: &Spec, cause: Cause) -> Result<(), Refusal> {
     let Some((objective, state)) = on(world, place, spec, cause) else { return Ok(()) };
     let left = state.remaining.unwrap_or_default() as f64 / 10_000.0;
+    let left = match left < 0.0 {
+        true => format!("the error budget of {objective} is overspent by {:.1}%", -left),
+        false => format!("{left:.1}% of the error budget of {objective} is left"),
+    };
     let since = state.since.map_or_else(String::new, |since| format!(" since {since}"));
     let environment = &place.environment;
     let (what, instead) = match state.level {
         Level::CanaryOnly => (
-            format!(
-                "only canaries are allowed at {place}{since}: {left:.1}% of the error budget of {objective} is left"
-            ),
+            format!("only canaries are allowed at {place}{since}: {left}"),
             "give it a canary strategy (`rollout.canary.steps`), or",
         ),
         Level::Freeze | Level::Warn | Level::Fine | Level::Unknown => (
-            format!("{place} is frozen{since}: {left:.1}% of the error budget of {objective} is left"),
+            format!("{place} is frozen{since}: {left}"),
             "mend what burns it: `shipshape rollback` is always allowed. Else",
         ),
     };

@@ -40,12 +40,26 @@ pub(crate) struct Figures {
     pub(crate) started_on_bad_after_acknowledgement: usize,
     /// Whether the bad release was taken back.
     pub(crate) bad_release_taken_back: bool,
+    /// What the bad release did to the error budget.
+    pub(crate) budget: Budget,
     /// Whether the journal's chain is whole.
     pub(crate) journal_is_whole: bool,
     /// The 99th percentile of the latency over the whole run, from the intended start, in milliseconds.
     pub(crate) p99_ms: f64,
     /// The whole demo, in seconds.
     pub(crate) seconds_in_all: f64,
+}
+
+/// What the bad release did to the error budget.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Budget {
+    /// Failed requests that it was charged with.
+    pub(crate) charged: u64,
+    /// What part of the budget that was, in percent.
+    pub(crate) percent: f64,
+    /// Whether the next deploy was refused.
+    pub(crate) next_refused: bool,
 }
 
 impl Figures {
@@ -74,6 +88,7 @@ impl Figures {
             rollback_ms: seconds_between(begun, back)? * 1e3,
             started_on_bad_after_acknowledgement: 0,
             bad_release_taken_back: false,
+            budget: Budget::default(),
             journal_is_whole: false,
             p99_ms: report.latency.p99_us as f64 / 1e3,
             seconds_in_all: 0.0,
@@ -97,6 +112,15 @@ impl Figures {
         }
         if self.failed_by_good > 0 {
             broken.push(format!("{} requests failed on the good releases", self.failed_by_good));
+        }
+        if self.budget.charged != self.failed_by_bad {
+            broken.push(format!(
+                "the bad release was charged with {} failed requests, and failed {}",
+                self.budget.charged, self.failed_by_bad
+            ));
+        }
+        if !self.budget.next_refused {
+            broken.push("the next deploy was not refused, though the error budget is spent".to_owned());
         }
         if !self.journal_is_whole {
             broken.push("the journal's chain is broken".to_owned());

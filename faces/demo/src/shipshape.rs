@@ -73,6 +73,12 @@ impl Shipshape {
         Ok(serde_json::from_str(&self.read(&["status", "--output", "json"])?)?)
     }
 
+    /// What is known of the objective, as JSON.
+    pub(crate) fn objective(&self) -> anyhow::Result<Value> {
+        let all: Value = serde_json::from_str(&self.read(&["slo", "--output", "json"])?)?;
+        Ok(all[0].clone())
+    }
+
     /// The journal, an event each.
     pub(crate) fn journal(&self) -> anyhow::Result<Vec<Value>> {
         let lines = self.read(&["journal", "export"])?;

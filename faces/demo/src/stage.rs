@@ -1,4 +1,4 @@
-//! The stage: a directory with a home, a manifest and three artifacts, gone when the demo is over.
+//! The stage: a directory with a home, a manifest and four artifacts, gone when the demo is over.
 
 use std::fs;
 use std::io::Write as _;
@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use crate::Options;
 use crate::shipshape::Shipshape;
 
-/// Steps with evidence: a weight is left when the evidence for the release is in, not when time has passed.
+/// Steps with evidence: a weight is left when the evidence for the release is in, not when time has passed. The budget is that
+/// of a service that is half a minute old: a few requests, so each that fails counts.
 const MANIFEST: &str = "\
 service: shop
 description: The example service of the demo
@@ -22,6 +23,8 @@ replicas: 2
 health:
   ready: {http: /healthz/ready, period: 1s}
   live: {http: /healthz/live, period: 1s}
+objectives:
+  availability: {target: 99.99%, alerts: {minimumEvents: 1}}
 rollout:
   strategy: canary
   canary:
@@ -64,6 +67,7 @@ impl Stage {
         stage.artifact(options, "shop-2", r#"{"version": "2"}"#)?;
         let bad = format!(r#"{{"version": "3", "failureRate": {FAILURE_RATE}}}"#);
         stage.artifact(options, "shop-3", &bad)?;
+        stage.artifact(options, "shop-4", r#"{"version": "4"}"#)?;
         Ok(stage)
     }
 

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use load::{Config, Load, ReceivedLine, Running};
 
 use crate::Options;
-use crate::figures::Figures;
+use crate::figures::{Budget, Figures};
 use crate::stage::Stage;
 
 /// Longer than the demo ever takes: the ledger's limit, not its length.
@@ -43,8 +43,11 @@ pub(crate) async fn tell(stage: &Stage, options: &Options) -> anyhow::Result<Fig
     let taken_back = status.code() == Some(1) && serving(stage)? == Some(2);
 
     more_requests(&load, options.rate_per_second).await?;
+    chapter(stage, 4, "What it cost, and what follows", "shipshape slo");
+    let budget = spent_budget(stage).await?;
+
     let report = load.stop().await?;
-    chapter(stage, 4, "What it came to", "shipshape journal verify");
+    chapter(stage, 5, "What it came to", "shipshape journal verify");
     let journal_is_whole = stage.shipshape.show(&["journal", "verify"]).await?.success();
     let ledger = fs::read_to_string(stage.ledger()).context("the services kept no ledger")?;
     let received = ledger.lines().map(str::parse::<ReceivedLine>).collect::<Result<Vec<_>, _>>()?;
@@ -53,6 +56,7 @@ pub(crate) async fn tell(stage: &Stage, options: &Options) -> anyhow::Result<Fig
     figures.answered_without_control = answered_without_control;
     figures.bad_release_taken_back = taken_back;
     figures.started_on_bad_after_acknowledgement = report.started_after(acknowledged, "3").len();
+    figures.budget = budget;
     figures.journal_is_whole = journal_is_whole;
     figures.seconds_in_all = begun.elapsed().as_secs_f64();
     Ok(figures)
@@ -91,6 +95,32 @@ async fn good_release(stage: &Stage, load: &Running) -> anyhow::Result<u64> {
         bail!("the good release was not promoted ({status})");
     }
     Ok(answered)
+}
+
+/// Waits until the bad release was charged with what it burned, and tries the next deploy.
+async fn spent_budget(stage: &Stage) -> anyhow::Result<Budget> {
+    stage.say("   (half a minute after a rollout its last requests have been told, and it is charged)\n");
+    let asked = Instant::now();
+    let charge = loop {
+        let known = stage.shipshape.objective()?;
+        let charges = known["charges"].as_array().into_iter().flatten();
+        let of_the_bad = charges.into_iter().find(|charge| charge["rollout"] == 3);
+        if let (Some(charge), true) = (of_the_bad, known["level"] == "freeze") {
+            break charge.clone();
+        }
+        if asked.elapsed() > PATIENCE {
+            bail!("waited {PATIENCE:?} in vain for the charge of the bad release: {known}");
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    success(stage, &["slo"]).await?;
+    stage.say("\n   $ shipshape deploy ./shop-4   # refused: the budget is spent\n");
+    let next = stage.shipshape.show(&["deploy", "./shop-4"]).await?;
+    Ok(Budget {
+        charged: charge["bad"].as_u64().context("a charge without a number")?,
+        percent: charge["budgetPercent"].as_f64().context("a charge without its part of the budget")?,
+        next_refused: next.code() == Some(1) && serving(stage)? == Some(2),
+    })
 }
 
 /// Lets the old release answer for a while after the rollback: a request that went astray would show now.

@@ -22,6 +22,11 @@ pub(crate) fn render(figures: &Figures, broken: &[String]) -> String {
         ),
         ("from verdict to last request on it", format!("{:.1} ms", figures.rollback_ms)),
         ("started on it after that", figures.started_on_bad_after_acknowledgement.to_string()),
+        (
+            "charged to its error budget",
+            format!("{} failed requests, {:.0} % of it", figures.budget.charged, figures.budget.percent),
+        ),
+        ("the next deploy", if figures.budget.next_refused { "refused" } else { "not refused" }.to_owned()),
         ("99th percentile of the latency", format!("{:.1} ms", figures.p99_ms)),
         ("the whole demo", format!("{:.0} s", figures.seconds_in_all)),
     ];
