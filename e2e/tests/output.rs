@@ -118,6 +118,7 @@ fn kind_of(value: &Value) -> &'static str {
 }
 
 const CANARY: &str = "environments: {staging: {replicas: 1}, production: {}}
+alerts: {Always: {expr: vector(1), runbook: always, annotations: {summary: it holds, description: always}}}
 probes: [{name: home, http: {path: /}}]
 rollout:
   strategy: canary
@@ -208,12 +209,22 @@ fn every_verb_prints_what_the_page_says() {
     let found = e2e::eventually("something was counted", Duration::from_secs(120), backtest);
     let _ = page.fits("slo backtest", &found);
     let _ = page.fits("slo report", &with(&["slo", "report"]).ok().stdout);
+    alerts(&mut page, &with);
     page.each_line_fits("journal", &json(&stage, &["journal", "list"]).ok());
     page.each_line_fits("journal", &json(&stage, &["journal", "export"]).ok());
     let _ = page.fits("journal", &json(&stage, &["journal", "show", "2"]).ok().stdout);
     let _ = page.fits("journal verify", &json(&stage, &["journal", "verify"]).ok().stdout);
     let _ = page.fits("down", &json(&stage, &["down"]).ok().stdout);
     page.all_were_compared();
+}
+
+fn alerts(page: &mut Page, with: &dyn Fn(&[&str]) -> Ran) {
+    let fires = || {
+        let told = with(&["alerts"]).ok().stdout;
+        told.contains("Always").then_some(told)
+    };
+    let _ = page.fits("alerts", &e2e::eventually("a rule fires", Duration::from_secs(60), fires));
+    let _ = page.fits("alerts rules", &with(&["alerts", "rules"]).ok().stdout);
 }
 
 #[test]

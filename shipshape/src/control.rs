@@ -12,6 +12,7 @@ use runtime::Ports;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::GUARD;
+use crate::alerts::Alerts;
 use crate::answers::Answers;
 use crate::clock::SystemClock;
 use crate::metrics;
@@ -50,16 +51,11 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
     let prober = Arc::new(Prober::new(Arc::clone(&secrets), Arc::new(SystemClock)));
     let records = records::open(home)?;
     let collector = metrics::open(home, Arc::clone(&agent), &prober, Arc::clone(&records))?;
-    let guard = GuardCommand {
-        // The very program that runs, even when an upgrade has put another in its place.
-        program: "/proc/self/exe".into(),
-        args: vec![GUARD.into()],
-    };
     let ports = Ports {
         journal,
         fleet: Arc::clone(&agent),
         artifacts: Arc::new(store),
-        checks: Arc::new(Checks::new(guard).asking(Arc::new(Answers::from(collector.store())))),
+        checks: Arc::new(Checks::new(guard()).asking(Arc::new(Answers::from(collector.store())))),
         secrets: Arc::clone(&secrets),
         clock: Arc::new(SystemClock),
     };
@@ -74,12 +70,14 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
     tracing::info!(home = %home.display(), version = VERSION, "control started");
     let snapshots = handle.snapshots();
     let objectives = Objectives::open(home, handle.clone(), Arc::clone(&secrets) as Arc<dyn ports::Secrets>)?;
+    let alerts = Alerts::new(handle.clone(), Arc::clone(&secrets) as Arc<dyn ports::Secrets>);
     records::learn(&snapshots.borrow(), &*secrets);
     let faces = api::Config {
         control: handle,
         logs: Arc::new(Output::new(home.to_owned(), Arc::clone(&known))),
         records: Arc::clone(&records),
         objectives: Arc::clone(&objectives) as Arc<dyn api::objectives::Objectives>,
+        rules: Arc::clone(&alerts) as Arc<dyn api::alerts::Rules>,
         version: VERSION.to_owned(),
         probes: Arc::clone(&prober) as Arc<dyn ports::Probes>,
         beside: metrics::router(&collector, &prober, VERSION),
@@ -94,6 +92,7 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
             never = metrics::follow(&collector, &prober, snapshots) => match never {},
             never = intake => match never {},
             never = objectives.follow(collector.store()) => match never {},
+            never = alerts.follow(collector.store()) => match never {},
         }
     })
     .await;
@@ -106,6 +105,11 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
         None => closed(deciding).await?,
     };
     ended.map_err(|error| format!("control broke down: {error}; `shipshape up` starts it again"))
+}
+
+/// The very program that runs, even when an upgrade has put another in its place.
+fn guard() -> GuardCommand {
+    GuardCommand { program: "/proc/self/exe".into(), args: vec![GUARD.into()] }
 }
 
 /// How deciding ended. Nobody can ask any more, so it ends, and the journal is closed with it.

@@ -3,11 +3,13 @@
 
 mod activation;
 mod agent;
+mod alerts;
 mod answers;
 mod clock;
 mod control;
 mod exports;
 mod log;
+mod looks;
 mod metrics;
 mod objectives;
 mod output;

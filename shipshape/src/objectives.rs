@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use api::objectives::{AskBacktest, AskReport, BacktestReport, MonthReport, NoAnswer, ObjectiveStatus};
 use model::Place;
@@ -18,12 +17,9 @@ use watch::minutes::minute_of;
 use watch::{Range, State};
 
 use crate::clock::SystemClock;
+use crate::looks;
 use crate::providers::Everywhere;
 
-/// How often objectives are looked at: the gateway is asked more often, other pages as often.
-const LOOKS: Duration = Duration::from_secs(15);
-/// How soon after a rollout begins or ends they are looked at, too: a short one burns before the next look.
-const SOON: Duration = Duration::from_secs(2);
 /// All that a backtest may ask for.
 const MOST_DAYS: u32 = 366;
 
@@ -50,7 +46,7 @@ impl Objectives {
         loop {
             let (here, store) = (Arc::clone(&self), Arc::clone(&store));
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
-            let rollouts = rollouts(&snapshot);
+            let rollouts = looks::rollouts(&snapshot);
             let runtime = tokio::runtime::Handle::current();
             let looked = tokio::task::spawn_blocking(move || here.look(&store, &snapshot, &runtime)).await;
             let failed = match looked {
@@ -66,29 +62,10 @@ impl Objectives {
                 Ok(Err(error)) => Some(error),
                 Err(error) => Some(error.to_string()),
             };
-            match (&failed, troubled) {
-                (Some(error), false) => {
-                    tracing::error!(error, "objectives are not looked at; it is tried again");
-                }
-                (None, true) => tracing::info!("objectives are looked at again"),
-                (Some(_), true) | (None, false) => {}
-            }
-            troubled = failed.is_some();
-            let due = tokio::time::Instant::now() + LOOKS;
-            loop {
-                tokio::select! {
-                    () = tokio::time::sleep_until(due) => break,
-                    changed = snapshots.changed() => {
-                        if changed.is_err() {
-                            // Control ends; so will this.
-                            return std::future::pending().await;
-                        }
-                        if self::rollouts(&snapshots.borrow_and_update()) != rollouts {
-                            tokio::time::sleep(SOON).await;
-                            break;
-                        }
-                    }
-                }
+            looks::told(&mut troubled, failed.as_deref(), "objectives");
+            if !looks::next(&mut snapshots, &rollouts).await {
+                // Control ends; so will this.
+                return std::future::pending().await;
             }
         }
     }
@@ -192,15 +169,6 @@ fn state(world: &lifecycle::World, place: &Place, objective: &Objective) -> Stat
 /// Whether something runs at a place, or should: then silence is no data.
 fn runs(seen: &Seen, place: &Place) -> bool {
     seen.groups.iter().any(|group| group.id.place == *place && !group.replicas.is_empty())
-}
-
-/// What begins and ends.
-fn rollouts(snapshot: &Snapshot) -> Vec<(Place, u64, bool)> {
-    let of = |(place, lane): (&Place, &lifecycle::Lane)| {
-        let rollout = lane.rollout.as_ref()?;
-        Some((place.clone(), rollout.number.0, rollout.phase.is_terminal()))
-    };
-    snapshot.world.lanes.iter().filter_map(of).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -116,6 +116,7 @@ mod tests {
             pid: None,
             port: u16::try_from(ordinal).unwrap(),
             restarts: 0,
+            out_of_memory: 0,
             in_flight: 0,
             last_exit: None,
             reason: None,

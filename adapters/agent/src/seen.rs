@@ -66,6 +66,7 @@ fn replicas(groups: &[GroupSeen]) -> Vec<Replica> {
             ordinal: replica.ordinal,
             pid: replica.pid,
             restarts: replica.restarts,
+            out_of_memory: replica.out_of_memory,
             ready: replica.phase == ReplicaPhase::Ready,
         });
         each.collect()

@@ -20,6 +20,8 @@ pub struct Replica {
     pub pid: Option<u32>,
     /// How often it was started again.
     pub restarts: u32,
+    /// How often the kernel killed it for its memory.
+    pub out_of_memory: u32,
     /// Whether it takes requests.
     pub ready: bool,
 }
@@ -71,6 +73,10 @@ const RESTARTS: Family = counter(
     "shipshape_replica_restarts_total",
     "Times that the replica was started again after its process ended.",
 );
+const OUT_OF_MEMORY: Family = counter(
+    "shipshape_replica_out_of_memory_total",
+    "Times that the kernel killed the replica because it used more memory than it may.",
+);
 const READY: Family = gauge("shipshape_replica_ready", "Whether the replica takes requests.");
 const CPU: Family =
     counter("process_cpu_seconds_total", "Processor time of the replica's processes, user and system.");
@@ -89,6 +95,7 @@ pub(crate) fn replicas(page: &mut Page, replicas: &[Replica], usage: &BTreeMap<u
         let Replica { place, release, ordinal, .. } = replica;
         let labels = format!("{},version=\"{release}\",replica=\"{ordinal}\"", place.labels());
         page.tell(&RESTARTS, &labels, replica.restarts);
+        page.tell(&OUT_OF_MEMORY, &labels, replica.out_of_memory);
         page.tell(&READY, &labels, u8::from(replica.ready));
         let Some(usage) = replica.pid.and_then(|pid| usage.get(&pid)) else { continue };
         page.tell(&CPU, &labels, usage.cpu_seconds);
@@ -111,7 +118,15 @@ mod tests {
 
     fn replica(ordinal: u32, pid: Option<u32>) -> Replica {
         let place = Place { service: "shop".parse().unwrap(), environment: "production".parse().unwrap() };
-        Replica { place, release: ReleaseNumber(3), ordinal, pid, restarts: 2, ready: pid.is_some() }
+        Replica {
+            place,
+            release: ReleaseNumber(3),
+            ordinal,
+            pid,
+            restarts: 2,
+            out_of_memory: 1,
+            ready: pid.is_some(),
+        }
     }
 
     #[test]
@@ -129,6 +144,10 @@ mod tests {
             labels(2)
         );
         assert!(text.contains(&expected), "{text}");
+        assert!(
+            text.contains(&format!("shipshape_replica_out_of_memory_total{{{}}} 1\n", labels(1))),
+            "{text}"
+        );
         assert!(text.contains(&format!("process_cpu_seconds_total{{{}}} 1.5\n", labels(1))), "{text}");
         assert!(
             !text.contains(&format!("process_cpu_seconds_total{{{}}}", labels(2))),

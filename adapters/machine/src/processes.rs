@@ -88,6 +88,7 @@ mod tests {
             ordinal: 1,
             pid,
             restarts: 0,
+            out_of_memory: 0,
             ready: true,
         };
         let usage = usage(&[replica(Some(pid)), replica(Some(u32::MAX)), replica(None)]);

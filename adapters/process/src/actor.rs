@@ -107,8 +107,7 @@ impl Actor {
                 let found =
                     format!("replica {ordinal} of release {release} ended while no agent watched: {exit}");
                 self.shared.drifted(&self.id, DriftKind::Replica, found, "it is started again");
-                self.record.last_exit = Some(exit.to_string());
-                self.record.restarts = self.record.restarts.saturating_add(1);
+                self.record.ended(&exit);
                 None
             }
         };
@@ -224,6 +223,7 @@ impl Actor {
             view.phase = ReplicaPhase::Starting;
             view.port = port;
             view.restarts = record.restarts;
+            view.out_of_memory = record.out_of_memory;
             view.last_exit.clone_from(&record.last_exit);
             view.reason = None;
         });
@@ -285,13 +285,13 @@ impl Actor {
             true => group.hopeless(&reason),
             false => group.failed(pace, death.ready_for, &reason),
         });
-        self.record.restarts = self.record.restarts.saturating_add(1);
-        self.record.last_exit = Some(death.exit.to_string());
-        let last_exit = self.record.last_exit.clone();
+        self.record.ended(&death.exit);
+        let (last_exit, out_of_memory) = (self.record.last_exit.clone(), self.record.out_of_memory);
         self.shared.show(&self.id, |view| {
             view.phase = ReplicaPhase::Backoff;
             view.pid = None;
             view.last_exit = last_exit;
+            view.out_of_memory = out_of_memory;
             view.reason = Some(format!("starts again in {}: {reason}", model::time::format_duration(wait)));
         });
         tokio::select! {

@@ -37,8 +37,22 @@ pub(crate) struct Record {
     pub(crate) ordinal: u32,
     pub(crate) port: u16,
     pub(crate) restarts: u32,
+    /// How often the kernel killed it for its memory.
+    #[serde(default)]
+    pub(crate) out_of_memory: u32,
     pub(crate) last_exit: Option<String>,
     pub(crate) cgroup: Option<PathBuf>,
+}
+
+impl Record {
+    /// Takes in how its process ended, before the next one is started.
+    pub(crate) fn ended(&mut self, exit: &Exit) {
+        self.restarts = self.restarts.saturating_add(1);
+        self.last_exit = Some(exit.to_string());
+        if matches!(exit, Exit::OutOfMemory(_)) {
+            self.out_of_memory = self.out_of_memory.saturating_add(1);
+        }
+    }
 }
 
 /// Which process the shim started.

@@ -301,8 +301,15 @@ impl Supervisor {
     pub fn start(&self, group: &Group) -> Result<u32, Error> {
         let ordinal = self.next_ordinal(&group.id)?;
         let id = ReplicaId { group: group.id.clone(), ordinal };
-        let record =
-            Record { group: group.clone(), ordinal, port: 0, restarts: 0, last_exit: None, cgroup: None };
+        let record = Record {
+            group: group.clone(),
+            ordinal,
+            port: 0,
+            restarts: 0,
+            out_of_memory: 0,
+            last_exit: None,
+            cgroup: None,
+        };
         self.employ(id, record, Begin::New);
         Ok(ordinal)
     }
@@ -341,6 +348,7 @@ impl Supervisor {
             pid: None,
             port: record.port,
             restarts: record.restarts,
+            out_of_memory: record.out_of_memory,
             in_flight: 0,
             last_exit: record.last_exit.clone(),
             reason: None,

@@ -72,6 +72,29 @@ pub(crate) fn numbers(data: &Data) -> Result<Measured, String> {
     }
 }
 
+/// A series without its name: its labels and its value.
+pub type Valued = (BTreeMap<String, String>, f64);
+
+/// As series; a scalar is one without labels.
+pub(crate) fn series(data: &Data) -> Result<Vec<Valued>, String> {
+    if data.result_type != "vector" {
+        return match numbers(data)? {
+            Measured::Scalar(value) => Ok(vec![(BTreeMap::new(), value)]),
+            Measured::Vector(_) => Err("answered a vector that is none".to_owned()),
+        };
+    }
+    let all = data.result.as_array().ok_or("answered a vector that is no list")?;
+    let one = |series: &Value| {
+        let metric = series.get("metric").and_then(Value::as_object).into_iter().flatten();
+        let label = |(name, value): (&String, &Value)| {
+            let value = value.as_str().filter(|_| name != "__name__")?;
+            Some((name.clone(), value.to_owned()))
+        };
+        Ok((metric.filter_map(label).collect(), number(series.get("value").unwrap_or(&Value::Null))?))
+    };
+    all.iter().map(one).collect()
+}
+
 /// As the samples of a range.
 pub(crate) fn samples(data: Data) -> Result<Vec<Samples>, String> {
     if data.result_type != "matrix" {
@@ -138,6 +161,19 @@ mod tests {
         );
         let broken = br#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[["x","1"]]}]}}"#;
         assert!(samples(super::read(200, None, broken).unwrap()).is_err());
+    }
+
+    #[test]
+    fn series_come_with_their_labels_but_for_the_name() {
+        let of = |body: &[u8]| super::read(200, None, body).and_then(|data| series(&data));
+        let vector = br#"{"status":"success","data":{"resultType":"vector","result":[
+            {"metric":{"__name__":"up","a":"b"},"value":[1.5,"0.25"]},{"metric":{},"value":[1,"3"]}]}}"#;
+        let labels = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+        assert_eq!(of(vector), Ok(vec![(labels, 0.25), (BTreeMap::new(), 3.0)]));
+        let scalar = br#"{"status":"success","data":{"resultType":"scalar","result":[1,"3"]}}"#;
+        assert_eq!(of(scalar), Ok(vec![(BTreeMap::new(), 3.0)]));
+        let matrix = br#"{"status":"success","data":{"resultType":"matrix","result":[]}}"#;
+        assert!(of(matrix).unwrap_err().contains("max_over_time"));
     }
 
     fn read(status: u16, location: Option<&str>, body: &[u8]) -> Result<Measured, String> {

@@ -8,7 +8,7 @@ mod answer;
 use std::time::Duration;
 
 use answer::Data;
-pub use answer::Samples;
+pub use answer::{Samples, Valued};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
@@ -34,6 +34,15 @@ pub async fn ask(
     timeout: Duration,
 ) -> Result<Measured, String> {
     told(server, query, at, timeout, |data| answer::numbers(&data)).await
+}
+
+/// The series that a server gives for a query as of now, with their values and without their names; a scalar is one without
+/// labels.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn series(server: &Server, query: &str, timeout: Duration) -> Result<Vec<Valued>, String> {
+    told(server, query, None, timeout, |data| answer::series(&data)).await
 }
 
 /// The samples, as they were measured, of the series of a selector in the range (in milliseconds) before a time.

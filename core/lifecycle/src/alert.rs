@@ -29,16 +29,19 @@ pub const DESCRIPTION: &str = "description";
 pub const BURN: &str = "ErrorBudgetBurn";
 /// What alerts of objectives are called of which nothing is measured.
 pub const BLIND: &str = "ObjectiveNoData";
-/// The most alerts of rules at one place, and of those that come from outside. More are not taken.
+/// The most alerts of rules at one place, and of those that have none. More are not taken.
 pub const MOST_ALERTS: usize = 1_000;
 
 /// An alert came to stand elsewhere: what happened, and what is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Changed {
-    /// Where its rule stands; `None` of one that somebody outside told of.
+    /// Where its rule stands; `None` of one of the machine, or that somebody outside told of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
+    /// Whether its rule is about the machine, and so about no place more than about another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub machine: bool,
     /// Which one it is: with its place, its identity.
     pub labels: Labels,
     /// What to know of it; nothing of one that is over.
@@ -60,7 +63,7 @@ pub struct Changed {
 /// Which alert it is, among those of rules and from outside.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// Where its rule stands; `None` of one from outside.
+    /// Where its rule stands; `None` of one of the machine, or from outside.
     pub place: Option<Place>,
     /// That of its labels.
     pub fingerprint: Fingerprint,
@@ -80,16 +83,18 @@ pub enum Origin {
     Rule(Place),
     /// An objective at a place.
     Objective(Place, ObjectiveName),
+    /// A rule about the machine; its name is the label `alertname`.
+    Machine,
     /// Somebody outside.
     External,
 }
 
 impl Origin {
-    /// Where, unless it comes from outside.
+    /// Where, unless it is of the machine or comes from outside.
     pub fn place(&self) -> Option<&Place> {
         match self {
             Self::Rule(place) | Self::Objective(place, _) => Some(place),
-            Self::External => None,
+            Self::Machine | Self::External => None,
         }
     }
 }
@@ -188,7 +193,11 @@ pub(crate) fn apply(alerts: &mut Alerts, changed: &Changed, at: Timestamp) -> Re
     };
     let since = changed.starts_at.unwrap_or(at);
     let alert = Alert {
-        origin: changed.place.clone().map_or(Origin::External, Origin::Rule),
+        origin: match (&changed.place, changed.machine) {
+            (Some(place), _) => Origin::Rule(place.clone()),
+            (None, true) => Origin::Machine,
+            (None, false) => Origin::External,
+        },
         phase,
         active_since: before.map_or(since, |alert| alert.active_since),
         since,

@@ -19,6 +19,7 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 fn changed(queue: &str, to: To) -> Changed {
     Changed {
         place: Some(place("production")),
+        machine: false,
         labels: labels(&[("alertname", "QueueTooLong"), ("severity", "P2"), ("queue", queue)]),
         annotations: labels(&[("summary", "too long")]),
         to,
@@ -98,6 +99,14 @@ fn what_is_told_from_outside_keeps_its_own_beginning() {
     assert_eq!(lifecycle::alerts(&story.world).len(), 2, "the same labels from elsewhere are another alert");
     let told = lifecycle::firing(&story.world);
     assert!(told.iter().any(|alert| alert.starts_at == since));
+}
+
+#[test]
+fn what_the_machine_tells_belongs_to_no_place_and_is_not_from_outside() {
+    let mut story = served();
+    let machine = Changed { place: None, machine: true, ..changed("a", To::Firing) };
+    story.tell(Command::Alerts(vec![machine])).unwrap();
+    assert_eq!(lifecycle::alerts(&story.world)[0].origin, Origin::Machine);
 }
 
 #[test]

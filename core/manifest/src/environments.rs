@@ -10,8 +10,8 @@ use crate::node::{Map, Node, Span, Value};
 use crate::read::{Context, Mapping, mismatch};
 use crate::rollout::{Section, Unused};
 use crate::{
-    Manifest, fields, health, metrics, objectives, overlay, probes, rollout, route, service, traces, values,
-    yaml,
+    Manifest, alerts, fields, health, metrics, objectives, overlay, probes, rollout, route, service, traces,
+    values, yaml,
 };
 
 /// The environment of a manifest that declares none.
@@ -154,6 +154,7 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
         &root,
         &objectives::At { route: &route, metrics: &metrics, probes: &probes::names(&root) },
     );
+    let declared_alerts = alerts::alerts(&root, &metrics);
     root.finish();
     let spec = Spec {
         service: service?,
@@ -174,6 +175,7 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
         route,
         rollout: rollout.strategy,
         declared_objectives,
+        declared_alerts,
     };
     Some((spec, rollout.sections))
 }

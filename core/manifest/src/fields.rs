@@ -1,6 +1,7 @@
 //! The manifest's vocabulary: every field with its form, bounds, default and meaning, in one table. What a section's
 //! values mean together is not decided here, but by the section's own reader.
 
+mod alerts;
 mod analysis;
 mod assignment;
 mod hooks;
@@ -14,6 +15,7 @@ mod traces;
 use crate::shape::Elsewhere::{NotYet, Use};
 use crate::shape::{Field, Key, Object, Shape};
 
+pub(crate) use alerts::ALERT_RULE;
 pub(crate) use analysis::{ANALYSIS, JUDGE, JUDGE_LATENCY, STEP_ANALYSIS};
 pub(crate) use assignment::{
     AFFINITY_COOKIE, AFFINITY_HEADER, HEADER_MATCH, HEADER_ROUTE, HEADER_VALUE, SCALE, SESSION_AFFINITY,
@@ -79,6 +81,12 @@ pub(crate) static ROOT: Object = Object {
              `latency: 99% within 500ms`, with budgets that warn and stop nobody.",
         ),
         Field::new(
+            "alerts",
+            alerts::ALERT_RULES,
+            "When somebody should know something: rules by name, ready-made or one's own; `none` for nothing. Ready-made rules \
+             hold unless they are switched off, as in `DiskFull: false`.",
+        ),
+        Field::new(
             "probes",
             Shape::List { item: &Shape::Object(&PROBES), max: probes::MOST },
             "Looks from outside, by control: at the service through the gateway, and at others. `health` asks each replica.",
@@ -101,6 +109,8 @@ pub(crate) static ROOT: Object = Object {
         ("healthcheck", Use("health")),
         ("strategy", Use("rollout.strategy")),
         ("slo", Use("objectives")),
+        ("alerting", Use("alerts")),
+        ("alertRules", Use("alerts")),
         ("slos", Use("objectives")),
         ("sli", Use("objectives")),
         ("image", NotYet("containers are not supported yet: name a file or directory under `artifact`")),

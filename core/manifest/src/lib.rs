@@ -15,6 +15,7 @@ mod overlay;
 mod read;
 mod values;
 
+mod alerts;
 mod analysis;
 mod assignment;
 mod check;

@@ -1,6 +1,7 @@
 //! A [`Spec`] back in the manifest's own vocabulary, every default written out: what `env show` prints, what
 //! [`crate::diff`] compares, and what [`crate::Manifest::parse`] reads back.
 
+mod alerts;
 mod objectives;
 mod probes;
 
@@ -63,6 +64,7 @@ pub(crate) fn effective(spec: &Spec) -> Value {
     put(&mut map, "metrics", metrics(spec));
     put(&mut map, "traces", spec.traces.as_ref().map(traces));
     map.insert("objectives".to_owned(), objectives::objectives(&spec.objectives()));
+    map.insert("alerts".to_owned(), alerts::alerts(&spec.declared_alerts));
     let probes: Vec<Value> = spec.probes.iter().map(probes::probe).collect();
     put(&mut map, "probes", (!probes.is_empty()).then(|| json!(probes)));
     map.insert("route".to_owned(), route(spec));

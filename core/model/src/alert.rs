@@ -1,11 +1,18 @@
 //! An alert as everybody knows it: labels that say which one it is, annotations that say what to know, and since when.
-//! Alertmanager's and Prometheus' terms. Does not live here: when one begins and ends, and who is told.
+//! Alertmanager's and Prometheus' terms. Beside it the rules that make alerts, as data, and the texts with blanks that become
+//! their annotations. Does not live here: when one begins and ends, and who is told.
+
+mod rule;
+mod template;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub use rule::{Condition, Declared, MOST_RULES, ReadyMade, Rule, Threshold};
+pub use template::{InvalidTemplate, LONGEST, Template, plain};
 
 use crate::Timestamp;
 

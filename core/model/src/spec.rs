@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::{self, Declared};
 use crate::objective::Objective;
 use crate::otlp::{Export, Traces};
 use crate::probe;
@@ -58,6 +59,9 @@ pub struct Spec {
     /// product's own objectives are not stored, so that a manifest that says nothing has the digest that it always had.
     #[serde(default, rename = "objectives", skip_serializing_if = "Option::is_none")]
     pub declared_objectives: Option<Vec<Objective>>,
+    /// When somebody should know something, as declared. [`Self::alerts`] knows which rules hold then.
+    #[serde(default, rename = "alerts", skip_serializing_if = "Declared::is_default")]
+    pub declared_alerts: Declared,
 }
 
 impl Spec {
@@ -79,6 +83,11 @@ impl Spec {
     /// What is good enough: the declared objectives, or the product's own when the manifest says nothing.
     pub fn objectives(&self) -> Vec<Objective> {
         self.declared_objectives.clone().unwrap_or_else(Objective::defaults)
+    }
+
+    /// The rules of alerts that hold: those declared, and the ready-made ones that nobody switched off.
+    pub fn alerts(&self) -> Vec<alert::Rule> {
+        self.declared_alerts.rules()
     }
 
     /// The digest of everything that changes how the service behaves: all but [`About`].

@@ -203,12 +203,19 @@ pub struct ReplicaSeen {
     pub port: u16,
     /// How often it was started again.
     pub restarts: u32,
+    /// How often the kernel killed it for its memory.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub out_of_memory: u32,
     /// Requests in flight to it.
     pub in_flight: u32,
     /// How its last process ended, in words (`exit status 1`, `killed by signal 9 (SIGKILL)`).
     pub last_exit: Option<String>,
     /// Why it is in this phase, in words.
     pub reason: Option<String>,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What a replica is doing.

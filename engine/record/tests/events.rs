@@ -195,6 +195,7 @@ fn later() -> Vec<Event> {
         Event::AlertChanged(alert(Some(at.clone()), To::Pending)),
         Event::AlertChanged(alert(Some(at), To::Firing)),
         Event::AlertChanged(alert(None, To::Firing)),
+        Event::AlertChanged(lifecycle::Changed { machine: true, ..alert(None, To::Firing) }),
         Event::AlertChanged(alert(None, To::Resolved)),
     ]
 }
@@ -206,6 +207,7 @@ fn alert(place: Option<Place>, to: To) -> lifecycle::Changed {
     let is_outside = place.is_none();
     lifecycle::Changed {
         place,
+        machine: false,
         labels: words(&labels),
         annotations: words(if to == To::Resolved { &[] } else { &[("summary", "the queue has 7 jobs")] }),
         to,

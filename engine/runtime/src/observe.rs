@@ -198,6 +198,7 @@ mod tests {
             pid: Some(1),
             port: 1,
             restarts,
+            out_of_memory: 0,
             in_flight: 0,
             last_exit: None,
             reason: None,

@@ -2,6 +2,7 @@
 //!
 //! Does not live here: how a face shows them, and any decision.
 
+pub mod alert;
 pub mod objective;
 mod probes;
 

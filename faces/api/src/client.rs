@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 pub use self::events::{Event, Events};
+use crate::alerts::{Alerts, RuleList};
 use crate::caller::KEY;
 use crate::objectives::{AskBacktest, AskReport, BacktestReport, MonthReport, ObjectiveStatus, Which};
 use crate::problem::{self, Problem};
@@ -236,6 +237,22 @@ impl Client {
     /// See [`Error`].
     pub async fn unlock(&self, request: &LiftLock) -> Result<(), Error> {
         self.change("/v1/unlock", body(request)?).await.map(drop)
+    }
+
+    /// What is pending and firing.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn alerts(&self, which: &Which) -> Result<Alerts, Error> {
+        self.get(&asking("/v1/alerts", which)?).await
+    }
+
+    /// How the rules of alerts stand.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn alert_rules(&self, which: &Which) -> Result<RuleList, Error> {
+        self.get(&asking("/v1/alerts/rules", which)?).await
     }
 
     /// How objectives stand.

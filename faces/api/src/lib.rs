@@ -17,6 +17,8 @@
 //! | `GET /v1/logs/search` | [`records::Ask`] | [`records::Answer`], or with `follow` lines of JSON ([`records::Line`]) |
 //! | `GET /v1/errors` | [`errors::Ask`] | [`errors::Errors`] |
 //! | `GET /v1/events` | `after`, `follow`, `format`, `limit`, `Last-Event-ID` | server-sent events, or a page of JSON |
+//! | `GET /v1/alerts` | [`objectives::Which`] | [`alerts::Alerts`] |
+//! | `GET /v1/alerts/rules` | [`objectives::Which`] | [`alerts::RuleList`] |
 //! | `GET /v1/objectives` | [`objectives::Which`] | [`objectives::ObjectiveStatus`], a list |
 //! | `GET /v1/objectives/backtest` | [`objectives::AskBacktest`] | [`objectives::BacktestReport`] |
 //! | `GET /v1/objectives/report` | [`objectives::AskReport`] | [`objectives::MonthReport`], a list |
@@ -35,6 +37,7 @@
 //!
 //! Every error is a [`Problem`].
 
+pub mod alerts;
 pub mod client;
 pub mod errors;
 pub mod events;

@@ -15,6 +15,7 @@ use runtime::{
 };
 use tokio::sync::watch;
 
+use crate::alerts::{self, Alerts, RuleList, Rules};
 use crate::caller::Asked;
 use crate::errors::{self, Errors};
 use crate::events;
@@ -36,6 +37,7 @@ pub(crate) struct Faces {
     pub(crate) logs: Arc<dyn Logs>,
     pub(crate) records: Arc<::logs::Keep>,
     pub(crate) objectives: Arc<dyn Objectives>,
+    pub(crate) rules: Arc<dyn Rules>,
     pub(crate) version: String,
     pub(crate) probes: Arc<dyn ports::Probes>,
     pub(crate) address: Option<SocketAddr>,
@@ -45,7 +47,7 @@ pub(crate) struct Faces {
 type Reached<T> = Result<Json<T>, Problem>;
 
 /// Every route. The OpenAPI document has the same, by a test.
-fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 22] {
+fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 24] {
     [
         (Method::GET, "/v1/health", get(health)),
         (Method::GET, "/v1/status", get(status)),
@@ -55,6 +57,8 @@ fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 22] {
         (Method::GET, "/v1/errors", get(all_errors)),
         (Method::POST, "/v1/errors/decide", post(decide_error)),
         (Method::GET, "/v1/events", get(events)),
+        (Method::GET, "/v1/alerts", get(all_alerts)),
+        (Method::GET, "/v1/alerts/rules", get(rules)),
         (Method::GET, "/v1/objectives", get(all_objectives)),
         (Method::GET, "/v1/objectives/backtest", get(backtest)),
         (Method::GET, "/v1/objectives/report", get(report)),
@@ -118,6 +122,9 @@ async fn status(
     let which = asked(which)?;
     let snapshot = faces.control.snapshot();
     let mut warnings = snapshot.warnings.clone();
+    warnings.extend(views::alert::warnings(&snapshot.world, snapshot.at, |service, environment| {
+        alerts::is_of(&which, service, environment)
+    }));
     warnings.extend(views::probe_warnings(&faces.probes.reports(), |place| which.holds(place)));
     let now = errors::now();
     warnings.extend(errors::warnings(&snapshot.world, &faces.records, now, |place| which.holds(place)));
@@ -181,6 +188,21 @@ async fn events(
     ask: Result<Query<events::Ask>, QueryRejection>,
 ) -> Result<Response, Problem> {
     events::answer(faces.control, asked(ask)?, &headers, faces.closing).await
+}
+
+async fn all_alerts(
+    State(faces): State<Faces>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Reached<Alerts> {
+    Ok(Json(alerts::alerts(&faces.control.snapshot(), &asked(which)?)))
+}
+
+async fn rules(State(faces): State<Faces>, which: Result<Query<Which>, QueryRejection>) -> Reached<RuleList> {
+    let which = asked(which)?;
+    let at = faces.control.snapshot().at;
+    let mut rules = faces.rules.all();
+    rules.retain(|rule| alerts::is_of(&which, rule.service.as_ref(), rule.environment.as_ref()));
+    Ok(Json(RuleList { at, rules }))
 }
 
 async fn all_objectives(

@@ -15,6 +15,7 @@ use runtime::Handle;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
+use crate::alerts::Rules;
 use crate::caller::Caller;
 use crate::door::{self, Door};
 use crate::logs::Logs;
@@ -42,6 +43,8 @@ pub struct Config {
     pub records: Arc<::logs::Keep>,
     /// How objectives stand.
     pub objectives: Arc<dyn Objectives>,
+    /// How the rules of alerts stand.
+    pub rules: Arc<dyn Rules>,
     /// The version of control.
     pub version: String,
     /// What the probes from outside found.
@@ -54,10 +57,11 @@ pub struct Config {
 /// given, but not for more than two seconds longer.
 pub async fn serve(socket: Socket, door: Option<Door>, config: Config, over: impl Future<Output = ()>) {
     let (close, closing) = watch::channel(false);
-    let Config { control, logs, records, objectives, version, probes, beside } = config;
+    let Config { control, logs, records, objectives, rules, version, probes, beside } = config;
     let address = door.as_ref().map(Door::address);
     let closing_too = closing.clone();
-    let faces = Faces { control, logs, records, objectives, version, probes, address, closing: closing_too };
+    let faces =
+        Faces { control, logs, records, objectives, rules, version, probes, address, closing: closing_too };
     let router = routes::router(faces).merge(beside);
     let behind_door = door.map(|door| {
         let guard = middleware::from_fn_with_state(door.guard.clone(), door::guard);

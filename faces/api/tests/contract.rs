@@ -410,3 +410,38 @@ async fn objectives_are_as_the_document_says() {
     fits("Correct", &correct.to_string());
     assert_eq!(stage.raw("POST", "/v1/objectives/correct", &correct.to_string()).await.0, 409);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alerts_are_as_the_document_says() {
+    let stage = Stage::set().await;
+    served(&stage, "one").await;
+    let words = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let changed = |place: Option<model::Place>, name: &str, severity: &str| lifecycle::Changed {
+        place,
+        machine: false,
+        labels: words(&[("alertname", name), ("severity", severity)]),
+        annotations: words(&[("summary", "too long"), ("description", "far"), ("runbook", "queue-too-long")]),
+        to: watch::alert::To::Firing,
+        value: Some("7".to_owned()),
+        starts_at: None,
+        generator_url: Some("http://127.0.0.1/graph".to_owned()),
+    };
+    let changes = vec![changed(Some(place()), "QueueTooLong", "P1"), changed(None, "Elsewhere", "critical")];
+    stage.control.as_ref().unwrap().watched(lifecycle::Command::Alerts(changes)).await.unwrap();
+    let all = stage.raw("GET", "/v1/alerts", "").await.1;
+    fits("Alerts", &all);
+    let all: api::alerts::Alerts = serde_json::from_str(&all).unwrap();
+    let shown: Vec<_> = all.alerts.iter().map(|it| (it.name.as_str(), it.origin.as_str())).collect();
+    assert_eq!(shown, [("QueueTooLong", "rule"), ("Elsewhere", "external")], "{all:?}");
+    let staging = stage.raw("GET", "/v1/alerts?environment=staging", "").await.1;
+    assert!(staging.contains("Elsewhere") && !staging.contains("QueueTooLong"), "{staging}");
+    let status = stage.raw("GET", "/v1/status", "").await.1;
+    assert!(status.contains("P1 QueueTooLong fires for") && status.contains(": too long"), "{status}");
+    let rules = stage.raw("GET", "/v1/alerts/rules", "").await.1;
+    fits("AlertRules", &rules);
+    assert!(rules.contains("no answer within 10s"), "{rules}");
+    let staging = stage.raw("GET", "/v1/alerts/rules?environment=staging", "").await.1;
+    assert!(!staging.contains("QueueTooLong"), "{staging}");
+}

@@ -114,6 +114,8 @@ pub(crate) enum Verb {
     Errors(verbs::errors::Args),
     /// Ask for metrics in PromQL
     Query(verbs::query::Args),
+    /// Show what somebody should know now, and the rules that say so
+    Alerts(verbs::alerts::Args),
     /// Show how much is left of what may go wrong, and what burned it
     Slo(verbs::slo::Args),
     /// List, show, check and export what happened
@@ -158,6 +160,7 @@ impl Verb {
             | Self::Logs(_)
             | Self::Errors(_)
             | Self::Query(_)
+            | Self::Alerts(_)
             | Self::Slo(_)
             | Self::Journal(_)
             | Self::Completions(_)

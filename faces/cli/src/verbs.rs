@@ -1,6 +1,7 @@
 //! The verbs, a module each.
 
 pub(crate) mod abort;
+pub(crate) mod alerts;
 pub(crate) mod api;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -55,6 +56,7 @@ pub(crate) async fn run(verb: Verb, context: &Context<'_>) -> Result<Done, Failu
         Verb::Logs(args) => logs::run(args, context).await,
         Verb::Errors(args) => errors::run(args, context).await,
         Verb::Query(args) => query::run(args, context).await,
+        Verb::Alerts(args) => alerts::run(args, context).await,
         Verb::Slo(args) => slo::run(args, context).await,
         Verb::Journal(args) => journal::run(args, context).await,
         Verb::Completions(args) => Ok(completions::run(&args, context)),

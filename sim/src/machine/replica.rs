@@ -115,6 +115,7 @@ pub(super) fn group_seen(id: &GroupId, replicas: &[Replica]) -> GroupSeen {
         pid: None,
         port: 0,
         restarts: replica.restarts,
+        out_of_memory: 0,
         in_flight: 0,
         last_exit: (replica.restarts > 0).then(|| "exit status 1".to_owned()),
         reason: (replica.phase == ReplicaPhase::Starting).then(|| "not ready yet".to_owned()),

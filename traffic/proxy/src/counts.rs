@@ -12,9 +12,13 @@ use crate::error::Code;
 use crate::replica::lock;
 use crate::users::News;
 
-/// Requests by status class, and their latencies.
+/// The client asks too much.
+const TOO_MANY_REQUESTS: u16 = 429;
+
+/// Requests by status class, those that were turned away, and their latencies.
 pub(crate) struct Counts {
     classes: [AtomicU64; 5],
+    throttled: AtomicU64,
     buckets: [AtomicU64; BUCKETS],
     sum_us: AtomicU64,
 }
@@ -23,6 +27,7 @@ impl Default for Counts {
     fn default() -> Self {
         Self {
             classes: Default::default(),
+            throttled: AtomicU64::new(0),
             buckets: [const { AtomicU64::new(0) }; BUCKETS],
             sum_us: AtomicU64::new(0),
         }
@@ -33,6 +38,9 @@ impl Counts {
     pub(crate) fn observe(&self, status: u16, latency: Duration) {
         let class = usize::from((status / 100).clamp(1, 5) - 1);
         self.classes[class].fetch_add(1, Ordering::Relaxed);
+        if status == TOO_MANY_REQUESTS {
+            self.throttled.fetch_add(1, Ordering::Relaxed);
+        }
         self.buckets[latency::bucket(latency)].fetch_add(1, Ordering::Relaxed);
         let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.sum_us.fetch_add(us, Ordering::Relaxed);
@@ -42,6 +50,7 @@ impl Counts {
         for (total, class) in sum.classes.iter_mut().zip(&self.classes) {
             *total += class.load(Ordering::Relaxed);
         }
+        sum.throttled += self.throttled.load(Ordering::Relaxed);
         let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect();
         sum.latency.add(&Histogram { counts, sum_us: self.sum_us.load(Ordering::Relaxed) });
     }
@@ -51,6 +60,8 @@ impl Counts {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sum {
     pub(crate) classes: [u64; 5],
+    /// Of those, the ones that were answered 429.
+    pub(crate) throttled: u64,
     pub(crate) latency: Histogram,
 }
 

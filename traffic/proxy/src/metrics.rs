@@ -73,6 +73,7 @@ fn page(registry: &Registry, workers: &[Arc<Worker>], exemplars: bool) -> String
     let mut out = String::new();
     // Writing to a String does not fail.
     let _ = requests(&mut out, &series);
+    let _ = throttled(&mut out, &series);
     let _ = durations(&mut out, &series);
     let _ = gateway(&mut out, registry, workers);
     if let Some(also) = registry.also.get() {
@@ -95,6 +96,16 @@ fn requests(out: &mut String, series: &[Series]) -> std::fmt::Result {
                 writeln!(out, "http_requests_total{{{labels},status_class=\"{class}\"}} {count}")?;
             }
         }
+    }
+    Ok(())
+}
+
+fn throttled(out: &mut String, series: &[Series]) -> std::fmt::Result {
+    const NAME: &str = "http_requests_throttled_total";
+    head(out, NAME, "counter", "Requests that were answered 429.")?;
+    for Series { labels, sum, .. } in series {
+        // From the first request on: a counter that begins with its first event hides it.
+        writeln!(out, "{NAME}{{{labels}}} {}", sum.throttled)?;
     }
     Ok(())
 }

@@ -90,6 +90,11 @@ const ROWS: &[Row] = &[
         &["lifecycle", "meter", "model", "promql", "ship", "watch"],
         "what is counted follows from what is deployed, and what is asked of control from what was counted",
     ),
+    row(
+        "alerting",
+        &["lifecycle", "model", "ports", "promql", "ship", "store", "watch"],
+        "what a rule asks follows from what is deployed, and what is asked of control from the answers",
+    ),
     row("meter", &["promql"], "counting needs samples, and nobody's meaning of them"),
     row("rules", &["promql", "store"], "expressions become series without knowing who declared them"),
     row("scrape", &["exposition", "promql", "store"], "a target is asked without knowing what it is"),

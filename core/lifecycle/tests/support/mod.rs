@@ -155,5 +155,6 @@ pub(crate) fn spec(service: &str, environment: &str, host: &str) -> Spec {
             analysis: Analysis { judge: None, metrics: vec![] },
         },
         declared_objectives: None,
+        declared_alerts: Default::default(),
     }
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use api::alerts::{RuleHealth, RuleState, RuleStatus, Rules};
 use api::logs::{Follow, Line, Logs};
 use api::objectives::{
     AskBacktest, AskReport, BacktestReport, MonthReport, NoAnswer, ObjectiveStatus, Objectives,
@@ -64,6 +65,31 @@ impl Objectives for NoObjectives {
 
     fn report(&self, _: &AskReport) -> Result<Vec<MonthReport>, NoAnswer> {
         Ok(vec![])
+    }
+}
+
+/// One rule, which nobody could look at.
+struct OneRule;
+
+impl Rules for OneRule {
+    fn all(&self) -> Vec<RuleStatus> {
+        vec![RuleStatus {
+            service: Some("shop".parse().unwrap()),
+            environment: Some("production".parse().unwrap()),
+            name: "QueueTooLong".to_owned(),
+            ready_made: false,
+            state: RuleState::Inactive,
+            health: RuleHealth::Err,
+            last_error: Some("no answer within 10s".to_owned()),
+            query: "queue_length > 100".to_owned(),
+            hold: "5m".to_owned(),
+            keep_firing_for: "0s".to_owned(),
+            severity: model::objective::Severity::P2,
+            runbook: Some("queue-too-long".to_owned()),
+            holding: 0,
+            last_evaluation: Timestamp::from_micros(1_700_000_000_000_000),
+            evaluation_seconds: 10.0,
+        }]
     }
 }
 
@@ -125,6 +151,8 @@ pub(crate) struct Stage {
     pub(crate) written: Written,
     pub(crate) door: SocketAddr,
     pub(crate) token: Token,
+    /// To ask control beside its API.
+    pub(crate) control: Option<runtime::Handle>,
     over: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
 }
@@ -156,12 +184,14 @@ impl Stage {
         let door = Door::open(directory.path(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = door.address();
         let token = Token::read(directory.path()).unwrap();
+        let control_too = control.clone();
         let records = Arc::new(logs::Keep::new(directory.path().join("records")));
         let config = api::Config {
             control,
             logs: Arc::new(written.clone()),
             records,
             objectives: Arc::new(NoObjectives),
+            rules: Arc::new(OneRule),
             version: "1.2.3".to_owned(),
             probes: Arc::new(Watched),
             beside: Default::default(),
@@ -182,6 +212,7 @@ impl Stage {
             written,
             door: address,
             token,
+            control: Some(control_too),
             over: Some(over),
             serving,
         };
@@ -212,6 +243,7 @@ impl Stage {
 
     /// Waits until serving has ended by itself.
     pub(crate) async fn ended(&mut self) {
+        self.control = None;
         tokio::time::timeout(Duration::from_secs(15), &mut self.serving).await.unwrap().unwrap();
     }
 
