@@ -111,3 +111,43 @@ fn a_spent_budget_refuses_the_next_deploy_until_somebody_takes_it_upon_himself()
     let third = stage.build("third", &json!({"version": "3"}));
     let _ = stage.run(&["deploy", &third]).ok();
 }
+
+#[test]
+fn a_release_that_burns_after_its_rollout_is_taken_back_once_by_itself() {
+    let stage = Stage::with("rollout: {strategy: rolling, scaleDownDelay: 0s, analysis: {judge: false}}\n");
+    stage.up();
+    let first = stage.build("one", &json!({"version": "1"}));
+    let _ = stage.run(&["deploy", &first]).ok();
+    let _ = stage.wait_for_phase("production", "completed");
+    eventually("objectives are looked at", PATIENCE, || counted(&stage, "availability"));
+    let load = stage.load(60.0);
+    // What a release is compared with are the minutes before the one in which its rollout begins.
+    let minute =
+        || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 60;
+    let (enough, known) = (
+        300,
+        eventually("requests are counted", PATIENCE, || {
+            counted(&stage, "availability").filter(|(_, total)| *total > 300).map(|_| minute())
+        }),
+    );
+    eventually("a minute is over", PATIENCE * 2, || (minute() > known).then_some(()));
+    let bad = stage.build("bad", &json!({"version": "2", "failureRate": 0.5}));
+    let _ = stage.run(&["deploy", &bad]).ok();
+    eventually("the first release serves again", PATIENCE * 2, || {
+        let place = stage.place("production");
+        let reason = place["rollout"]["reason"].as_str().unwrap_or_default().to_owned();
+        (place["serving"] == 1 && reason.contains("it burns the error budget of availability")).then_some(())
+    });
+    let journal = stage.run(&["journal", "list", "--kind", "release.takenBack"]).ok().stdout;
+    assert!(journal.contains("availability: ") && journal.contains("before its rollout"), "{journal}");
+    let told = stage.run(&["slo", "-e", "production"]).ok().stdout;
+    assert!(told.contains("availability"), "{told}");
+    // It ends there: the page goes on for a while, and the release that serves now stays.
+    let report = stage.nothing_lost(load);
+    assert!(report.errors() > 0 && report.answered > enough);
+    let _ = stage.kill(stage.pid_of("control"));
+    stage.up();
+    eventually("objectives are looked at again", PATIENCE, || counted(&stage, "availability"));
+    assert_eq!(stage.run(&["journal", "list", "--kind", "release.takenBack"]).ok().stdout, journal);
+    assert_eq!(stage.place("production")["serving"], 1);
+}

@@ -202,3 +202,29 @@ fn a_second_control_on_the_same_home_is_refused_while_one_lives() {
     stage.up();
     assert_eq!(stage.place("production")["serving"], 1);
 }
+
+#[test]
+fn a_freeze_refuses_until_somebody_passes_it_and_going_back_stays_free() {
+    let stage = Stage::with(
+        "rollout: {strategy: rolling, scaleDownDelay: 0s}\nchanges:\n  freeze:\n    - {name: fair, from: 2020-01-01, to: 2090-01-01T08:00, timeZone: Europe/Vienna, reason: the fair}\n",
+    );
+    stage.up();
+    let first = stage.build("one", &json!({"version": "1"}));
+    let refused = stage.run(&["deploy", &first]).exits(1);
+    assert!(
+        refused.stderr.contains("until Sun 2090-01-01 08:00 CET (freeze fair: the fair)"),
+        "{}",
+        refused.stderr
+    );
+    let passes = ["--override-freeze", "--reason", "the fair needs it"];
+    let _ = stage.run(&[&["deploy", first.as_str()][..], &passes].concat()).ok();
+    let second = stage.build("two", &json!({"version": "2"}));
+    let _ = stage.run(&["deploy", &second]).exits(1);
+    let _ = stage.run(&[&["deploy", second.as_str()][..], &passes].concat()).ok();
+    let journal = stage.run(&["journal", "list", "--kind", "freeze"]).ok().stdout;
+    assert!(journal.contains("freeze.overridden") && journal.contains("the fair needs it"), "{journal}");
+    let calendar = stage.run(&["calendar", "-e", "production"]).ok().stdout;
+    assert!(calendar.contains("is closed until Sun 2090-01-01 08:00 CET"), "{calendar}");
+    let _ = stage.run(&["rollback", "-e", "production"]).ok();
+    assert_eq!(stage.place("production")["serving"], 1);
+}

@@ -50,14 +50,9 @@ impl Objectives {
             let runtime = tokio::runtime::Handle::current();
             let looked = tokio::task::spawn_blocking(move || here.look(&store, &snapshot, &runtime)).await;
             let failed = match looked {
-                Ok(Ok(Look { command, standings })) => {
+                Ok(Ok(Look { command, back, standings })) => {
                     *lock(&self.standings) = standings;
-                    match command {
-                        Some(command) => {
-                            self.control.watched(command).await.err().map(|error| error.to_string())
-                        }
-                        None => None,
-                    }
+                    self.ask(command, back).await.err().map(|error| error.to_string())
                 }
                 Ok(Err(error)) => Some(error),
                 Err(error) => Some(error.to_string()),
@@ -68,6 +63,22 @@ impl Objectives {
                 return std::future::pending().await;
             }
         }
+    }
+
+    /// Asks control for what follows from a look. Releases go back once their page is in the journal.
+    async fn ask(
+        &self,
+        command: Option<lifecycle::Command>,
+        back: Vec<lifecycle::Command>,
+    ) -> Result<(), runtime::Error> {
+        for command in command.into_iter().chain(back) {
+            match self.control.watched(command).await {
+                // Overtaken by what somebody has done meanwhile, and looked at again.
+                Err(runtime::Error::Refused(refusal)) => tracing::debug!(%refusal, "not taken back"),
+                asked => asked?,
+            }
+        }
+        Ok(())
     }
 
     fn look(
@@ -104,8 +115,11 @@ impl api::objectives::Objectives for Objectives {
         let world = Arc::clone(&self.control.snapshot().world);
         let told = |it: &Standing| {
             let state = state(&world, &it.place, &it.objective);
-            let Standing { place, objective, reading, report, trouble } = it;
-            views::objective::objective(place, objective, &state, reading.as_ref(), report, trouble.clone())
+            let Standing { place, objective, reading, report, trouble, blame } = it;
+            let (trouble, blame) = (trouble.clone(), blame.clone());
+            let told =
+                views::objective::objective(place, objective, &state, reading.as_ref(), report, trouble);
+            ObjectiveStatus { blame, ..told }
         };
         lock(&self.standings).iter().map(told).collect()
     }

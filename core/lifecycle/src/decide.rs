@@ -7,11 +7,16 @@ use model::drift::Drift;
 use model::hook::Hooks;
 use model::release::Artifact;
 use model::strategy::Strategy;
-use model::{EnvironmentName, ObjectiveName, Place, Release, ReleaseNumber, ServiceName, Spec, Timestamp};
+use model::{
+    EnvironmentName, ObjectiveName, Place, Release, ReleaseNumber, RolloutNumber, ServiceName, Spec,
+    Timestamp,
+};
 use ship::Refusal;
 use ship::{Cause, Phase, Rollout};
 
 use crate::alert::{self, Changed};
+use crate::blame;
+use crate::calendar;
 use crate::claims;
 use crate::drift;
 use crate::event::Event;
@@ -20,7 +25,7 @@ use crate::inbox;
 use crate::lane::{Lane, Rejected, at_once};
 use crate::lock::{self, Scope};
 use crate::objective;
-use crate::world::{KEPT_RELEASES, World};
+use crate::world::{KEPT_RELEASES, Passes, World};
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,6 +108,17 @@ pub enum Command {
         /// What.
         command: watch::Command,
     },
+    /// Planner: take the release back that a page is to blame on.
+    TakeBack {
+        /// Where.
+        place: Place,
+        /// Whose budget burns.
+        objective: ObjectiveName,
+        /// The rollout that brought the release.
+        rollout: RolloutNumber,
+        /// What was counted.
+        blame: watch::Blame,
+    },
     /// What planners of objectives ask, in order; what was overtaken is left out.
     Objectives(Vec<(Place, ObjectiveName, watch::Command)>),
     /// What planners of alerts ask, and whoever tells from outside, in order; what was overtaken is left out.
@@ -120,6 +136,8 @@ pub enum Command {
     DespiteLock(Box<Command>),
     /// This, though an error budget is spent.
     DespiteBudget(Box<Command>),
+    /// This, though the change calendar says no.
+    DespiteFreeze(Box<Command>),
 }
 
 /// Turns a command into the events that carry it out. No event means that everything is as asked already.
@@ -144,6 +162,9 @@ pub fn decide(world: &World, command: Command, at: Timestamp) -> Result<Vec<Even
         Command::Objective { place, objective, command } => {
             objective::decide(world, place, objective, command, at)
         }
+        Command::TakeBack { place, objective, rollout, blame } => {
+            blame::take_back(world, place, objective, rollout, blame, at)
+        }
         Command::Objectives(commands) => Ok(objective::decide_all(world, commands, at)),
         Command::Alerts(changes) => Ok(alert::decide(world, changes)),
         Command::DecideError { place, fingerprint, decision } => {
@@ -151,6 +172,7 @@ pub fn decide(world: &World, command: Command, at: Timestamp) -> Result<Vec<Even
         }
         Command::DespiteLock(command) => despite_lock(world, *command, at),
         Command::DespiteBudget(command) => despite_budget(world, *command, at),
+        Command::DespiteFreeze(command) => despite_freeze(world, *command, at),
     }
 }
 
@@ -174,14 +196,13 @@ fn despite_lock(world: &World, command: Command, at: Timestamp) -> Result<Vec<Ev
 fn despite_budget(world: &World, command: Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
     let rich = World { objectives: BTreeMap::new(), ..world.clone() };
     let mut told = Vec::new();
-    let mut registered = None;
+    let mut registered = Vec::new();
     for event in decide(&rich, command, at)? {
         if let Event::ReleaseRegistered(release) = &event {
-            registered = Some(release.clone());
+            registered.push(release.clone());
         }
         if let Event::Rollout { place, event: ship::Event::Started { to, cause, .. } } = &event {
-            let new = registered.as_ref().filter(|new| new.number == *to && new.service == place.service);
-            let spec = new.map_or_else(|| world.spec(place, *to), |new| new.specs.get(&place.environment));
+            let spec = spec_of(world, &registered, place, *to);
             if let Some((objective, state)) = spec.and_then(|spec| objective::on(world, place, spec, *cause))
             {
                 let (place, objective, level) = (place.clone(), objective.clone(), state.level);
@@ -191,6 +212,36 @@ fn despite_budget(world: &World, command: Command, at: Timestamp) -> Result<Vec<
         told.push(event);
     }
     Ok(told)
+}
+
+/// As if it were open, and each freeze that holds is told before the rollout that passed it.
+fn despite_freeze(world: &World, command: Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
+    let free = World { passes: Passes { freezes: true }, ..world.clone() };
+    let events = decide(&free, command, at)?;
+    let mut told = Vec::with_capacity(events.len() + 1);
+    let mut registered = Vec::new();
+    for event in events {
+        if let Event::ReleaseRegistered(release) = &event {
+            registered.push(release.clone());
+        }
+        if let Event::Rollout { place, event: ship::Event::Started { to, cause, .. } } = &event {
+            let spec = spec_of(world, &registered, place, *to);
+            told.extend(spec.and_then(|spec| calendar::overridden(world, place, spec, *cause, at)));
+        }
+        told.push(event);
+    }
+    Ok(told)
+}
+
+/// The configuration of a release, which may be registered just now.
+fn spec_of<'a>(
+    world: &'a World,
+    registered: &'a [Release],
+    place: &Place,
+    number: ReleaseNumber,
+) -> Option<&'a Spec> {
+    let new = registered.iter().find(|new| new.number == number && new.service == place.service);
+    new.map_or_else(|| world.spec(place, number), |new| new.specs.get(&place.environment))
 }
 
 fn deploy(
@@ -346,7 +397,7 @@ fn retry(world: &World, place: Place, at: Timestamp) -> Result<Vec<Event>, Refus
     roll_out(world, place.clone(), &release, rollout.cause, at)
 }
 
-fn operate(
+pub(crate) fn operate(
     world: &World,
     place: Place,
     command: ship::Command,
@@ -362,7 +413,7 @@ fn operate(
     group::carry(world, &place, events, at)
 }
 
-fn roll_out(
+pub(crate) fn roll_out(
     world: &World,
     place: Place,
     release: &Release,
@@ -383,6 +434,7 @@ fn roll_out(
     }
     lock::check(world, &place, at)?;
     objective::check(world, &place, spec, cause)?;
+    calendar::check(world, &place, spec, cause, at)?;
     let mut events = Vec::new();
     let mut from = lane.stable;
     match lane.active() {
@@ -465,7 +517,11 @@ fn lane<'a>(world: &'a World, place: &Place) -> Result<&'a Lane, Refusal> {
     })
 }
 
-fn known_release(world: &World, service: &ServiceName, number: ReleaseNumber) -> Result<Release, Refusal> {
+pub(crate) fn known_release(
+    world: &World,
+    service: &ServiceName,
+    number: ReleaseNumber,
+) -> Result<Release, Refusal> {
     world.release(service, number).map(|release| release.as_ref().clone()).ok_or_else(|| {
         Refusal::new(
             format!("release {number} of {service} is not kept any more"),

@@ -70,6 +70,29 @@ pub enum Event {
         /// What it would have allowed.
         level: watch::Level,
     },
+    /// A rollout begins in spite of a freeze: the next event of the same unit.
+    FreezeOverridden {
+        /// Where it begins.
+        place: Place,
+        /// The freeze, by its name.
+        freeze: String,
+        /// When it would have been free to begin.
+        until: Timestamp,
+    },
+    /// A release burns an error budget after its rollout and is taken back by itself: the next event of the same unit begins
+    /// the return.
+    TakenBack {
+        /// Where.
+        place: Place,
+        /// Whose budget.
+        objective: ObjectiveName,
+        /// The release that is to blame.
+        release: ReleaseNumber,
+        /// Its rollout.
+        rollout: RolloutNumber,
+        /// What was counted.
+        blame: watch::Blame,
+    },
     /// Something happened to an objective at a place.
     Objective {
         /// Where.

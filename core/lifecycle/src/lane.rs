@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use model::assignment::{HeaderRoute, SessionAffinity};
 use model::strategy::{Analysis, Kind, OnFailure, Strategy};
-use model::{Epoch, Generation, ReleaseNumber, RolloutNumber, Timestamp, Weight};
+use model::{Epoch, Generation, ObjectiveName, ReleaseNumber, RolloutNumber, Timestamp, Weight};
 use ship::{Event, Phase, RollbackReason, Rollout};
+use watch::Blame;
 
 use crate::world::Illegal;
 
@@ -23,6 +24,8 @@ pub struct Lane {
     pub left: BTreeSet<ReleaseNumber>,
     /// The releases whose latest rollout here went back.
     pub rejected: BTreeMap<ReleaseNumber, Rejected>,
+    /// The rollout that takes a release back by itself, or the last that did, and why.
+    pub taken_back: Option<(RolloutNumber, RollbackReason)>,
     /// The latest rollout, ended or not.
     pub rollout: Option<Rollout>,
     /// The group that the latest rollout belongs to.
@@ -127,6 +130,19 @@ impl Lane {
             affinity,
             epoch: self.epoch,
         }
+    }
+
+    /// A release that took all requests is to blame: the rollout that begins next takes it back.
+    pub(crate) fn take_back(&mut self, objective: &ObjectiveName, release: ReleaseNumber, blame: &Blame) {
+        let reason = RollbackReason::Burn(format!("{objective}: {}", blame.in_words()));
+        self.taken_back = Some((self.last_rollout.next(), reason.clone()));
+        self.rejected.insert(release, Rejected { weight: Weight::ALL, reason });
+    }
+
+    /// Why the latest rollout takes a release back by itself, if it does.
+    pub fn takes_back(&self) -> Option<&RollbackReason> {
+        let (number, reason) = self.taken_back.as_ref()?;
+        (*number == self.last_rollout).then_some(reason)
     }
 
     pub(crate) fn apply(&mut self, event: &Event, seq: Generation, at: Timestamp) -> Result<(), Illegal> {

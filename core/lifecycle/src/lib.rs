@@ -6,6 +6,8 @@
 //! out (`runtime`).
 
 mod alert;
+pub mod blame;
+pub mod calendar;
 mod claims;
 mod decide;
 mod drift;

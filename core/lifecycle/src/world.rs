@@ -40,6 +40,15 @@ pub struct World {
     pub last_group: u64,
     /// The event that last changed what the fleet should look like.
     pub generation: Generation,
+    /// What the command that is being decided passes; nothing in any world that is kept.
+    pub(crate) passes: Passes,
+}
+
+/// What somebody takes upon himself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Passes {
+    /// Freezes of the change calendar.
+    pub(crate) freezes: bool,
 }
 
 /// A service and its releases.
@@ -68,6 +77,7 @@ impl World {
             | Event::ControlStopped
             | Event::CommandAnswered { .. }
             | Event::LockOverridden { .. }
+            | Event::FreezeOverridden { .. }
             | Event::BudgetOverridden { .. } => {}
             Event::Locked { scope, by, reason, until } => {
                 let lock = Lock { by: by.clone(), reason: reason.clone(), since: at, until: *until };
@@ -81,6 +91,10 @@ impl World {
             Event::AlertChanged(changed) => alert::apply(&mut self.alerts, changed, at)?,
             Event::ErrorDecided { place, fingerprint, decision } => {
                 inbox::remember(self.errors.entry(place.clone()).or_default(), fingerprint, decision, at);
+            }
+            Event::TakenBack { place, objective, release, blame, rollout: _ } => {
+                let lane = self.lanes.entry(place.clone()).or_default();
+                lane.take_back(objective, *release, blame);
             }
             Event::DriftCorrected { instance, drift, new } => {
                 let key = (drift.place.clone(), drift.kind);

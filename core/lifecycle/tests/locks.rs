@@ -176,3 +176,55 @@ fn what_was_only_a_canary_and_went_back_is_no_target() {
     story.completed("production");
     assert_eq!(story.replayed(), story.world);
 }
+
+/// The shop, with a freeze around the time of all stories: until 2023-11-15T00:00Z.
+fn frozen_specs(name: &str) -> std::collections::BTreeMap<model::EnvironmentName, model::Spec> {
+    let mut specs = support::specs();
+    let (from, to) = ("2023-11-14T00:00".parse().unwrap(), "2023-11-15T01:00".parse().unwrap());
+    for spec in specs.values_mut() {
+        spec.changes.freeze = vec![model::change::Freeze {
+            name: name.to_owned(),
+            when: model::change::When::Once { from, to },
+            zone: "Europe/Vienna".to_owned(),
+            reason: Some("the fair".to_owned()),
+        }];
+    }
+    specs
+}
+
+fn deploys(build: &str, specs: std::collections::BTreeMap<model::EnvironmentName, model::Spec>) -> Command {
+    let environment = "production".parse().unwrap();
+    Command::Deploy { service: support::service(), artifact: support::artifact(build), specs, environment }
+}
+
+#[test]
+fn in_a_freeze_no_rollout_begins_going_back_is_free_and_the_refusal_says_until_when() {
+    let mut story = Story::default();
+    story.served("one", "production");
+    story.served("two", "production");
+    let refusal = story.tell(deploys("three", frozen_specs("fair"))).unwrap_err();
+    assert!(
+        refusal.what.contains(
+            "no change is to begin at shop/production until Wed 2023-11-15 01:00 CET (freeze fair: the fair)"
+        ),
+        "{refusal:?}"
+    );
+    for way in ["shipshape calendar -e production", "--override-freeze --reason", "shipshape rollback"] {
+        assert!(refusal.instead.contains(way), "{refusal:?}");
+    }
+    let events =
+        story.tell(Command::DespiteFreeze(Box::new(deploys("three", frozen_specs("fair"))))).unwrap();
+    let passed = events
+        .iter()
+        .position(|event| matches!(event, Event::FreezeOverridden { freeze, .. } if freeze == "fair"));
+    let begun = events
+        .iter()
+        .position(|event| matches!(event, Event::Rollout { event: ship::Event::Started { .. }, .. }));
+    assert_eq!((passed.map(|at| at + 1), begun.is_some()), (begun, true), "{events:?}");
+    story.completed("production");
+    // What serves keeps its freeze, whatever the next manifest says.
+    let refusal = story.tell(deploys("four", support::specs())).unwrap_err();
+    assert!(refusal.what.contains("freeze fair"), "{refusal:?}");
+    assert!(!story.rollback(None).unwrap().is_empty());
+    assert_eq!(story.replayed(), story.world);
+}

@@ -10,8 +10,8 @@ use crate::node::{Map, Node, Span, Value};
 use crate::read::{Context, Mapping, mismatch};
 use crate::rollout::{Section, Unused};
 use crate::{
-    Manifest, alerts, fields, health, metrics, objectives, overlay, probes, rollout, route, service, traces,
-    values, yaml,
+    Manifest, alerts, changes, fields, health, metrics, objectives, overlay, probes, rollout, route, service,
+    traces, values, yaml,
 };
 
 /// The environment of a manifest that declares none.
@@ -155,6 +155,7 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
         &objectives::At { route: &route, metrics: &metrics, probes: &probes::names(&root) },
     );
     let declared_alerts = alerts::alerts(&root, &metrics);
+    let changes = changes::changes(&root);
     root.finish();
     let spec = Spec {
         service: service?,
@@ -174,6 +175,7 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
         probes,
         route,
         rollout: rollout.strategy,
+        changes,
         declared_objectives,
         declared_alerts,
     };

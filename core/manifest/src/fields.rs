@@ -4,6 +4,7 @@
 mod alerts;
 mod analysis;
 mod assignment;
+mod changes;
 mod hooks;
 mod metrics;
 mod objectives;
@@ -20,6 +21,7 @@ pub(crate) use analysis::{ANALYSIS, JUDGE, JUDGE_LATENCY, STEP_ANALYSIS};
 pub(crate) use assignment::{
     AFFINITY_COOKIE, AFFINITY_HEADER, HEADER_MATCH, HEADER_ROUTE, HEADER_VALUE, SCALE, SESSION_AFFINITY,
 };
+pub(crate) use changes::{APPROVALS, CHANGES, FREEZE, WEEKLY};
 pub(crate) use hooks::{HOOK_AFTER, HOOK_BEFORE, HOOKS};
 pub(crate) use metrics::{BASIC_AUTH, METRICS, RECORDING_RULE, SCRAPE};
 pub(crate) use objectives::{
@@ -93,6 +95,7 @@ pub(crate) static ROOT: Object = Object {
         ),
         Field::new("route", Shape::Object(&ROUTE), "Which requests the service answers."),
         Field::new("rollout", Shape::Object(&ROLLOUT), "How a new release replaces an old one."),
+        Field::new("changes", Shape::Object(&CHANGES), "When and by whom it may be changed."),
         Field::new(
             "environments",
             Shape::MapOf { key: Key::Label, value: &Shape::Object(&OVERLAY), max: 20 },
@@ -108,6 +111,9 @@ pub(crate) static ROOT: Object = Object {
         ("tracing", Use("traces")),
         ("healthcheck", Use("health")),
         ("strategy", Use("rollout.strategy")),
+        ("calendar", Use("changes.freeze")),
+        ("freeze", Use("changes.freeze")),
+        ("approvals", Use("changes.approvals")),
         ("slo", Use("objectives")),
         ("alerting", Use("alerts")),
         ("alertRules", Use("alerts")),
@@ -305,6 +311,12 @@ pub(crate) static ROLLOUT: Object = Object {
         )
         .or("0s"),
         Field::new(
+            "rollbackWindow",
+            DURATION,
+            "For how long after the rollout a release that burns an error budget is taken back by itself; 0s: never.",
+        )
+        .or("1h"),
+        Field::new(
             "onFailure",
             Shape::Choice(&["rollback", "freeze"]),
             "What becomes of a rollout that fails: it goes back, or it stands still until somebody decides, because a \
@@ -325,10 +337,6 @@ pub(crate) static ROLLOUT: Object = Object {
         ("metrics", Use("rollout.analysis.metrics")),
         ("sessionAffinity", Use("rollout.canary.sessionAffinity")),
         ("progressDeadlineAbort", NotYet("it is always on: a rollout past its deadline rolls back")),
-        (
-            "rollbackWindow",
-            NotYet("a return to an earlier release never takes steps; scaleDownDelay says how long it is one swap"),
-        ),
         ("retry", NotYet("replicas are started again until progressDeadline; after that deploy the same again")),
     ],
 };

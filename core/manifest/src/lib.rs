@@ -18,6 +18,7 @@ mod values;
 mod alerts;
 mod analysis;
 mod assignment;
+mod changes;
 mod check;
 mod environments;
 mod headers;

@@ -2,6 +2,7 @@
 //! [`crate::diff`] compares, and what [`crate::Manifest::parse`] reads back.
 
 mod alerts;
+mod changes;
 mod objectives;
 mod probes;
 
@@ -69,6 +70,7 @@ pub(crate) fn effective(spec: &Spec) -> Value {
     put(&mut map, "probes", (!probes.is_empty()).then(|| json!(probes)));
     map.insert("route".to_owned(), route(spec));
     map.insert("rollout".to_owned(), rollout(&spec.rollout));
+    put(&mut map, "changes", changes::changes(&spec.changes));
     Value::Object(map)
 }
 
@@ -269,6 +271,7 @@ fn rollout(strategy: &Strategy) -> Value {
     map.insert("minReady".to_owned(), json!(time(strategy.min_ready)));
     map.insert("scaleDownDelay".to_owned(), json!(time(strategy.scale_down_delay)));
     map.insert("bakeTime".to_owned(), json!(time(strategy.bake_time)));
+    map.insert("rollbackWindow".to_owned(), json!(time(strategy.rollback_window())));
     map.insert("onFailure".to_owned(), json!(strategy.on_failure.name()));
     map.insert("analysis".to_owned(), analysis(&strategy.analysis));
     put(&mut map, "hooks", hooks(&strategy.hooks));

@@ -1,8 +1,10 @@
 //! Rolling updates, canaries and blue-green switches, with the words of Kubernetes and Argo Rollouts. Does not live
 //! here: the steps of a canary (`steps`), and hooks (`hooks`).
 
+use std::time::Duration;
+
 use model::route::Route;
-use model::strategy::{Amount, Kind, Metric, OnFailure, Strategy};
+use model::strategy::{Amount, Kind, Metric, OnFailure, ROLLBACK_WINDOW, Strategy};
 use model::{EnvironmentName, ServiceName, Weight};
 
 use crate::analysis;
@@ -15,6 +17,9 @@ use crate::promotion;
 use crate::read::Mapping;
 use crate::route;
 use crate::steps;
+
+/// A release is taken back by itself for no longer than this.
+const LONGEST_ROLLBACK_WINDOW: Duration = Duration::from_secs(24 * 3_600);
 
 /// A strategy, and what becomes of the sections that belong to one strategy alone.
 pub(crate) struct Rollout {
@@ -76,6 +81,7 @@ pub(crate) fn rollout(root: &Mapping<'_>, at: &At<'_>) -> Rollout {
         min_ready: rollout.duration("minReady"),
         scale_down_delay: rollout.duration("scaleDownDelay"),
         bake_time: rollout.duration("bakeTime"),
+        declared_rollback_window: rollback_window(&rollout),
         on_failure: match rollout.choice("onFailure", &[]) {
             Some("freeze") => OnFailure::Freeze,
             Some(_) | None => OnFailure::Rollback,
@@ -86,6 +92,17 @@ pub(crate) fn rollout(root: &Mapping<'_>, at: &At<'_>) -> Rollout {
     promotion::check(&rollout, &strategy, at.replicas);
     rollout.finish();
     Rollout { strategy, sections }
+}
+
+/// What is declared, where it is not what holds anyway: then the same manifest keeps its digest.
+fn rollback_window(rollout: &Mapping<'_>) -> Option<Duration> {
+    let window = rollout.duration("rollbackWindow");
+    if window > LONGEST_ROLLBACK_WINDOW {
+        let problem = Problem::new("`rollbackWindow` is at most 24h");
+        let help = "later, going back would undo a day of other changes: somebody has to decide (`shipshape rollback`)";
+        rollout.error(&rollout.place("rollbackWindow"), problem.help(help));
+    }
+    Some(window).filter(|window| *window != ROLLBACK_WINDOW)
 }
 
 fn blue_green(rollout: &Mapping<'_>, at: &At<'_>, chosen: bool) -> Kind {

@@ -6,6 +6,7 @@
 
 pub mod alert;
 pub mod assignment;
+pub mod change;
 pub mod check;
 pub mod digest;
 pub mod drift;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{self, Declared};
+use crate::change::Changes;
 use crate::objective::Objective;
 use crate::otlp::{Export, Traces};
 use crate::probe;
@@ -55,6 +56,9 @@ pub struct Spec {
     pub route: Route,
     /// How a new release replaces an old one.
     pub rollout: Strategy,
+    /// When and by whom it may be changed.
+    #[serde(default, skip_serializing_if = "Changes::is_default")]
+    pub changes: Changes,
     /// What is good enough, as declared; `None` when nothing is said. [`Self::objectives`] knows what holds then: the
     /// product's own objectives are not stored, so that a manifest that says nothing has the digest that it always had.
     #[serde(default, rename = "objectives", skip_serializing_if = "Option::is_none")]

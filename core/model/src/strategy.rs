@@ -29,6 +29,15 @@ pub struct Strategy {
     /// warm meanwhile, but after a rolling update.
     #[serde(default, with = "crate::time::words", skip_serializing_if = "Duration::is_zero")]
     pub bake_time: Duration,
+    /// For how long after the rollout was completed a release that burns an error budget is taken back by itself; not stored
+    /// where it is [`ROLLBACK_WINDOW`]: [`Strategy::rollback_window`] knows what holds then.
+    #[serde(
+        default,
+        rename = "rollbackWindow",
+        with = "crate::time::optional_words",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub declared_rollback_window: Option<Duration>,
     /// What becomes of a rollout that fails by itself.
     #[serde(default, skip_serializing_if = "OnFailure::is_rollback")]
     pub on_failure: OnFailure,
@@ -37,6 +46,16 @@ pub struct Strategy {
     /// Commands that run beside it.
     #[serde(default, skip_serializing_if = "Hooks::is_empty")]
     pub hooks: Hooks,
+}
+
+/// For how long a release is taken back where nobody says otherwise: as long as the pages that come soonest look back.
+pub const ROLLBACK_WINDOW: Duration = Duration::from_secs(3_600);
+
+impl Strategy {
+    /// For how long after the rollout was completed a release that burns an error budget is taken back by itself; zero: never.
+    pub fn rollback_window(&self) -> Duration {
+        self.declared_rollback_window.unwrap_or(ROLLBACK_WINDOW)
+    }
 }
 
 /// What becomes of a rollout that fails by itself.

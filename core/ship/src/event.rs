@@ -232,6 +232,8 @@ pub enum RollbackReason {
     Hook(String),
     /// Another member of its group goes back: which, and why.
     Group(String),
+    /// It burns the error budget of an objective: which, and why it is to blame.
+    Burn(String),
 }
 
 impl fmt::Display for RollbackReason {
@@ -244,6 +246,7 @@ impl fmt::Display for RollbackReason {
             Self::Operator => f.write_str("an operator asked for it"),
             Self::Hook(why) => write!(f, "hook {why}"),
             Self::Group(why) => write!(f, "its group goes back: {why}"),
+            Self::Burn(why) => write!(f, "it burns the error budget of {why}"),
         }
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod alert;
 pub mod backtest;
+pub mod blame;
 mod bound;
 pub mod budget;
 pub mod burn;
@@ -23,6 +24,7 @@ mod state;
 pub mod window;
 
 pub use alert::Memory;
+pub use blame::Blame;
 pub use budget::Budget;
 pub use decide::{Command, Refusal, decide};
 pub use event::Event;

@@ -83,6 +83,22 @@ struct BudgetOverridden {
 }
 
 #[derive(Serialize, Deserialize)]
+struct FreezeOverridden {
+    place: Place,
+    freeze: String,
+    until: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TakenBack {
+    place: Place,
+    objective: ObjectiveName,
+    release: ReleaseNumber,
+    rollout: RolloutNumber,
+    blame: watch::Blame,
+}
+
+#[derive(Serialize, Deserialize)]
 struct OfObjective {
     place: Place,
     objective: ObjectiveName,
@@ -169,6 +185,16 @@ pub fn draft(event: &Event, at: Timestamp, actor: &str, reason: Option<&str>) ->
             Some(place.to_string()),
             json(&BudgetOverridden { place: place.clone(), objective: objective.clone(), level: *level }),
         ),
+        Event::FreezeOverridden { place, freeze, until } => (
+            "freeze.overridden".to_owned(),
+            Some(place.to_string()),
+            json(&FreezeOverridden { place: place.clone(), freeze: freeze.clone(), until: *until }),
+        ),
+        Event::TakenBack { place, objective, release, rollout, blame } => {
+            let (objective, release, rollout, blame) = (objective.clone(), *release, *rollout, *blame);
+            let taken = TakenBack { place: place.clone(), objective, release, rollout, blame };
+            ("release.takenBack".to_owned(), Some(place.to_string()), json(&taken))
+        }
         Event::Objective { place, objective, event } => (
             format!("objective.{}", event.name()),
             Some(format!("{place} {objective}")),
@@ -267,6 +293,14 @@ pub fn event(record: &Record) -> Result<Event, Unreadable> {
         "budget.overridden" => {
             let BudgetOverridden { place, objective, level } = body(record)?;
             Event::BudgetOverridden { place, objective, level }
+        }
+        "freeze.overridden" => {
+            let FreezeOverridden { place, freeze, until } = body(record)?;
+            Event::FreezeOverridden { place, freeze, until }
+        }
+        "release.takenBack" => {
+            let TakenBack { place, objective, release, rollout, blame } = body(record)?;
+            Event::TakenBack { place, objective, release, rollout, blame }
         }
         "drift.corrected" => {
             let Corrected { instance, drift, new } = body(record)?;

@@ -50,6 +50,7 @@ fn strategy() -> Strategy {
         min_ready: Duration::from_secs(1),
         scale_down_delay: Duration::from_secs(30),
         bake_time: Duration::ZERO,
+        declared_rollback_window: None,
         on_failure: OnFailure::Rollback,
         hooks: model::hook::Hooks::default(),
         analysis: Analysis {

@@ -17,12 +17,15 @@ pub(crate) fn places_of(command: &Command) -> Vec<Place> {
         Command::Rollback { place, .. } | Command::Retry { place } | Command::Operate { place, .. } => {
             vec![place.clone()]
         }
-        Command::DespiteLock(command) | Command::DespiteBudget(command) => places_of(command),
+        Command::DespiteLock(command) | Command::DespiteBudget(command) | Command::DespiteFreeze(command) => {
+            places_of(command)
+        }
         Command::Group { members, .. } => members.iter().flat_map(places_of).collect(),
         Command::Lock { .. }
         | Command::Unlock { .. }
         | Command::Notice { .. }
         | Command::Objective { .. }
+        | Command::TakeBack { .. }
         | Command::Objectives(_)
         | Command::Alerts(_)
         | Command::DecideError { .. } => vec![],

@@ -152,8 +152,11 @@ impl Handle {
             artifact: request.artifact,
         };
         let command = self.store(member, request.environment).await?;
-        let command =
-            passing(command, (request.override_lock, request.override_budget), request.reason.as_deref())?;
+        let command = passing(
+            command,
+            [request.override_lock, request.override_budget, request.override_freeze],
+            request.reason.as_deref(),
+        )?;
         let answer = self.send_storing(command, request.actor, request.reason, Some(not_swept)).await?;
         answer.ok_or_else(unanswered)
     }
@@ -177,8 +180,11 @@ impl Handle {
             members.push(self.store(member, request.environment.clone()).await?);
         }
         let command = Command::Group { name: request.name.to_string(), members };
-        let command =
-            passing(command, (request.override_lock, request.override_budget), request.reason.as_deref())?;
+        let command = passing(
+            command,
+            [request.override_lock, request.override_budget, request.override_freeze],
+            request.reason.as_deref(),
+        )?;
         let answer = self.send_storing(command, request.actor, request.reason, Some(not_swept)).await?;
         answer.ok_or_else(unanswered)
     }
@@ -228,8 +234,11 @@ impl Handle {
     /// See [`Error`].
     pub async fn ship(&self, request: Ship) -> Result<Answer, Error> {
         let command = Command::Ship { service: request.service, from: request.from, to: request.to };
-        let command =
-            passing(command, (request.override_lock, request.override_budget), request.reason.as_deref())?;
+        let command = passing(
+            command,
+            [request.override_lock, request.override_budget, request.override_freeze],
+            request.reason.as_deref(),
+        )?;
         self.send(command, request.actor, request.reason).await
     }
 
@@ -239,7 +248,7 @@ impl Handle {
     /// See [`Error`].
     pub async fn rollback(&self, request: Rollback) -> Result<Answer, Error> {
         let command = Command::Rollback { place: request.place, to: request.to };
-        let command = passing(command, (request.override_lock, false), request.reason.as_deref())?;
+        let command = passing(command, [request.override_lock, false, false], request.reason.as_deref())?;
         self.send(command, request.actor, request.reason).await
     }
 
@@ -256,8 +265,11 @@ impl Handle {
             .into());
         }
         let command = Command::Retry { place: request.place };
-        let command =
-            passing(command, (request.override_lock, request.override_budget), Some(&request.reason))?;
+        let command = passing(
+            command,
+            [request.override_lock, request.override_budget, request.override_freeze],
+            Some(&request.reason),
+        )?;
         self.send(command, request.actor, Some(request.reason)).await
     }
 
@@ -339,7 +351,12 @@ impl Handle {
     /// # Errors
     /// See [`Error`].
     pub async fn watched(&self, command: Command) -> Result<(), Error> {
-        self.send_storing(command, PLANNER.to_owned(), None, None).await.map(drop)
+        let reason = if let Command::TakeBack { objective, blame, .. } = &command {
+            Some(format!("{objective}: {}", blame.in_words()))
+        } else {
+            None
+        };
+        self.send_storing(command, PLANNER.to_owned(), reason, None).await.map(drop)
     }
 
     /// Drains and stops every replica, the gateway and control itself.
@@ -387,19 +404,24 @@ fn unanswered() -> Error {
     Error::Stopped("internal: a command that names a release was answered without one".to_owned())
 }
 
-/// Whoever passes a lock or a spent budget owes the others a reason.
-fn passing(command: Command, (lock, budget): (bool, bool), reason: Option<&str>) -> Result<Command, Refusal> {
-    if !lock && !budget {
+/// Whoever passes a lock, a spent budget or a freeze owes the others a reason.
+fn passing(
+    command: Command,
+    [lock, budget, freeze]: [bool; 3],
+    reason: Option<&str>,
+) -> Result<Command, Refusal> {
+    if !lock && !budget && !freeze {
         return Ok(command);
     }
     if reason.is_none_or(|reason| reason.trim().is_empty()) {
         return Err(Refusal::new(
-            "neither a lock nor a spent budget is passed without a reason",
+            "neither a lock nor a spent budget nor a freeze is passed without a reason",
             "say why with --reason TEXT; it is recorded beside what was passed",
         ));
     }
     let command = if lock { Command::DespiteLock(Box::new(command)) } else { command };
-    Ok(if budget { Command::DespiteBudget(Box::new(command)) } else { command })
+    let command = if budget { Command::DespiteBudget(Box::new(command)) } else { command };
+    Ok(if freeze { Command::DespiteFreeze(Box::new(command)) } else { command })
 }
 
 fn environment(manifest: &Manifest, asked: Option<EnvironmentName>) -> Result<EnvironmentName, Refusal> {

@@ -28,6 +28,9 @@ pub struct Deploy {
     /// Whether a spent error budget is passed; that needs a reason.
     #[serde(default)]
     pub override_budget: bool,
+    /// Whether a freeze of the change calendar is passed; that needs a reason.
+    #[serde(default)]
+    pub override_freeze: bool,
 }
 
 /// Roll out in one environment what serves in another.
@@ -50,6 +53,9 @@ pub struct Ship {
     /// Whether a spent error budget is passed; that needs a reason.
     #[serde(default)]
     pub override_budget: bool,
+    /// Whether a freeze of the change calendar is passed; that needs a reason.
+    #[serde(default)]
+    pub override_freeze: bool,
 }
 
 /// Return to an earlier release.
@@ -85,6 +91,9 @@ pub struct Retry {
     /// Whether a spent error budget is passed; that needs a reason.
     #[serde(default)]
     pub override_budget: bool,
+    /// Whether a freeze of the change calendar is passed; that needs a reason.
+    #[serde(default)]
+    pub override_freeze: bool,
 }
 
 /// Move the rollout under way.
@@ -183,6 +192,9 @@ pub struct DeployGroup {
     /// Whether a spent error budget is passed; that needs a reason.
     #[serde(default)]
     pub override_budget: bool,
+    /// Whether a freeze of the change calendar is passed; that needs a reason.
+    #[serde(default)]
+    pub override_freeze: bool,
 }
 
 /// One member of a group.

@@ -3,11 +3,13 @@
 //! Does not live here: how a face shows them, and any decision.
 
 pub mod alert;
+mod calendar;
 pub mod objective;
 mod probes;
 
 use std::collections::BTreeMap;
 
+pub use calendar::{Calendar, ClosedTime, calendar};
 pub use lifecycle::Stage;
 use lifecycle::{Lane, Lock, Scope, World};
 use model::hook::Moment;
@@ -248,7 +250,12 @@ fn place_status(
         path_prefixes: route.map_or_else(Vec::new, |spec| spec.route.path_prefixes.clone()),
         preview_hosts: preview.map_or_else(Vec::new, |route| route.hosts),
         group: group_status(world, place),
-        rollout: lane.rollout.as_ref().map(|rollout| rollout_status(rollout, report)),
+        rollout: lane.rollout.as_ref().map(|rollout| {
+            let status = rollout_status(rollout, report);
+            // Nobody asked for this return: it says by itself why it is.
+            let why = lane.takes_back().map(|why| format!("the release before it is taken back: {why}"));
+            RolloutStatus { reason: status.reason.or(why), ..status }
+        }),
         releases,
         history: lane.history.clone(),
     }

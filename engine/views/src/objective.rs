@@ -56,6 +56,9 @@ pub struct ObjectiveStatus {
     /// Whether a whole window went by with hardly anything of the budget spent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hardly_used: bool,
+    /// What its page says of the release that came last: whether it is to blame, and whether it is taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blame: Option<String>,
     /// Why it is not counted or cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
@@ -314,6 +317,7 @@ pub fn objective(
         unknown: report.unknown.iter().map(|rule| rule.name().to_owned()).collect(),
         charges: state.charges.iter().rev().map(charge).collect(),
         hardly_used,
+        blame: None,
         trouble,
     }
 }

@@ -255,6 +255,14 @@ impl Client {
         self.get(&asking("/v1/alerts/rules", which)?).await
     }
 
+    /// The change calendar of the next two weeks.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn calendar(&self, which: &Which) -> Result<Vec<views::Calendar>, Error> {
+        self.get(&asking("/v1/calendar", which)?).await
+    }
+
     /// How objectives stand.
     ///
     /// # Errors

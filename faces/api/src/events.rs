@@ -220,6 +220,7 @@ mod tests {
             reason: None,
             override_lock: false,
             override_budget: false,
+            override_freeze: false,
         };
         let _ = control.deploy(request).await.unwrap();
         assert!(piece(&mut quick).await.unwrap().starts_with("id: 2\nevent: release.registered\n"));

@@ -47,11 +47,12 @@ pub(crate) struct Faces {
 type Reached<T> = Result<Json<T>, Problem>;
 
 /// Every route. The OpenAPI document has the same, by a test.
-fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 24] {
+fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 25] {
     [
         (Method::GET, "/v1/health", get(health)),
         (Method::GET, "/v1/status", get(status)),
         (Method::GET, "/v1/probes", get(probes)),
+        (Method::GET, "/v1/calendar", get(calendar)),
         (Method::GET, "/v1/logs", get(output)),
         (Method::GET, "/v1/logs/search", get(search)),
         (Method::GET, "/v1/errors", get(all_errors)),
@@ -103,6 +104,16 @@ async fn health(State(faces): State<Faces>) -> Json<Health> {
         agent_reachable: faces.control.snapshot().reachable,
         api: faces.address.map(|address| address.to_string()),
     })
+}
+
+/// The change calendar of the next two weeks, of what serves.
+async fn calendar(
+    State(faces): State<Faces>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Reached<Vec<views::Calendar>> {
+    let which = asked(which)?;
+    let snapshot = faces.control.snapshot();
+    Ok(Json(views::calendar(&snapshot.world, snapshot.at, |place| which.holds(place))))
 }
 
 async fn probes(

@@ -32,6 +32,7 @@ fn deploy(stage: &Stage, manifest: &str, artifact: &str, environment: &str) -> D
         reason: None,
         override_lock: false,
         override_budget: false,
+        override_freeze: false,
     }
 }
 
@@ -96,6 +97,7 @@ async fn a_release_is_shipped_on_and_rolled_back() {
         reason: None,
         override_lock: false,
         override_budget: false,
+        override_freeze: false,
     };
     let answer = stage.client.ship(&ship).await.unwrap();
     assert_eq!((answer.place, answer.release), (place("production"), ReleaseNumber(2)));
@@ -134,6 +136,7 @@ async fn what_was_rolled_back_is_tried_again_and_only_that() {
         reason: reason.to_owned(),
         override_lock: false,
         override_budget: false,
+        override_freeze: false,
     };
     let problem = said(stage.client.retry(&retry("it is better now")).await);
     assert_eq!((problem.status, problem.code.as_str()), (409, "SHP-API-REFUSED"));

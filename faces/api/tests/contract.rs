@@ -28,6 +28,7 @@ fn deploy(stage: &Stage, artifact: &str) -> Deploy {
         reason: None,
         override_lock: false,
         override_budget: false,
+        override_freeze: false,
     }
 }
 
@@ -258,6 +259,7 @@ fn orders() -> [(&'static str, Value); 4] {
         reason: reason(),
         override_lock: false,
         override_budget: false,
+        override_freeze: false,
     };
     let ship = Ship {
         service: place().service,
@@ -267,6 +269,7 @@ fn orders() -> [(&'static str, Value); 4] {
         reason: Some(reason()),
         override_lock: false,
         override_budget: false,
+        override_freeze: false,
     };
     [
         ("Operate", serde_json::to_value(operate).unwrap()),
@@ -338,6 +341,7 @@ async fn answers_and_requests_are_as_the_document_says() {
         reason: None,
         override_lock: false,
         override_budget: false,
+        override_freeze: false,
     };
     let group = serde_json::to_string(&group).unwrap();
     fits("DeployGroup", &group);

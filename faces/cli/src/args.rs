@@ -104,6 +104,8 @@ pub(crate) enum Verb {
     Lock(verbs::lock::Lock),
     /// Let rollouts begin again
     Unlock(verbs::lock::Unlock),
+    /// Show when rollouts may begin in the next two weeks
+    Calendar(verbs::calendar::Args),
     /// Show what serves, what moves, and why it does not
     Status(verbs::status::Args),
     /// Show what the probes from outside found last
@@ -155,6 +157,7 @@ impl Verb {
             | Self::Retry(_)
             | Self::Lock(_)
             | Self::Unlock(_)
+            | Self::Calendar(_)
             | Self::Status(_)
             | Self::Probes(_)
             | Self::Logs(_)

@@ -3,6 +3,7 @@
 pub(crate) mod abort;
 pub(crate) mod alerts;
 pub(crate) mod api;
+pub(crate) mod calendar;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod demo;
@@ -51,6 +52,7 @@ pub(crate) async fn run(verb: Verb, context: &Context<'_>) -> Result<Done, Failu
         Verb::Retry(args) => retry::run(args, context).await,
         Verb::Lock(args) => lock::lock(args, context).await,
         Verb::Unlock(args) => lock::unlock(args, context).await,
+        Verb::Calendar(_) => calendar::run(context).await,
         Verb::Status(args) => status::run(args, context).await,
         Verb::Probes(args) => probes::run(args, context).await,
         Verb::Logs(args) => logs::run(args, context).await,

@@ -82,6 +82,12 @@ pub(crate) enum Fault {
     ReplicaUnready(Duration),
     Incident(f64),
     ClockSteps(i64),
+    /// A place burns its budget, or no longer; who watches it blames the release that came last.
+    Burns {
+        place: Place,
+        pages: bool,
+        blame: watch::Blame,
+    },
     /// The server of the metrics goes away, or comes back.
     MetricsSilent(bool),
 }
@@ -105,7 +111,7 @@ impl Wish {
     /// Asks, in the name of `actor`, and waits for the answer; `None` where it names no release.
     pub(crate) async fn ask(self, handle: &Handle, actor: String) -> Result<Option<Answer>, Error> {
         let (wish, urgent) = if let Self::Urgent(wish) = self { (*wish, true) } else { (self, false) };
-        let (override_lock, override_budget) = (urgent, urgent);
+        let (override_lock, override_budget, override_freeze) = (urgent, urgent, urgent);
         let reason = urgent.then(|| "urgent".to_owned());
         match wish {
             Self::Deploy { build, environment } => {
@@ -121,12 +127,22 @@ impl Wish {
                     reason,
                     override_lock,
                     override_budget,
+                    override_freeze,
                 };
                 handle.deploy(deploy).await.map(Some)
             }
             Self::Ship { service, from, to } => match (service.parse(), from.parse(), to.parse()) {
                 (Ok(service), Ok(from), Ok(to)) => handle
-                    .ship(Ship { service, from, to, actor, reason, override_lock, override_budget })
+                    .ship(Ship {
+                        service,
+                        from,
+                        to,
+                        actor,
+                        reason,
+                        override_lock,
+                        override_budget,
+                        override_freeze,
+                    })
                     .await
                     .map(Some),
                 _ => Err(Error::Stopped("names that are none".to_owned())),
@@ -137,7 +153,10 @@ impl Wish {
             }
             Self::Retry { place } => {
                 let reason = "the database is back".to_owned();
-                handle.retry(Retry { place, actor, reason, override_lock, override_budget }).await.map(Some)
+                handle
+                    .retry(Retry { place, actor, reason, override_lock, override_budget, override_freeze })
+                    .await
+                    .map(Some)
             }
             Self::Operate { place, operation } => {
                 handle.operate(Operate { place, operation, actor, reason }).await.map(Some)
@@ -148,25 +167,36 @@ impl Wish {
             }
             Self::Unlock { scope } => handle.unlock(LiftLock { scope, actor, reason }).await.map(|()| None),
             Self::Group { builds, environment } => {
-                let member = |build: Build| GroupMember {
-                    manifest: build.manifest,
-                    directory: PathBuf::from("/src"),
-                    artifact: Some(build.path),
-                };
-                let group = DeployGroup {
-                    name: "all".parse().map_err(|_| Error::Stopped("a name that is none".to_owned()))?,
-                    members: builds.into_iter().map(member).collect(),
-                    environment: environment.parse().ok(),
-                    actor,
-                    reason,
-                    override_lock,
-                    override_budget,
-                };
-                handle.deploy_group(group).await.map(Some)
+                together(builds, &environment, handle, (actor, reason, urgent)).await
             }
             Self::Urgent(_) => Err(Error::Stopped("urgent is urgent enough".to_owned())),
         }
     }
+}
+
+/// All of these together.
+async fn together(
+    builds: Vec<Build>,
+    environment: &str,
+    handle: &Handle,
+    (actor, reason, urgent): (String, Option<String>, bool),
+) -> Result<Option<Answer>, Error> {
+    let member = |build: Build| GroupMember {
+        manifest: build.manifest,
+        directory: PathBuf::from("/src"),
+        artifact: Some(build.path),
+    };
+    let group = DeployGroup {
+        name: "all".parse().map_err(|_| Error::Stopped("a name that is none".to_owned()))?,
+        members: builds.into_iter().map(member).collect(),
+        environment: environment.parse().ok(),
+        actor,
+        reason,
+        override_lock: urgent,
+        override_budget: urgent,
+        override_freeze: urgent,
+    };
+    handle.deploy_group(group).await.map(Some)
 }
 
 impl From<Wish> for Act {

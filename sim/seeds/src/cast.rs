@@ -256,6 +256,9 @@ fn manifest(
     let declared = |chance: &mut Rng| {
         let drawn = if chance.u32(..3) == 0 { rolling(chance) } else { canary(chance, asked) };
         let declared = preview.unwrap_or(drawn);
+        // Some are taken back for a short time only, or never.
+        let window = ["", "  rollbackWindow: 15s\n", "  rollbackWindow: 0s\n"][(bake % 5).min(2) as usize];
+        let declared = format!("{declared}{window}");
         // Some are watched for longer than the old release would stay warm.
         if bake == 0 || declared.contains("bakeTime") {
             return declared;

@@ -99,6 +99,11 @@ impl Life {
         self.wall.elapsed()
     }
 
+    /// What the clock on the wall says.
+    pub(crate) fn wall(&self) -> model::Timestamp {
+        ports::Clock::now(&self.wall)
+    }
+
     /// Lets the time pass; control dies and comes back meanwhile, when its time has come.
     pub(crate) async fn pass(&mut self, until: Duration) {
         loop {
@@ -212,6 +217,30 @@ impl Life {
         });
     }
 
+    /// Who watches asks twice, as after a crash of his own.
+    fn burn(&self, place: Place, pages: bool, blame: watch::Blame) {
+        let Some((handle, _)) = &self.control else { return };
+        let (handle, asked) =
+            (handle.clone(), self.world.now().referee.world.lanes.get(&place).map(|lane| lane.last_rollout));
+        let Some((objective, rollout)) = "availability".parse::<model::ObjectiveName>().ok().zip(asked)
+        else {
+            return;
+        };
+        tokio::spawn(async move {
+            let to = if pages { watch::alert::To::Firing } else { watch::alert::To::Resolved };
+            let severity = model::objective::Severity::P1;
+            let rule = watch::burn::Rule::Burn(severity);
+            let page = watch::Command::ChangeAlert { rule, to, severity, cause: None };
+            let told = lifecycle::Command::Objectives(vec![(place.clone(), objective.clone(), page)]);
+            let _ = handle.watched(told).await;
+            for _ in 0..2 {
+                let (place, objective) = (place.clone(), objective.clone());
+                let back = lifecycle::Command::TakeBack { place, objective, rollout, blame };
+                let _ = handle.watched(back).await;
+            }
+        });
+    }
+
     async fn suffer(&mut self, fault: Fault) {
         match fault {
             Fault::Kill(back_after) => self.kill(back_after).await,
@@ -222,6 +251,7 @@ impl Life {
             Fault::JournalFails(times) => self.journal.fail(times),
             Fault::JournalSlow(delay) => self.journal.slow_down(delay),
             Fault::ClockSteps(seconds) => self.wall.step(seconds),
+            Fault::Burns { place, pages, blame } => self.burn(place, pages, blame),
             Fault::MetricsSilent(silent) => self.checks.silence(silent),
             Fault::CrashAtOrder(crash) => self.world.now().line.crash = Some(crash),
             Fault::AgentCut(cut) => self.world.now().line.cut = cut,

@@ -2,9 +2,11 @@
 //! was drawn. Does not live here: what must hold of it (`referee/policy`).
 
 use fastrand::Rng;
+use model::Timestamp;
 use runtime::Scope;
+use watch::Blame;
 
-use crate::acts::Wish;
+use crate::acts::{Fault, Wish};
 use crate::cast::Cast;
 
 /// Two services together, where there are two.
@@ -20,12 +22,18 @@ pub(crate) struct Team {
     chance: Rng,
     /// Who thinks again does so apart: what else is drawn stays what it was.
     again: Rng,
+    /// So do budgets.
+    burns: Rng,
 }
 
 impl Team {
     pub(crate) fn of(seed: u64) -> Self {
         let drawn = seed.wrapping_mul(0x2545_F491_4F6C_DD1D);
-        Self { chance: Rng::with_seed(drawn ^ 0x10CC), again: Rng::with_seed(drawn ^ 0xA6A1) }
+        Self {
+            chance: Rng::with_seed(drawn ^ 0x10CC),
+            again: Rng::with_seed(drawn ^ 0xA6A1),
+            burns: Rng::with_seed(drawn ^ 0xB1A5),
+        }
     }
 
     /// Where somebody wants that once more which went back, now and then whatever is locked.
@@ -37,6 +45,20 @@ impl Team {
         let places = cast.places();
         let retry = Wish::Retry { place: places[chance.usize(..places.len())].clone() };
         Some(if chance.u32(..8) == 0 { Wish::Urgent(Box::new(retry)) } else { retry })
+    }
+
+    /// Where a budget burns, or no longer: by the fault of what came last, by chance, or since before it came.
+    pub(crate) fn burns(&mut self, cast: &Cast, now: Timestamp) -> Option<Fault> {
+        let chance = &mut self.burns;
+        if chance.u32(..4) != 0 {
+            return None;
+        }
+        let places = cast.places();
+        let place = places[chance.usize(..places.len())].clone();
+        let bad = [2, 30, 300][chance.usize(..3)];
+        let since = now.moved(-chance.i64(0..120) * 1_000_000);
+        let blame = Blame { since, bad, total: 1_000, bad_before: 20, total_before: 10_000 };
+        Some(Fault::Burns { place, pages: chance.u32(..3) != 0, blame })
     }
 
     /// What the team does beside what is wished anyway.

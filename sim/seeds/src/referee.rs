@@ -1,6 +1,7 @@
 //! The referee: reads the journal on its own, watches what control was told and what it orders, and knows the promises.
 //! What one event may be is `rules`' business.
 
+mod blame;
 mod evidence;
 mod hooks;
 mod metrics;
@@ -63,6 +64,8 @@ pub struct Figures {
     pub returns: u64,
     /// Rollouts that went back and were tried again.
     pub retried: u64,
+    /// Releases that were taken back because they burned a budget.
+    pub taken_back: u64,
 }
 
 impl Figures {
@@ -82,6 +85,7 @@ impl Figures {
             events: self.events + other.events,
             returns: self.returns + other.returns,
             retried: self.retried + other.retried,
+            taken_back: self.taken_back + other.taken_back,
         }
     }
 }
@@ -242,6 +246,7 @@ impl Referee {
             self.breaks(broken);
         }
         self.figures.retried = self.policy.retried;
+        self.figures.taken_back = self.policy.pages.taken;
         let before = self.world.generation;
         if let Err(illegal) = self.world.apply(&event, record.seq, record.at) {
             self.breaks(format!("event {} cannot be replayed: {illegal}", record.seq));
@@ -473,6 +478,8 @@ fn told(record: &Record, event: &Event) -> String {
         Event::Locked { by, reason, .. } => format!("{by}: {reason}"),
         Event::LockOverridden { by, .. } => format!("of {by}"),
         Event::BudgetOverridden { objective, level, .. } => format!("{objective}: {}", level.name()),
+        Event::FreezeOverridden { freeze, until, .. } => format!("{freeze} until {until}"),
+        Event::TakenBack { objective, release, .. } => format!("{release}: {objective}"),
         Event::Objective { objective, event, .. } => format!("{objective}: {event:?}"),
         Event::AlertChanged(changed) => format!("{:?}", changed.labels),
         Event::ErrorDecided { fingerprint, decision, .. } => {

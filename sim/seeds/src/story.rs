@@ -44,6 +44,9 @@ pub(crate) async fn live(seed: u64, tells: bool, gate: Gate) -> Outcome {
         if let Some(silent) = silences.next().flatten() {
             life.act(Fault::MetricsSilent(silent).into()).await;
         }
+        if let Some(burns) = team.burns(&cast, life.wall()) {
+            life.act(burns.into()).await;
+        }
         if let Some(wish) = team.wish(&cast) {
             life.act(wish.into()).await;
         }

@@ -47,6 +47,7 @@ fn is_eventful(figures: Figures) {
     assert!(figures.completed > lives && figures.rolled_back > lives / 2, "{figures:?}");
     assert!(figures.deaths > lives && figures.healthy_judged > lives / 2, "{figures:?}");
     assert!(figures.returns > 100 * lives && figures.retried > lives / 4, "{figures:?}");
+    assert!(figures.taken_back > lives / 20, "{figures:?}");
     // The bound with four standard deviations of chance; the mean is far below it.
     let judged = figures.healthy_judged as f64;
     let most = ALPHA * judged + 4.0 * (ALPHA * (1.0 - ALPHA) * judged).sqrt();

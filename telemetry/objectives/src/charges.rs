@@ -11,7 +11,7 @@ use ship::Cause;
 use watch::minutes::minute_of;
 use watch::{Budget, Command, Range, State, Sums, charge, window};
 
-use crate::counted::Own;
+use crate::counted::{Own, counted_of};
 use crate::counts::history;
 
 /// So long after its end a rollout is charged: its last requests end, and pages tell of them.
@@ -30,6 +30,8 @@ pub(crate) struct Burning {
     began: Timestamp,
     /// When it was over.
     ended: Option<Timestamp>,
+    /// Whether it was charged: it is counted on for as long as its release may be to blame for a page.
+    charged: bool,
 }
 
 /// Whether a key is that of a rollout's own counts.
@@ -37,7 +39,7 @@ pub(crate) fn is_own(key: &str) -> bool {
     key.contains(ROLLOUT)
 }
 
-/// The rollouts that are to be charged, for each objective of their place. A return to what served before is the cure, and a
+/// The rollouts that are to be charged or may be to blame, for each objective of their place. A return to what served before is the cure, and a
 /// first release has nothing to be compared with.
 pub(crate) fn open(world: &World, declared: &[(Place, Objective)], at: Timestamp) -> Vec<Burning> {
     let of = |(place, objective): &(Place, Objective)| {
@@ -48,13 +50,22 @@ pub(crate) fn open(world: &World, declared: &[(Place, Objective)], at: Timestamp
         let state = world.objectives.get(place).and_then(|states| states.get(&objective.name));
         let charged = state.is_some_and(|state| state.charges.contains_key(&rollout.number));
         let ended = rollout.phase.is_terminal().then_some(rollout.phase_since);
-        if charged || ended.is_some_and(|ended| at.since(ended) > TOO_LATE) {
+        let over = charged || ended.is_some_and(|ended| at.since(ended) > TOO_LATE);
+        if over && lifecycle::blame::suspect(world, place, at).is_none() {
             return None;
         }
         let key = format!("{place}/{}{ROLLOUT}{}", objective.name, rollout.number);
         let own = Own { key, release: rollout.to, since: rollout.started_at };
         let (place, objective) = (place.clone(), objective.clone());
-        Some(Burning { place, objective, own, rollout: rollout.number, began: rollout.started_at, ended })
+        Some(Burning {
+            place,
+            objective,
+            own,
+            rollout: rollout.number,
+            began: rollout.started_at,
+            ended,
+            charged: over,
+        })
     };
     declared.iter().filter_map(of).collect()
 }
@@ -69,9 +80,15 @@ pub(crate) fn longest(objective: &Objective, at: Timestamp) -> Range {
 }
 
 impl Burning {
+    /// Whether somebody tells its release's part from the others'.
+    pub(crate) fn is_counted(&self) -> bool {
+        counted_of(&self.place, &self.objective, &self.own).is_some()
+    }
+
     /// Whether it is over and settled.
     pub(crate) fn is_due(&self, place: &Place, objective: &ObjectiveName, at: Timestamp) -> bool {
-        self.place == *place
+        !self.charged
+            && self.place == *place
             && self.objective.name == *objective
             && self.ended.is_some_and(|ended| at.since(ended) >= SETTLES)
     }

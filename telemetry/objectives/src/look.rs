@@ -9,6 +9,7 @@ use model::{Objective, ObjectiveName, Place, Timestamp};
 use watch::burn::Rules;
 use watch::{History, Memory, Range, Reading, Report, State};
 
+use crate::blame;
 use crate::charges;
 use crate::counted::{Measuring, counted, counted_of, key};
 use crate::counts::{Kept, history};
@@ -31,6 +32,8 @@ pub struct Objectives {
 pub struct Look {
     /// What is asked of control, together.
     pub command: Option<Command>,
+    /// What is asked after that, each by itself: releases that are to blame for a page go back.
+    pub back: Vec<Command>,
     /// How each objective stands.
     pub standings: Vec<Standing>,
 }
@@ -48,6 +51,8 @@ pub struct Standing {
     pub report: Report,
     /// Why it is not counted, or not read.
     pub trouble: Option<String>,
+    /// What its page says of the release that came last, while it fires.
+    pub blame: Option<String>,
 }
 
 impl Objectives {
@@ -87,7 +92,7 @@ impl Objectives {
         let mut troubles: HashMap<String, String> =
             troubles.into_iter().map(|trouble| (trouble.objective, trouble.what)).collect();
         troubles.extend(self.uncounted.clone());
-        let mut commands = Vec::new();
+        let (mut commands, mut back) = (Vec::new(), Vec::new());
         let mut standings = Vec::with_capacity(declared.len());
         for (place, objective) in declared {
             let key = key(&place, &objective.name);
@@ -98,12 +103,17 @@ impl Objectives {
                 Ok(reading) => (Some(reading).filter(|_| trouble.is_none()), trouble),
                 Err(error) => (None, Some(error.to_string())),
             };
-            let mut report = Report::default();
+            let (mut report, mut found) = (Report::default(), None);
             // What could not be counted is not known: nothing follows from it.
             if let Some(reading) = &reading {
                 let memory = self.memories.entry(key.clone()).or_default();
                 let (asked, why) = watch::plan(&state, memory, &objective, reading, at);
                 report = why;
+                if blame::pages(&state, &asked) {
+                    let of = (&place, &objective);
+                    found = blame::look(self.meter.ledger(), world, of, &state, &burning, at)
+                        .map_err(|error| error.to_string())?;
+                }
                 commands.extend(asked.into_iter().map(|it| (place.clone(), objective.name.clone(), it)));
                 for due in burning.iter().filter(|due| due.is_due(&place, &objective.name, at)) {
                     let charged = due.charge(self.meter.ledger(), &key, &objective, &reading.budget, &state);
@@ -111,12 +121,14 @@ impl Objectives {
                     commands.push((place.clone(), objective.name.clone(), command));
                 }
             }
-            standings.push(Standing { place, objective, reading, report, trouble });
+            let (command, blame) = found.map_or((None, None), |found| (found.command, Some(found.what)));
+            back.extend(command);
+            standings.push(Standing { place, objective, reading, report, trouble, blame });
         }
         commands.extend(retired(world, &standings));
         self.forget(&standings);
         let command = (!commands.is_empty()).then_some(Command::Objectives(commands));
-        Ok(Look { command, standings })
+        Ok(Look { command, back, standings })
     }
 
     /// The minutes of an objective, corrections taken out, for looking back.

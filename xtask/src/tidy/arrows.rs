@@ -146,7 +146,7 @@ const ROWS: &[Row] = &[
     ),
     row(
         "seeds",
-        &["model", "ship", "lifecycle", "ports", "record", "runtime", "sim"],
+        &["model", "ship", "watch", "lifecycle", "ports", "record", "runtime", "sim"],
         "seeded lives run the real control in the simulated world and judge it by the journal; a crate of its own, because \
          runtime's tests need sim",
     ),

@@ -150,10 +150,12 @@ pub(crate) fn spec(service: &str, environment: &str, host: &str) -> Spec {
             min_ready: Duration::ZERO,
             scale_down_delay: second,
             bake_time: Duration::ZERO,
+            declared_rollback_window: None,
             on_failure: model::strategy::OnFailure::Rollback,
             hooks: model::hook::Hooks::default(),
             analysis: Analysis { judge: None, metrics: vec![] },
         },
+        changes: model::change::Changes::default(),
         declared_objectives: None,
         declared_alerts: Default::default(),
     }

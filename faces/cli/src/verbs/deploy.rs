@@ -79,6 +79,7 @@ async fn one(arguments: Args, artifact: Option<PathBuf>, context: &Context<'_>) 
         reason: arguments.reason,
         override_lock: arguments.passing.lock.override_lock,
         override_budget: arguments.passing.override_budget,
+        override_freeze: arguments.passing.override_freeze,
     };
     let answer = context.client.deploy(&request).await?;
     outcome::see(context, &answer, Wish::Forward, since, arguments.detach).await
@@ -120,6 +121,7 @@ async fn together(arguments: &Args, name: ServiceName, context: &Context<'_>) ->
         reason: arguments.reason.clone(),
         override_lock: arguments.passing.lock.override_lock,
         override_budget: arguments.passing.override_budget,
+        override_freeze: arguments.passing.override_freeze,
     };
     let first = context.client.deploy_group(&request).await?;
     let mut end = Ok(Done::Well);

@@ -56,7 +56,7 @@ pub(crate) struct PassLock {
     pub(crate) override_lock: bool,
 }
 
-/// Passing a lock or a spent error budget.
+/// Passing a lock, a spent error budget or a freeze.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Passing {
     #[command(flatten)]
@@ -64,6 +64,9 @@ pub(crate) struct Passing {
     /// Go ahead although an error budget is spent; needs --reason, and is recorded
     #[arg(long, requires = "reason")]
     pub(crate) override_budget: bool,
+    /// Go ahead although the change calendar says no; needs --reason, and is recorded
+    #[arg(long, requires = "reason")]
+    pub(crate) override_freeze: bool,
 }
 
 pub(crate) async fn lock(args: Lock, context: &Context<'_>) -> Result<Done, Failure> {

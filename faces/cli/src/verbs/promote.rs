@@ -42,12 +42,22 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failu
     let since = Instant::now();
     let (actor, reason) = (context::actor(), args.reason);
     let (override_lock, override_budget) = (args.passing.lock.override_lock, args.passing.override_budget);
+    let override_freeze = args.passing.override_freeze;
     let answer = match (args.from, args.to) {
         (Some(from), Some(to)) => {
             let service = context.service()?;
             context
                 .client
-                .ship(&Ship { service, from, to, actor, reason, override_lock, override_budget })
+                .ship(&Ship {
+                    service,
+                    from,
+                    to,
+                    actor,
+                    reason,
+                    override_lock,
+                    override_budget,
+                    override_freeze,
+                })
                 .await?
         }
         (None, _) | (_, None) => {

@@ -30,9 +30,10 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failu
     let place = context.place()?;
     let actor = context::actor();
     let (override_lock, override_budget) = (args.passing.lock.override_lock, args.passing.override_budget);
+    let override_freeze = args.passing.override_freeze;
     let answer = context
         .client
-        .retry(&Retry { place, actor, reason: args.reason, override_lock, override_budget })
+        .retry(&Retry { place, actor, reason: args.reason, override_lock, override_budget, override_freeze })
         .await?;
     outcome::see(context, &answer, Wish::Forward, since, args.detach).await
 }

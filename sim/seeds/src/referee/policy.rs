@@ -26,6 +26,8 @@ pub(super) struct Policy {
     /// How often it was.
     pub(super) retried: u64,
     groups: BTreeMap<u64, BTreeMap<Place, Followed>>,
+    /// What is taken back because it burns.
+    pub(super) pages: super::blame::Pages,
     /// When drift was last told of.
     drifts: BTreeMap<(Option<Place>, DriftKind), Timestamp>,
 }
@@ -55,6 +57,12 @@ impl Followed {
 impl Policy {
     /// Takes in an event; what it says is broken comes back.
     pub(super) fn follow(&mut self, event: &Event, actor: &str, at: Timestamp) -> Option<String> {
+        let (team, pages) = (self.follow_team(event, actor, at), self.pages.follow(event, at));
+        team.or(pages)
+    }
+
+    #[allow(clippy::too_many_lines, reason = "one arm for each kind of event")]
+    fn follow_team(&mut self, event: &Event, actor: &str, at: Timestamp) -> Option<String> {
         let passed = self.passed.take();
         if let Event::Rollout { place, event: ship::Event::RolledBack } = event
             && let Some(latest) = self.rollouts.get_mut(place)
@@ -113,7 +121,7 @@ impl Policy {
                 broken.then(|| format!("drift is told again after less than a minute, {new} times new"))
             }
             // Of the same unit as the lock that is passed, if one is.
-            Event::BudgetOverridden { .. } => {
+            Event::BudgetOverridden { .. } | Event::FreezeOverridden { .. } => {
                 self.passed = passed;
                 None
             }
@@ -121,6 +129,7 @@ impl Policy {
             | Event::Objective { .. }
             | Event::AlertChanged(_)
             | Event::ErrorDecided { .. }
+            | Event::TakenBack { .. }
             | Event::ReleaseRegistered(_)
             | Event::ReleaseRetired { .. }
             | Event::ControlStarted { .. }
@@ -137,7 +146,8 @@ impl Policy {
     /// No rollout begins by itself, and what is tried again is what went back: the same release, as carefully, not one of a
     /// group without the others.
     fn not_as_asked(&mut self, place: &Place, event: &ship::Event, actor: &str) -> Option<String> {
-        if actor == super::rules::PLANNER {
+        let ship::Event::Started { to, .. } = event else { return None };
+        if actor == super::rules::PLANNER && !self.pages.takes_back(place, *to) {
             return Some(format!("a rollout begins at {place}, and nobody asked for it"));
         }
         if self.asked_again.get(actor) != Some(place) {

@@ -220,6 +220,8 @@ impl Referee {
             RollbackReason::Hook(_) => self.hook_fails(place, rollout),
             // The rule is that of the member that it follows.
             RollbackReason::Group(_) => true,
+            // Whether it is to blame is told by its page (`blame`).
+            RollbackReason::Burn(_) => true,
             RollbackReason::Operator => false,
         };
         if !fair {

@@ -33,6 +33,7 @@ fn plan(kind: Kind) -> Plan {
         min_ready: Duration::ZERO,
         scale_down_delay: Duration::from_secs(30),
         bake_time: Duration::ZERO,
+        declared_rollback_window: None,
         on_failure: OnFailure::Rollback,
         hooks: model::hook::Hooks::default(),
         analysis: Analysis { judge: Some(judge), metrics: vec![] },

@@ -185,6 +185,7 @@ pub(crate) fn deploy(manifest: &str, build: &str) -> Deploy {
         reason: Some("why not".to_owned()),
         override_lock: false,
         override_budget: false,
+        override_freeze: false,
     }
 }
 

@@ -75,6 +75,7 @@ fn one(it: &ObjectiveStatus, width: usize) -> Vec<Line> {
         lines.push(coloured(Paint::Bad, format!("{pad}{level}")));
     }
     lines.extend(it.alerts.iter().map(|alert| coloured(Paint::Bad, format!("{pad}{}", self::alert(alert)))));
+    lines.extend(it.blame.iter().map(|blame| more(blame.clone())));
     if it.unknown.iter().any(|rule| rule != "no-data") && it.trouble.is_none() {
         lines.push(more("nothing was measured lately: no alert can fire or end".to_owned()));
     }
