@@ -20,6 +20,7 @@ use crate::objectives::Objectives;
 use crate::output::Output;
 use crate::records::{self, Intake};
 use crate::secrets::FromHere;
+use crate::telling::{self, Telling};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long the journal may take to close.
@@ -50,7 +51,9 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
     let (secrets, known) = records::remembering(FromHere);
     let prober = Arc::new(Prober::new(Arc::clone(&secrets), Arc::new(SystemClock)));
     let records = records::open(home)?;
-    let collector = metrics::open(home, Arc::clone(&agent), &prober, Arc::clone(&records))?;
+    let notifier = telling::open(home, Arc::clone(&secrets) as Arc<dyn ports::Secrets>)?;
+    let collector =
+        metrics::open(home, Arc::clone(&agent), &prober, Arc::clone(&records), Arc::clone(&notifier))?;
     let ports = Ports {
         journal,
         fleet: Arc::clone(&agent),
@@ -61,26 +64,24 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
     };
     let config = runtime::Config { version: VERSION.to_owned(), ..runtime::Config::default() };
     let (handle, mut deciding) = runtime::start(ports, config).await?;
-    // The journal's lock says that no other control lives: what is left of its socket may go.
-    let socket = api::Socket::open(home).await.map_err(|error| error.to_string())?;
-    let door = match door {
-        Some(address) => Some(api::Door::open(home, address).await.map_err(|error| error.to_string())?),
-        None => None,
-    };
+    let (socket, door) = doors(home, door).await.map_err(|error| error.to_string())?;
     tracing::info!(home = %home.display(), version = VERSION, "control started");
     let snapshots = handle.snapshots();
     let objectives = Objectives::open(home, handle.clone(), Arc::clone(&secrets) as Arc<dyn ports::Secrets>)?;
     let alerts = Alerts::new(handle.clone(), Arc::clone(&secrets) as Arc<dyn ports::Secrets>);
     records::learn(&snapshots.borrow(), &*secrets);
+    let telling = Telling::new(notifier, handle.clone());
+    let url = door.as_ref().map_or_else(String::new, |door| format!("http://{}", door.address()));
     let faces = api::Config {
         control: handle,
         logs: Arc::new(Output::new(home.to_owned(), Arc::clone(&known))),
         records: Arc::clone(&records),
         objectives: Arc::clone(&objectives) as Arc<dyn api::objectives::Objectives>,
         rules: Arc::clone(&alerts) as Arc<dyn api::alerts::Rules>,
+        receivers: Arc::clone(&telling) as Arc<dyn api::paging::Receivers>,
         version: VERSION.to_owned(),
         probes: Arc::clone(&prober) as Arc<dyn ports::Probes>,
-        beside: metrics::router(&collector, &prober, VERSION),
+        beside: metrics::router(&collector, &prober, VERSION).merge(telling.router(VERSION)),
     };
     let intake = Intake::new(home, records, known).run();
     let mut ended = None;
@@ -93,6 +94,7 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
             never = intake => match never {},
             never = objectives.follow(collector.store()) => match never {},
             never = alerts.follow(collector.store()) => match never {},
+            never = Box::pin(telling.follow(url)) => match never {},
         }
     })
     .await;
@@ -110,6 +112,19 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
 /// The very program that runs, even when an upgrade has put another in its place.
 fn guard() -> GuardCommand {
     GuardCommand { program: "/proc/self/exe".into(), args: vec![GUARD.into()] }
+}
+
+/// Where control is asked. The journal's lock says that no other control lives: what is left of its socket may go.
+async fn doors(
+    home: &Path,
+    door: Option<SocketAddr>,
+) -> Result<(api::Socket, Option<api::Door>), api::Error> {
+    let socket = api::Socket::open(home).await?;
+    let door = match door {
+        Some(address) => Some(api::Door::open(home, address).await?),
+        None => None,
+    };
+    Ok((socket, door))
 }
 
 /// How deciding ended. Nobody can ask any more, so it ends, and the journal is closed with it.

@@ -16,6 +16,7 @@ mod output;
 mod providers;
 mod records;
 mod secrets;
+mod telling;
 
 use std::process::ExitCode;
 

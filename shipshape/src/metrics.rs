@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use axum::routing::get;
 use collector::{AgentPage, Collector, Fetcher, ProbePage, Probing, RecordsPage};
+use notify::Notifier;
 use ports::Clock as _;
 use prober::{Prober, Wanted};
 use prometheus::{Backend, Catalogue, Exemplar, Family, GroupHealth, Health, Limits};
@@ -26,6 +27,7 @@ pub(crate) fn open(
     agent: Arc<agent::Client>,
     prober: &Arc<Prober>,
     records: Arc<logs::Keep>,
+    notifier: Arc<Notifier>,
 ) -> Result<Collector, String> {
     let page: AgentPage = Arc::new(move || {
         let agent = Arc::clone(&agent);
@@ -36,7 +38,10 @@ pub(crate) fn open(
         let prober = Arc::clone(&prober);
         Box::pin(async move { prober.look(&key).await })
     });
-    let counts: RecordsPage = Arc::new(move || crate::records::page(&records));
+    let counts: RecordsPage = Arc::new(move || {
+        let told = notifier.reports().borrow().page();
+        format!("{}{told}", crate::records::page(&records))
+    });
     let folder = cli::home::metrics(home);
     Collector::open(&folder, store::Config::default(), Fetcher::new(page, looks, counts), now)
         .map_err(|error| error.to_string())

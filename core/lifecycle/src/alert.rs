@@ -210,7 +210,7 @@ pub(crate) fn apply(alerts: &mut Alerts, changed: &Changed, at: Timestamp) -> Re
     Ok(())
 }
 
-/// Everything that is pending or firing: of rules, from outside, and of objectives.
+/// Everything that is pending or firing: of rules, from outside, of objectives, and of those who are told.
 pub fn alerts(world: &World) -> Vec<Arc<Alert>> {
     let states = world
         .objectives
@@ -219,7 +219,10 @@ pub fn alerts(world: &World) -> Vec<Arc<Alert>> {
     let of_objectives = states.flat_map(|(place, name, alerts)| {
         alerts.iter().map(move |(rule, alert)| Arc::new(of_objective(place, name, *rule, alert)))
     });
-    world.alerts.values().cloned().chain(of_objectives).collect()
+    let of_ways = paging::selftest::alerts(&world.paging)
+        .into_iter()
+        .map(|(place, alert)| Arc::new(of_way(place, alert)));
+    world.alerts.values().cloned().chain(of_objectives).chain(of_ways).collect()
 }
 
 /// What fires now, in the form that everybody knows: of rules, from outside, and of objectives.
@@ -235,6 +238,20 @@ pub fn labels_at(place: &Place) -> Labels {
         (APP.to_owned(), place.service.to_string()),
         (ENVIRONMENT.to_owned(), place.environment.to_string()),
     ])
+}
+
+/// A test of who is told, or that there was none for too long.
+fn of_way(place: Place, alert: model::alert::Alert) -> Alert {
+    Alert {
+        origin: Origin::Rule(place),
+        phase: Phase::Firing,
+        active_since: alert.starts_at,
+        since: alert.starts_at,
+        labels: alert.labels,
+        annotations: alert.annotations,
+        value: None,
+        generator_url: alert.generator_url,
+    }
 }
 
 fn of_objective(place: &Place, name: &ObjectiveName, rule: Rule, alert: &watch::alert::Alert) -> Alert {

@@ -132,6 +132,8 @@ pub enum Command {
         /// What was decided.
         decision: inbox::Decision,
     },
+    /// Something about silences, or about tests of who is told, in order: all or nothing.
+    Paging(Vec<paging::Command>),
     /// This, though somebody has locked its place.
     DespiteLock(Box<Command>),
     /// This, though an error budget is spent.
@@ -170,10 +172,28 @@ pub fn decide(world: &World, command: Command, at: Timestamp) -> Result<Vec<Even
         Command::DecideError { place, fingerprint, decision } => {
             inbox::decide(world, place, fingerprint, decision)
         }
+        Command::Paging(commands) => paging(world, commands, at),
         Command::DespiteLock(command) => despite_lock(world, *command, at),
         Command::DespiteBudget(command) => despite_budget(world, *command, at),
         Command::DespiteFreeze(command) => despite_freeze(world, *command, at),
     }
+}
+
+/// Each is decided on what the ones before it left.
+fn paging(world: &World, commands: Vec<paging::Command>, at: Timestamp) -> Result<Vec<Event>, Refusal> {
+    let mut state = world.paging.clone();
+    let mut all = Vec::new();
+    for command in commands {
+        let events = paging::decide(&state, command, at)
+            .map_err(|refused| Refusal::new(refused.what, refused.way_out))?;
+        for event in events {
+            // What was decided on this state can follow it.
+            if state.apply(&event, at).is_ok() {
+                all.push(Event::Paging(event));
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// As if nothing were locked, and every lock that was passed is told before the rollout that passed it.

@@ -113,6 +113,8 @@ pub enum Event {
         /// What was decided, by whom, and on what.
         decision: Decision,
     },
+    /// Something happened to a silence, or to a test of who is told.
+    Paging(paging::Event),
     /// Something was not as wanted, unasked, and was put right.
     DriftCorrected {
         /// In which life of the agent.

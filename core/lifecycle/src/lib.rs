@@ -29,6 +29,6 @@ pub use event::{Answer, Event};
 pub use group::{Group, MOST_MEMBERS, Member, Stage};
 pub use lane::{Lane, Rejected, Serving};
 pub use lock::{Lock, Scope};
-pub use objective::{Objectives, declared as objectives_at, limits as budget_limits, spec as spec_at};
+pub use objective::{Objectives, declared as objectives_at, limits as budget_limits, spec as spec_at, told};
 pub use ship::Refusal;
 pub use world::{Illegal, KEPT_RELEASES, Service, World};

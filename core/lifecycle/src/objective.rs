@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use model::notify::Notify;
 use model::strategy::Kind;
 use model::{ObjectiveName, Place, Spec, Timestamp};
 use ship::{Cause, Refusal};
@@ -68,6 +69,12 @@ pub fn spec<'a>(world: &'a World, place: &Place) -> Option<&'a Spec> {
     let lane = world.lanes.get(place)?;
     let serving = lane.stable.or_else(|| lane.active().map(|rollout| rollout.to))?;
     world.spec(place, serving)
+}
+
+/// Who is told of alerts, where somebody is: as the release says that serves, or that comes first.
+pub fn told(world: &World) -> BTreeMap<Place, Notify> {
+    let of = |place: &Place| Some((place.clone(), spec(world, place)?.notify.clone()?));
+    world.lanes.keys().filter_map(of).collect()
 }
 
 /// The objectives at a place whose budgets allow less than everything, the strictest first.

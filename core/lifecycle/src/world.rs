@@ -32,6 +32,8 @@ pub struct World {
     pub alerts: Alerts,
     /// What was decided about errors, by where they are printed.
     pub errors: BTreeMap<Place, Decisions>,
+    /// Silences, and tests of who is told.
+    pub paging: paging::State,
     /// What was last said of drift.
     pub drifts: BTreeMap<DriftKey, Noted>,
     /// The groups under way, by number.
@@ -87,6 +89,9 @@ impl World {
                 let states = self.objectives.entry(place.clone()).or_default();
                 let state = states.entry(objective.clone()).or_default();
                 state.apply(event, at).map_err(|illegal| Illegal(illegal.to_string()))?;
+            }
+            Event::Paging(event) => {
+                self.paging.apply(event, at).map_err(|illegal| Illegal(illegal.to_string()))?;
             }
             Event::AlertChanged(changed) => alert::apply(&mut self.alerts, changed, at)?,
             Event::ErrorDecided { place, fingerprint, decision } => {

@@ -10,8 +10,8 @@ use crate::node::{Map, Node, Span, Value};
 use crate::read::{Context, Mapping, mismatch};
 use crate::rollout::{Section, Unused};
 use crate::{
-    Manifest, alerts, changes, fields, health, metrics, objectives, overlay, probes, rollout, route, service,
-    traces, values, yaml,
+    Manifest, alerts, changes, fields, health, metrics, notify, objectives, overlay, probes, rollout, route,
+    service, traces, values, yaml,
 };
 
 /// The environment of a manifest that declares none.
@@ -156,6 +156,7 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
     );
     let declared_alerts = alerts::alerts(&root, &metrics);
     let changes = changes::changes(&root);
+    let notify = notify::notify(&root);
     root.finish();
     let spec = Spec {
         service: service?,
@@ -178,6 +179,7 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
         changes,
         declared_objectives,
         declared_alerts,
+        notify,
     };
     Some((spec, rollout.sections))
 }

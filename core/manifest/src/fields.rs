@@ -7,6 +7,7 @@ mod assignment;
 mod changes;
 mod hooks;
 mod metrics;
+mod notify;
 mod objectives;
 mod probes;
 mod route;
@@ -24,6 +25,7 @@ pub(crate) use assignment::{
 pub(crate) use changes::{APPROVALS, CHANGES, FREEZE, WEEKLY};
 pub(crate) use hooks::{HOOK_AFTER, HOOK_BEFORE, HOOKS};
 pub(crate) use metrics::{BASIC_AUTH, METRICS, RECORDING_RULE, SCRAPE};
+pub(crate) use notify::{INHIBIT, NOTIFY, RECEIVER, ROUTE_TO};
 pub(crate) use objectives::{
     ALERTS, BUDGET_STEP, LOW_TRAFFIC, NO_DATA, OBJECTIVE, PAIR, SLA, TIMESLICES, WINDOW,
 };
@@ -93,6 +95,7 @@ pub(crate) static ROOT: Object = Object {
             Shape::List { item: &Shape::Object(&PROBES), max: probes::MOST },
             "Looks from outside, by control: at the service through the gateway, and at others. `health` asks each replica.",
         ),
+        Field::new("notify", Shape::Object(&NOTIFY), "Who is told of alerts; nobody by default."),
         Field::new("route", Shape::Object(&ROUTE), "Which requests the service answers."),
         Field::new("rollout", Shape::Object(&ROLLOUT), "How a new release replaces an old one."),
         Field::new("changes", Shape::Object(&CHANGES), "When and by whom it may be changed."),
@@ -114,6 +117,8 @@ pub(crate) static ROOT: Object = Object {
         ("calendar", Use("changes.freeze")),
         ("freeze", Use("changes.freeze")),
         ("approvals", Use("changes.approvals")),
+        ("receivers", Use("notify.receivers")),
+        ("alertmanager", Use("notify.receivers")),
         ("slo", Use("objectives")),
         ("alerting", Use("alerts")),
         ("alertRules", Use("alerts")),

@@ -25,6 +25,7 @@ mod headers;
 mod health;
 mod hooks;
 mod metrics;
+mod notify;
 mod objectives;
 mod probes;
 mod promotion;

@@ -3,6 +3,7 @@
 
 mod alerts;
 mod changes;
+mod notify;
 mod objectives;
 mod probes;
 
@@ -68,6 +69,7 @@ pub(crate) fn effective(spec: &Spec) -> Value {
     map.insert("alerts".to_owned(), alerts::alerts(&spec.declared_alerts));
     let probes: Vec<Value> = spec.probes.iter().map(probes::probe).collect();
     put(&mut map, "probes", (!probes.is_empty()).then(|| json!(probes)));
+    put(&mut map, "notify", spec.notify.as_ref().map(notify::notify));
     map.insert("route".to_owned(), route(spec));
     map.insert("rollout".to_owned(), rollout(&spec.rollout));
     put(&mut map, "changes", changes::changes(&spec.changes));

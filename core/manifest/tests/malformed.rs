@@ -18,6 +18,6 @@ macro_rules! malformed {
 
 malformed! {
     empty typos units duplicate_keys tab tab_below indentation two_documents not_a_mapping missing_fields names_and_secrets
-    rollout environments aliases alias_bomb probes unicode routes star blue_green assignment promotion hooks promql traces objectives
+    rollout environments aliases alias_bomb probes unicode routes star blue_green assignment promotion hooks promql traces objectives notify
     outside
 }

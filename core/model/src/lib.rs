@@ -14,6 +14,8 @@ pub mod hook;
 pub mod ids;
 pub mod labels;
 pub mod latency;
+pub mod matcher;
+pub mod notify;
 pub mod objective;
 pub mod otlp;
 pub mod placeholder;

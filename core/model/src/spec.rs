@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alert::{self, Declared};
 use crate::change::Changes;
+use crate::notify::Notify;
 use crate::objective::Objective;
 use crate::otlp::{Export, Traces};
 use crate::probe;
@@ -66,6 +67,9 @@ pub struct Spec {
     /// When somebody should know something, as declared. [`Self::alerts`] knows which rules hold then.
     #[serde(default, rename = "alerts", skip_serializing_if = "Declared::is_default")]
     pub declared_alerts: Declared,
+    /// Who is told of its alerts; `None`: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Notify>,
 }
 
 impl Spec {

@@ -215,6 +215,7 @@ pub fn draft(event: &Event, at: Timestamp, actor: &str, reason: Option<&str>) ->
                 decision: decision.clone(),
             }),
         ),
+        Event::Paging(event) => (format!("paging.{}", event.name()), Some(event.subject()), json(event)),
         Event::DriftCorrected { instance, drift, new } => (
             "drift.corrected".to_owned(),
             drift.place.as_ref().map(ToString::to_string),
@@ -331,6 +332,7 @@ pub fn event(record: &Record) -> Result<Event, Unreadable> {
             let OfObjective { place, objective, event } = body(record)?;
             Event::Objective { place, objective, event }
         }
+        kind if kind.starts_with("paging.") => Event::Paging(body(record)?),
         "alert.pending" | "alert.firing" | "alert.resolved" => Event::AlertChanged(body(record)?),
         _ => return Err(newer()),
     };

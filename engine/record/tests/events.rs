@@ -198,7 +198,28 @@ fn later() -> Vec<Event> {
         Event::AlertChanged(alert(None, To::Firing)),
         Event::AlertChanged(lifecycle::Changed { machine: true, ..alert(None, To::Firing) }),
         Event::AlertChanged(alert(None, To::Resolved)),
+        Event::Paging(paging::Event::Silenced { id: paging::SilenceId(3), silence: silence() }),
+        Event::Paging(paging::Event::SilenceEnded { id: paging::SilenceId(3), by: "ada".to_owned() }),
+        Event::Paging(paging::Event::TestBegun { way: way() }),
+        Event::Paging(paging::Event::TestPassed {
+            way: way(),
+            begun: Timestamp::from_micros(1_600_000_000_000_000),
+        }),
+        Event::Paging(paging::Event::TestOverdue { way: way() }),
+        Event::Paging(paging::Event::TestsEnded { way: way() }),
     ]
+}
+
+fn silence() -> paging::Silence {
+    let at = Timestamp::from_micros(1_600_000_000_000_000);
+    let matchers = vec!["alertname=~\"Disk.*\"".parse().unwrap(), "app!=\"shop\"".parse().unwrap()];
+    let (by, reason) = ("ada".to_owned(), "the disk is being replaced".to_owned());
+    paging::Silence { matchers, from: at, until: at.after(Duration::from_secs(7_200)), by, reason, made: at }
+}
+
+fn way() -> paging::Way {
+    let place = Place { service: "shop".parse().unwrap(), environment: "production".parse().unwrap() };
+    paging::Way { place, receiver: "pager".to_owned() }
 }
 
 fn alert(place: Option<Place>, to: To) -> lifecycle::Changed {

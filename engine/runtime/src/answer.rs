@@ -28,7 +28,8 @@ pub(crate) fn places_of(command: &Command) -> Vec<Place> {
         | Command::TakeBack { .. }
         | Command::Objectives(_)
         | Command::Alerts(_)
-        | Command::DecideError { .. } => vec![],
+        | Command::DecideError { .. }
+        | Command::Paging(_) => vec![],
     }
 }
 

@@ -359,6 +359,19 @@ impl Handle {
         self.send_storing(command, PLANNER.to_owned(), reason, None).await.map(drop)
     }
 
+    /// Carries out what names no release. The answer is durable.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn carry_out(
+        &self,
+        command: Command,
+        actor: String,
+        reason: Option<String>,
+    ) -> Result<(), Error> {
+        self.send_storing(command, actor, reason, None).await.map(drop)
+    }
+
     /// Drains and stops every replica, the gateway and control itself.
     ///
     /// # Errors

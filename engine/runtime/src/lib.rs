@@ -16,6 +16,7 @@ mod handle;
 mod history;
 mod observe;
 mod once;
+mod paging;
 mod questions;
 mod request;
 mod wanted;
@@ -25,6 +26,7 @@ pub use handle::{Error, Handle, Snapshot};
 pub use history::Recorded;
 pub use lifecycle::{Answer, Scope};
 pub use once::Once;
+pub use paging::{EndSilence, SetSilence, TestReceivers};
 pub use request::{
     Correct, Deploy, DeployGroup, GroupMember, LiftLock, Operate, Operation, Retry, Rollback, SetLock, Ship,
 };

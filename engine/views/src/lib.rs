@@ -5,6 +5,7 @@
 pub mod alert;
 mod calendar;
 pub mod objective;
+pub mod paging;
 mod probes;
 
 use std::collections::BTreeMap;

@@ -14,7 +14,8 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use model::Digest;
 use runtime::{
-    Correct, Deploy, DeployGroup, Handle, LiftLock, Once, Operate, Retry, Rollback, SetLock, Ship,
+    Correct, Deploy, DeployGroup, EndSilence, Handle, LiftLock, Once, Operate, Retry, Rollback, SetLock,
+    SetSilence, Ship, TestReceivers,
 };
 use serde::de::DeserializeOwned;
 
@@ -77,8 +78,19 @@ macro_rules! change {
     )+};
 }
 change!(Deploy, DeployGroup, Ship, Rollback, Operate, SetLock, LiftLock, Decide, Stop);
+change!(EndSilence, TestReceivers);
 
 impl Change for Retry {
+    fn actor(&mut self) -> &mut String {
+        &mut self.actor
+    }
+
+    fn reason(&self) -> Option<&str> {
+        Some(&self.reason)
+    }
+}
+
+impl Change for SetSilence {
     fn actor(&mut self) -> &mut String {
         &mut self.actor
     }

@@ -2,6 +2,7 @@
 
 mod errors;
 mod events;
+mod paging;
 
 use std::fmt;
 use std::io::ErrorKind;

@@ -22,6 +22,8 @@
 //! | `GET /v1/objectives` | [`objectives::Which`] | [`objectives::ObjectiveStatus`], a list |
 //! | `GET /v1/objectives/backtest` | [`objectives::AskBacktest`] | [`objectives::BacktestReport`] |
 //! | `GET /v1/objectives/report` | [`objectives::AskReport`] | [`objectives::MonthReport`], a list |
+//! | `GET /v1/silences` | | [`paging::SilenceStatus`], a list |
+//! | `GET /v1/receivers` | [`objectives::Which`] | [`paging::ReceiverStatus`], a list |
 //! | `GET /v1/openapi.json` | | [`OPENAPI`] |
 //! | `POST /v1/deploy` | [`runtime::Deploy`] | [`runtime::Answer`] |
 //! | `POST /v1/deploy-group` | [`runtime::DeployGroup`] | [`runtime::Answer`] |
@@ -33,6 +35,9 @@
 //! | `POST /v1/unlock` | [`runtime::LiftLock`] | nothing |
 //! | `POST /v1/objectives/correct` | [`runtime::Correct`] | nothing |
 //! | `POST /v1/errors/decide` | [`errors::Decide`] | nothing |
+//! | `POST /v1/silences` | [`runtime::SetSilence`] | [`paging::Silenced`] |
+//! | `POST /v1/silences/expire` | [`runtime::EndSilence`] | nothing |
+//! | `POST /v1/receivers/test` | [`runtime::TestReceivers`] | [`::paging::Way`], a list |
 //! | `POST /v1/stop` | [`Stop`] | nothing |
 //!
 //! Every error is a [`Problem`].
@@ -43,6 +48,7 @@ pub mod errors;
 pub mod events;
 pub mod logs;
 pub mod objectives;
+pub mod paging;
 pub mod records;
 
 mod caller;

@@ -23,6 +23,7 @@ use crate::logs::{self, Format, Logs};
 use crate::objectives::{
     AskBacktest, AskReport, BacktestReport, MonthReport, NoAnswer, ObjectiveStatus, Objectives, Which,
 };
+use crate::paging::{self, Receivers};
 use crate::problem::{self, Problem};
 use crate::records;
 use crate::{Health, Stop};
@@ -38,6 +39,7 @@ pub(crate) struct Faces {
     pub(crate) records: Arc<::logs::Keep>,
     pub(crate) objectives: Arc<dyn Objectives>,
     pub(crate) rules: Arc<dyn Rules>,
+    pub(crate) receivers: Arc<dyn Receivers>,
     pub(crate) version: String,
     pub(crate) probes: Arc<dyn ports::Probes>,
     pub(crate) address: Option<SocketAddr>,
@@ -47,7 +49,7 @@ pub(crate) struct Faces {
 type Reached<T> = Result<Json<T>, Problem>;
 
 /// Every route. The OpenAPI document has the same, by a test.
-fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 25] {
+fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 30] {
     [
         (Method::GET, "/v1/health", get(health)),
         (Method::GET, "/v1/status", get(status)),
@@ -64,6 +66,11 @@ fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 25] {
         (Method::GET, "/v1/objectives/backtest", get(backtest)),
         (Method::GET, "/v1/objectives/report", get(report)),
         (Method::POST, "/v1/objectives/correct", post(correct)),
+        (Method::GET, "/v1/silences", get(paging::silences)),
+        (Method::POST, "/v1/silences", post(paging::silence)),
+        (Method::POST, "/v1/silences/expire", post(paging::expire)),
+        (Method::GET, "/v1/receivers", get(paging::receivers)),
+        (Method::POST, "/v1/receivers/test", post(paging::test)),
         (Method::GET, "/v1/openapi.json", get(openapi)),
         (Method::POST, "/v1/deploy", post(deploy)),
         (Method::POST, "/v1/deploy-group", post(deploy_group)),
@@ -342,7 +349,7 @@ async fn stop(asked: Asked<Stop>) -> Result<StatusCode, Problem> {
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
+pub(crate) fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
     let Query(query) = query.map_err(|rejection| Problem::malformed(rejection.body_text()))?;
     Ok(query)
 }

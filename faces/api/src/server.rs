@@ -20,6 +20,7 @@ use crate::caller::Caller;
 use crate::door::{self, Door};
 use crate::logs::Logs;
 use crate::objectives::Objectives;
+use crate::paging::Receivers;
 use crate::routes::{self, Faces};
 use crate::socket::Socket;
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub objectives: Arc<dyn Objectives>,
     /// How the rules of alerts stand.
     pub rules: Arc<dyn Rules>,
+    /// Who knows how receivers of alerts stand.
+    pub receivers: Arc<dyn Receivers>,
     /// The version of control.
     pub version: String,
     /// What the probes from outside found.
@@ -57,11 +60,20 @@ pub struct Config {
 /// given, but not for more than two seconds longer.
 pub async fn serve(socket: Socket, door: Option<Door>, config: Config, over: impl Future<Output = ()>) {
     let (close, closing) = watch::channel(false);
-    let Config { control, logs, records, objectives, rules, version, probes, beside } = config;
+    let Config { control, logs, records, objectives, rules, receivers, version, probes, beside } = config;
     let address = door.as_ref().map(Door::address);
-    let closing_too = closing.clone();
-    let faces =
-        Faces { control, logs, records, objectives, rules, version, probes, address, closing: closing_too };
+    let faces = Faces {
+        control,
+        logs,
+        records,
+        objectives,
+        rules,
+        receivers,
+        version,
+        probes,
+        address,
+        closing: closing.clone(),
+    };
     let router = routes::router(faces).merge(beside);
     let behind_door = door.map(|door| {
         let guard = middleware::from_fn_with_state(door.guard.clone(), door::guard);

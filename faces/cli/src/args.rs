@@ -120,6 +120,8 @@ pub(crate) enum Verb {
     Alerts(verbs::alerts::Args),
     /// Show how much is left of what may go wrong, and what burned it
     Slo(verbs::slo::Args),
+    /// Tell nobody of some alerts for a while
+    Silence(verbs::silence::Args),
     /// List, show, check and export what happened
     Journal(verbs::journal::Args),
     /// See it all on a real example service, in about a minute
@@ -165,6 +167,7 @@ impl Verb {
             | Self::Query(_)
             | Self::Alerts(_)
             | Self::Slo(_)
+            | Self::Silence(_)
             | Self::Journal(_)
             | Self::Completions(_)
             | Self::Api(_)

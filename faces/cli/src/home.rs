@@ -28,6 +28,11 @@ pub fn records(home: &Path) -> PathBuf {
     home.join("records")
 }
 
+/// What was told of alerts, and to whom.
+pub fn told(home: &Path) -> PathBuf {
+    home.join("told.json")
+}
+
 /// The log of one of the two processes.
 pub fn log(home: &Path, process: &str) -> PathBuf {
     home.join(format!("{process}.log"))

@@ -23,6 +23,7 @@ pub(crate) mod query;
 pub(crate) mod retry;
 pub(crate) mod rollback;
 pub(crate) mod schema;
+pub(crate) mod silence;
 pub(crate) mod slo;
 pub(crate) mod status;
 pub(crate) mod up;
@@ -59,6 +60,7 @@ pub(crate) async fn run(verb: Verb, context: &Context<'_>) -> Result<Done, Failu
         Verb::Errors(args) => errors::run(args, context).await,
         Verb::Query(args) => query::run(args, context).await,
         Verb::Alerts(args) => alerts::run(args, context).await,
+        Verb::Silence(args) => silence::run(args, context).await,
         Verb::Slo(args) => slo::run(args, context).await,
         Verb::Journal(args) => journal::run(args, context).await,
         Verb::Completions(args) => Ok(completions::run(&args, context)),

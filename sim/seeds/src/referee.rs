@@ -481,6 +481,7 @@ fn told(record: &Record, event: &Event) -> String {
         Event::FreezeOverridden { freeze, until, .. } => format!("{freeze} until {until}"),
         Event::TakenBack { objective, release, .. } => format!("{release}: {objective}"),
         Event::Objective { objective, event, .. } => format!("{objective}: {event:?}"),
+        Event::Paging(event) => event.subject(),
         Event::AlertChanged(changed) => format!("{:?}", changed.labels),
         Event::ErrorDecided { fingerprint, decision, .. } => {
             format!("{fingerprint}: {}", decision.stance.name())

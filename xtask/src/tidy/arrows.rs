@@ -30,21 +30,22 @@ const ROWS: &[Row] = &[
     ),
     row("ship", &["model"], "the acts never need each other; they meet in lifecycle"),
     row("watch", &["model"], "objectives are judged from counts, whoever counted them"),
-    row("lifecycle", &["model", "manifest", "ship", "watch"], "the one place where the acts meet"),
+    row("paging", &["model"], "who is told follows from alerts, whoever raised them"),
+    row("lifecycle", &["model", "manifest", "paging", "ship", "watch"], "the one place where the acts meet"),
     row("ports", &["model"], "a trait for the outside speaks the shared nouns, never the rules behind it"),
     row(
         "record",
-        &["model", "ship", "lifecycle", "watch"],
+        &["model", "paging", "ship", "lifecycle", "watch"],
         "the stored form knows the events it stores and nothing that stores it",
     ),
     row(
         "views",
-        &["model", "ship", "watch", "lifecycle", "ports"],
+        &["model", "paging", "ship", "watch", "lifecycle", "ports"],
         "read models follow from events and never act",
     ),
     row(
         "runtime",
-        &["model", "manifest", "ship", "watch", "lifecycle", "ports", "record", "views"],
+        &["model", "manifest", "paging", "ship", "watch", "lifecycle", "ports", "record", "views"],
         "makes the rules happen through ports, so it runs the same on a laptop, on a cluster and in a simulation",
     ),
     row("routes", &["model"], "the routing decision is pure, so that it can be tested without a socket"),
@@ -68,7 +69,17 @@ const ROWS: &[Row] = &[
     ),
     row("tls", &[], "how a server is trusted is the same for whoever speaks to one"),
     row("prober", &["model", "ports", "tls"], "an adapter knows its port"),
-    row("promclient", &["model", "ports", "tls"], "an adapter knows its port"),
+    row(
+        "exchange",
+        &["model", "ports", "tls"],
+        "how one request is carried is the same for whoever sends one",
+    ),
+    row(
+        "notify",
+        &["exchange", "model", "paging", "ports"],
+        "an adapter sends what is due; what is due it asks the rules, which know nothing of sending",
+    ),
+    row("promclient", &["exchange", "model", "ports"], "an adapter knows its port"),
     row("otlp", &["model", "ports", "tls"], "an adapter knows its port; what it sends is OpenTelemetry's"),
     row("machine", &["model"], "figures of the system are read for whoever shows them"),
     row(
@@ -109,8 +120,13 @@ const ROWS: &[Row] = &[
         "a face answers from the store and of who fills it, whoever that is",
     ),
     row(
+        "alertmanager",
+        &["lifecycle", "model", "paging", "ports", "runtime", "watch"],
+        "a face takes alerts in, shows who is told, and hands commands to the runtime",
+    ),
+    row(
         "api",
-        &["lifecycle", "logs", "model", "manifest", "ports", "runtime", "views"],
+        &["lifecycle", "logs", "model", "manifest", "paging", "ports", "runtime", "views"],
         "a face shows views and records, and hands commands to the runtime",
     ),
     row(
@@ -119,6 +135,7 @@ const ROWS: &[Row] = &[
             "logs",
             "model",
             "manifest",
+            "paging",
             "ports",
             "runtime",
             "views",

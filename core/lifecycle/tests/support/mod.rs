@@ -158,5 +158,6 @@ pub(crate) fn spec(service: &str, environment: &str, host: &str) -> Spec {
         changes: model::change::Changes::default(),
         declared_objectives: None,
         declared_alerts: Default::default(),
+        notify: None,
     }
 }

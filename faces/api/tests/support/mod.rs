@@ -192,6 +192,7 @@ impl Stage {
             records,
             objectives: Arc::new(NoObjectives),
             rules: Arc::new(OneRule),
+            receivers: Arc::new(NoReceivers),
             version: "1.2.3".to_owned(),
             probes: Arc::new(Watched),
             beside: Default::default(),
@@ -297,5 +298,14 @@ async fn exchange(
         let answer = String::from_utf8(answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_owned(), body.to_owned())
+    }
+}
+
+/// Nobody is told.
+struct NoReceivers;
+
+impl api::paging::Receivers for NoReceivers {
+    fn all(&self) -> Vec<api::paging::ReceiverStatus> {
+        vec![]
     }
 }

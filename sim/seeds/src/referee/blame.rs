@@ -88,6 +88,7 @@ impl Pages {
             | Event::GroupBegun { .. }
             | Event::GroupReached { .. }
             | Event::AlertChanged(_)
+            | Event::Paging(_)
             | Event::ErrorDecided { .. }
             | Event::CommandAnswered { .. } => None,
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lifecycle::{Event, Scope};
-use model::drift::DriftKind;
+use model::drift::{Drift, DriftKind};
 use model::{Place, RolloutNumber, Timestamp, Weight};
 
 /// A replica that dies without end must not fill the journal.
@@ -113,13 +113,7 @@ impl Policy {
                 self.passed = passed;
                 None
             }
-            Event::DriftCorrected { drift, new, .. } => {
-                let key = (drift.place.clone(), drift.kind);
-                let before = self.drifts.insert(key, at);
-                let often = before.is_some_and(|before| at >= before && at.since(before) < QUIET);
-                let broken = often || *new == 0;
-                broken.then(|| format!("drift is told again after less than a minute, {new} times new"))
-            }
+            Event::DriftCorrected { drift, new, .. } => self.note(drift, *new, at),
             // Of the same unit as the lock that is passed, if one is.
             Event::BudgetOverridden { .. } | Event::FreezeOverridden { .. } => {
                 self.passed = passed;
@@ -130,12 +124,20 @@ impl Policy {
             | Event::AlertChanged(_)
             | Event::ErrorDecided { .. }
             | Event::TakenBack { .. }
+            | Event::Paging(_)
             | Event::ReleaseRegistered(_)
             | Event::ReleaseRetired { .. }
             | Event::ControlStarted { .. }
             | Event::ControlStopped
             | Event::CommandAnswered { .. } => None,
         }
+    }
+
+    fn note(&mut self, drift: &Drift, new: u64, at: Timestamp) -> Option<String> {
+        let before = self.drifts.insert((drift.place.clone(), drift.kind), at);
+        let often = before.is_some_and(|before| at >= before && at.since(before) < QUIET);
+        let broken = often || new == 0;
+        broken.then(|| format!("drift is told again after less than a minute, {new} times new"))
     }
 
     /// Somebody asks for that again which went back.
