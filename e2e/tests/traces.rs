@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use e2e::{Stage, eventually};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -21,9 +23,9 @@ use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A collector that takes OTLP over HTTP: traces, and the metrics that were last sent.
+/// A collector that takes OTLP over HTTP: traces, the metrics that were last sent, and records.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<Got>>>, Arc<Mutex<BTreeMap<String, Metric>>>);
+struct Collector(Arc<Mutex<Vec<Got>>>, Arc<Mutex<BTreeMap<String, Metric>>>, Arc<Mutex<Vec<LogRecord>>>);
 
 #[derive(Clone)]
 struct Got {
@@ -33,7 +35,11 @@ struct Got {
 
 impl Collector {
     fn start() -> (Self, SocketAddr) {
-        let (collector, listener) = (Self::default(), TcpListener::bind("127.0.0.1:0").unwrap());
+        Self::at(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    fn at(listener: TcpListener) -> (Self, SocketAddr) {
+        let collector = Self::default();
         let (address, taker) = (listener.local_addr().unwrap(), collector.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -61,6 +67,10 @@ impl Collector {
                 let scopes = request.resource_metrics.into_iter().flat_map(|resource| resource.scope_metrics);
                 let metrics = scopes.flat_map(|scope| scope.metrics);
                 self.1.lock().unwrap().extend(metrics.map(|metric| (metric.name.clone(), metric)));
+            } else if head.starts_with("POST /v1/logs ") {
+                let request = ExportLogsServiceRequest::decode(body.as_slice()).unwrap();
+                let scopes = request.resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
+                self.2.lock().unwrap().extend(scopes.flat_map(|scope| scope.log_records));
             } else {
                 let request = ExportTraceServiceRequest::decode(body.as_slice()).unwrap();
                 self.0.lock().unwrap().push(Got { head, request });
@@ -229,4 +239,49 @@ fn a_dead_collector_costs_no_request_and_a_new_release_may_name_another() {
         (matches!(served, Some(Data::Sum(_))) && matches!(lag, Some(Data::Histogram(_)))).then_some(())
     });
     let _ = stage.nothing_lost(load);
+}
+
+#[test]
+fn records_reach_a_collector_that_was_away_without_a_gap_and_without_what_the_manifest_takes_out() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    // Until it is back, nobody answers there.
+    drop(taken);
+    let stage = Stage::with(&format!(
+        "replicas: 1\nlogs:\n  redact: ['card=([0-9]+)']\n  export: {{otlp: {{endpoint: \"http://{address}\", timeout: 1s}}}}\n"
+    ));
+    stage.up();
+    let artifact = stage.build("one", &json!({"version": "1"}));
+    let directory = stage.path("one");
+    std::fs::rename(directory.join("shop"), directory.join("real")).unwrap();
+    let script = r#"#!/bin/sh
+(i=0; while [ $i -lt 1200 ]; do i=$((i+1)); echo "{\"level\":\"error\",\"error.type\":\"Io\",\"msg\":\"beat $i card=4111\",\"n\":$i}"; done) &
+exec ./real
+"#;
+    let shop = directory.join("shop");
+    std::fs::write(&shop, script).unwrap();
+    std::fs::set_permissions(&shop, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let _ = stage.run(&["deploy", &artifact]).ok();
+    let kept = || stage.run(&["logs", "--all", "--text", "beat", "--output", "json"]).ok().stdout;
+    let all =
+        eventually("all were kept", PATIENCE, || Some(kept()).filter(|all| all.lines().count() == 1200));
+    assert!(all.contains("card=[redacted]") && !all.contains("4111"), "taken out before it is kept");
+    assert!(!stage.run(&["logs", "-n", "2000"]).ok().stdout.contains("4111"), "and before it is shown");
+    let _ = stage.kill(stage.pid_of("control"));
+    assert!(!stage.run(&["logs", "-n", "2000"]).ok().stdout.contains("4111"), "also without control");
+    stage.up();
+    let (collector, _) = Collector::at(TcpListener::bind(address).unwrap());
+    let numbers = || -> BTreeMap<String, u64> {
+        let got = collector.2.lock().unwrap();
+        let words = got.iter().map(|record| words(&record.attributes));
+        words.filter_map(|words| words.get("n").cloned()).fold(BTreeMap::new(), |mut counts, n| {
+            *counts.entry(n).or_default() += 1;
+            counts
+        })
+    };
+    eventually("all were sent", PATIENCE, || (numbers().len() == 1200).then_some(()));
+    let got = collector.2.lock().unwrap();
+    assert!(got.iter().all(|record| !format!("{record:?}").contains("4111")), "and before it is sent");
+    let beat = got.iter().find(|record| words(&record.attributes).contains_key("n")).unwrap();
+    assert_eq!((beat.severity_number, words(&beat.attributes)["error.type"].as_str()), (17, "Io"));
 }

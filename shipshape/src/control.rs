@@ -15,6 +15,7 @@ use crate::GUARD;
 use crate::alerts::Alerts;
 use crate::answers::Answers;
 use crate::clock::SystemClock;
+use crate::exports::Following;
 use crate::metrics;
 use crate::objectives::Objectives;
 use crate::output::Output;
@@ -42,18 +43,16 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
     let mut term = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     private(home)?;
-    let journal = sqlite::Store::open(&cli::home::journal(home), sqlite::Config::default())
-        .map_err(|error| error.to_string())?;
-    let store = artifacts::Store::open(&cli::home::artifacts(home), artifacts::Limits::default())
-        .map_err(|error| error.to_string())?;
+    let (journal, store) = stores(home)?;
     let agent = Arc::new(::agent::Client::new(home));
     // The journal's lock says that nobody else has the store open.
     let (secrets, known) = records::remembering(FromHere);
     let prober = Arc::new(Prober::new(Arc::clone(&secrets), Arc::new(SystemClock)));
     let records = records::open(home)?;
+    let board = Arc::<export::Board>::default();
     let notifier = telling::open(home, Arc::clone(&secrets) as Arc<dyn ports::Secrets>)?;
-    let collector =
-        metrics::open(home, Arc::clone(&agent), &prober, Arc::clone(&records), Arc::clone(&notifier))?;
+    let told = metrics::Told::new(&records, &board, &notifier);
+    let collector = metrics::open(home, Arc::clone(&agent), &prober, told)?;
     let ports = Ports {
         journal,
         fleet: Arc::clone(&agent),
@@ -65,13 +64,14 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
     let config = runtime::Config { version: VERSION.to_owned(), ..runtime::Config::default() };
     let (handle, mut deciding) = runtime::start(ports, config).await?;
     let (socket, door) = doors(home, door).await.map_err(|error| error.to_string())?;
-    tracing::info!(home = %home.display(), version = VERSION, "control started");
+    tracing::info!(event = "control.started", home = %home.display(), version = VERSION, pid = std::process::id(), "control started");
     let snapshots = handle.snapshots();
     let objectives = Objectives::open(home, handle.clone(), Arc::clone(&secrets) as Arc<dyn ports::Secrets>)?;
     let alerts = Alerts::new(handle.clone(), Arc::clone(&secrets) as Arc<dyn ports::Secrets>);
     records::learn(&snapshots.borrow(), &*secrets);
     let telling = Telling::new(notifier, handle.clone());
     let url = door.as_ref().map_or_else(String::new, |door| format!("http://{}", door.address()));
+    known.follow(snapshots.clone());
     let faces = api::Config {
         control: handle,
         logs: Arc::new(Output::new(home.to_owned(), Arc::clone(&known))),
@@ -83,6 +83,7 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
         probes: Arc::clone(&prober) as Arc<dyn ports::Probes>,
         beside: metrics::router(&collector, &prober, VERSION).merge(telling.router(VERSION)),
     };
+    let exports = Following::new(&collector, Arc::clone(&records), cli::home::records(home), board);
     let intake = Intake::new(home, records, known).run();
     let mut ended = None;
     api::serve(socket, door, faces, async {
@@ -90,7 +91,7 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
             _ = term.recv() => {}
             _ = interrupt.recv() => {}
             result = &mut deciding => ended = Some(result),
-            never = metrics::follow(&collector, &prober, snapshots) => match never {},
+            never = metrics::follow(&collector, &prober, exports, snapshots) => match never {},
             never = intake => match never {},
             never = objectives.follow(collector.store()) => match never {},
             never = alerts.follow(collector.store()) => match never {},
@@ -101,12 +102,18 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
     if let Err(error) = collector.close().await {
         tracing::error!(%error, "the last seconds of metrics are lost");
     }
-    tracing::info!("control ends");
-    let ended = match ended {
-        Some(ended) => ended,
-        None => closed(deciding).await?,
-    };
+    tracing::info!(event = "control.ended", version = VERSION, "control ends");
+    let ended = if let Some(ended) = ended { ended } else { closed(deciding).await? };
     ended.map_err(|error| format!("control broke down: {error}; `shipshape up` starts it again"))
+}
+
+/// The journal, and what was shipped.
+fn stores(home: &Path) -> Result<(sqlite::Store, artifacts::Store), String> {
+    let journal = sqlite::Store::open(&cli::home::journal(home), sqlite::Config::default())
+        .map_err(|error| error.to_string())?;
+    let store = artifacts::Store::open(&cli::home::artifacts(home), artifacts::Limits::default())
+        .map_err(|error| error.to_string())?;
+    Ok((journal, store))
 }
 
 /// The very program that runs, even when an upgrade has put another in its place.

@@ -21,13 +21,29 @@ use tokio::sync::watch;
 use crate::clock::SystemClock;
 use crate::exports::Following;
 
+/// Whoever in this process counts something.
+pub(crate) struct Told {
+    records: Arc<logs::Keep>,
+    board: Arc<export::Board>,
+    notifier: Arc<Notifier>,
+}
+
+impl Told {
+    pub(crate) fn new(
+        records: &Arc<logs::Keep>,
+        board: &Arc<export::Board>,
+        notifier: &Arc<Notifier>,
+    ) -> Self {
+        Self { records: Arc::clone(records), board: Arc::clone(board), notifier: Arc::clone(notifier) }
+    }
+}
+
 /// Opens what was collected before, and collects on.
 pub(crate) fn open(
     home: &Path,
     agent: Arc<agent::Client>,
     prober: &Arc<Prober>,
-    records: Arc<logs::Keep>,
-    notifier: Arc<Notifier>,
+    told: Told,
 ) -> Result<Collector, String> {
     let page: AgentPage = Arc::new(move || {
         let agent = Arc::clone(&agent);
@@ -39,8 +55,8 @@ pub(crate) fn open(
         Box::pin(async move { prober.look(&key).await })
     });
     let counts: RecordsPage = Arc::new(move || {
-        let told = notifier.reports().borrow().page();
-        format!("{}{told}", crate::records::page(&records))
+        let notified = told.notifier.reports().borrow().page();
+        format!("{}{notified}", crate::records::page(&told.records, &told.board))
     });
     let folder = cli::home::metrics(home);
     Collector::open(&folder, store::Config::default(), Fetcher::new(page, looks, counts), now)
@@ -51,9 +67,9 @@ pub(crate) fn open(
 pub(crate) async fn follow(
     collector: &Collector,
     prober: &Prober,
+    mut exports: Following,
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
 ) -> Infallible {
-    let mut exports = Following::new(collector);
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         // Before it is asked for them.
@@ -62,7 +78,7 @@ pub(crate) async fn follow(
         prober.watch(probes, snapshot.seen.gateway.clone());
         collector.ask(collector::targets(&snapshot.world, &snapshot.seen));
         collector.rule(collector::groups(&snapshot.world));
-        exports.follow(collector::exports(&snapshot.world));
+        exports.follow(&snapshot.world);
         if snapshots.changed().await.is_err() {
             // Control ends; so will this.
             return std::future::pending().await;

@@ -30,19 +30,20 @@ impl Logs for Output {
         lines: usize,
     ) -> io::Result<(Vec<Line>, Box<dyn Follow>)> {
         let (follow, last) = process::logs::Follow::new(&self.home, place, release, lines)?;
-        let growing = Growing { follow, known: Arc::clone(&self.known) };
+        let growing = Growing { follow, place: place.clone(), known: Arc::clone(&self.known) };
         Ok((growing.clean(last)?, Box::new(growing)))
     }
 }
 
 struct Growing {
     follow: process::logs::Follow,
+    place: Place,
     known: Arc<Known>,
 }
 
 impl Growing {
     fn clean(&self, lines: Vec<process::logs::Line>) -> io::Result<Vec<Line>> {
-        let redactor = self.known.redactor().map_err(io::Error::other)?;
+        let redactor = self.known.redactor(&self.place).map_err(io::Error::other)?;
         let clean = |line: process::logs::Line| Line {
             release: line.release,
             replica: line.ordinal,

@@ -1,13 +1,17 @@
 //! The wiring of records: the replicas' files into the stores of the home, freed of every secret that control knows. Does not
 //! live here: reading the files (`process`), understanding, keeping and searching (`logs`).
 
+pub(crate) mod declared;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use export::Board;
 use logs::intake::{self, Output, Taken};
 use logs::{Keep, Level, Redactor, Source};
 use model::spec::SecretSource;
@@ -15,6 +19,7 @@ use model::{Place, ReleaseNumber};
 use ports::secrets::{Error, Secret, Secrets};
 use process::resume::{self, Mark};
 use runtime::Snapshot;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::metrics::now;
@@ -36,31 +41,53 @@ struct Remembered<S> {
     known: Arc<Known>,
 }
 
-/// The values of secrets that were found, and what takes them out of lines.
+/// The values of secrets that were found, what the manifests ask for, and what takes both out of lines.
 #[derive(Default)]
-pub(crate) struct Known(Mutex<Values>);
+pub(crate) struct Known {
+    values: Mutex<Values>,
+    declared: OnceLock<watch::Receiver<Arc<Snapshot>>>,
+}
 
 #[derive(Default)]
 struct Values {
     values: BTreeSet<String>,
-    /// For these values; none when one was found since.
-    redactor: Option<Arc<Redactor>>,
+    /// For these values, and a place's patterns; none when a value was found since.
+    redactors: BTreeMap<Place, (BTreeSet<String>, Arc<Redactor>)>,
 }
 
 impl Known {
     fn values(&self) -> MutexGuard<'_, Values> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What takes out everything that is known by now.
-    pub(crate) fn redactor(&self) -> Result<Arc<Redactor>, String> {
+    /// Takes out what the manifests ask for, from now on. A release is in the snapshot before it is started, so none of its
+    /// lines is read without its patterns.
+    pub(crate) fn follow(&self, snapshots: watch::Receiver<Arc<Snapshot>>) {
+        // Only wired once.
+        let _ = self.declared.set(snapshots);
+    }
+
+    fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.declared.get().map(|snapshots| Arc::clone(&snapshots.borrow()))
+    }
+
+    /// What takes out everything that is known by now, at a place.
+    pub(crate) fn redactor(&self, place: &Place) -> Result<Arc<Redactor>, String> {
+        let patterns = self.snapshot().map(|snapshot| declared::patterns(&snapshot.world, place));
+        let patterns = patterns.unwrap_or_default();
         let mut known = self.values();
-        if let Some(redactor) = &known.redactor {
+        if let Some((_, redactor)) = known.redactors.get(place).filter(|(of, _)| *of == patterns) {
             return Ok(Arc::clone(redactor));
         }
-        let redactor = Arc::new(Redactor::new(known.values.iter().map(String::as_str), [])?);
-        known.redactor = Some(Arc::clone(&redactor));
+        let built = patterns.iter().map(|text| logs::pattern(text)).collect::<Result<Vec<_>, _>>()?;
+        let redactor = Arc::new(Redactor::new(known.values.iter().map(String::as_str), built)?);
+        known.redactors.insert(place.clone(), (patterns, Arc::clone(&redactor)));
         Ok(redactor)
+    }
+
+    /// How much of a place's records is kept.
+    fn retention(&self, place: &Place) -> Option<logs::Retention> {
+        self.snapshot().map(|snapshot| declared::retention(&snapshot.world, place))
     }
 }
 
@@ -76,7 +103,7 @@ impl<S: Secrets> Secrets for Remembered<S> {
         let mut known = self.known.values();
         if !known.values.contains(secret.reveal()) {
             known.values.insert(secret.reveal().to_owned());
-            known.redactor = None;
+            known.redactors.clear();
         }
         Ok(secret)
     }
@@ -90,7 +117,7 @@ pub(crate) fn open(home: &Path) -> Result<Arc<Keep>, String> {
 }
 
 /// How many records there were, as a page of metrics. Counted since the beginning: a restart does not set them back.
-pub(crate) fn page(keep: &Keep) -> String {
+pub(crate) fn page(keep: &Keep, board: &Board) -> String {
     let mut text = "# HELP log_messages_total Records made of what replicas print, by level.\n# TYPE log_messages_total counter\n".to_owned();
     for ((service, environment), store) in keep.stores() {
         for (release, counts) in store.counts() {
@@ -101,7 +128,37 @@ pub(crate) fn page(keep: &Keep) -> String {
             }
         }
     }
+    sent(&mut text, keep, board);
     text
+}
+
+/// What became of records that are sent on, and how many wait.
+fn sent(text: &mut String, keep: &Keep, board: &Board) {
+    let told = board.told();
+    if told.is_empty() {
+        return;
+    }
+    text.push_str("# HELP log_records_exported_total Records that were sent on, or could not be.\n# TYPE log_records_exported_total counter\n");
+    for (Place { service, environment }, told) in &told {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let outcomes =
+            [("sent", &told.counts.sent), ("refused", &told.counts.refused), ("missed", &told.missed)];
+        for (outcome, of) in outcomes {
+            text.push_str(&format!(
+                "log_records_exported_total{{app=\"{service}\",environment=\"{environment}\",outcome=\"{outcome}\"}} {}\n",
+                count(of)
+            ));
+        }
+    }
+    text.push_str("# HELP log_records_waiting Records that are still to be sent on.\n# TYPE log_records_waiting gauge\n");
+    for (Place { service, environment }, told) in &told {
+        let store = keep.store(service.as_str(), environment.as_str(), false).ok().flatten();
+        let next = store.map_or(0, |store| store.next());
+        let waiting = next.saturating_sub(told.next.load(Ordering::Relaxed));
+        text.push_str(&format!(
+            "log_records_waiting{{app=\"{service}\",environment=\"{environment}\"}} {waiting}\n"
+        ));
+    }
 }
 
 /// Looks up the secrets of every release: control that was started again has looked none up yet, and old lines may hold them.
@@ -158,13 +215,6 @@ impl Intake {
     }
 
     fn round(&mut self) {
-        let redactor = match self.known.redactor() {
-            Ok(redactor) => redactor,
-            Err(error) => {
-                self.trouble(None, Some(error));
-                return;
-            }
-        };
         let places = match process::logs::places(&self.home) {
             Ok(places) => places,
             Err(error) => {
@@ -175,7 +225,7 @@ impl Intake {
         self.trouble(None, None);
         let (flush, tidy) = (self.flushed.elapsed() >= FLUSH, self.tidied.elapsed() >= TIDY);
         for place in places {
-            let trouble = self.place(&place, &redactor, flush, tidy).err();
+            let trouble = self.place(&place, flush, tidy).err();
             self.trouble(Some(place), trouble);
         }
         if flush {
@@ -201,14 +251,19 @@ impl Intake {
         }
     }
 
-    fn place(&self, place: &Place, redactor: &Redactor, flush: bool, tidy: bool) -> Result<(), String> {
+    fn place(&self, place: &Place, flush: bool, tidy: bool) -> Result<(), String> {
+        // Without it nothing is kept: better no line than a secret.
+        let redactor = self.known.redactor(place)?;
         let store = self.keep.store(place.service.as_str(), place.environment.as_str(), true);
         let Some(store) = store.map_err(|error| error.to_string())? else { return Ok(()) };
         let files = Files { home: &self.home, place };
         for _ in 0..ROUNDS {
-            if !intake::take(&files, &store, redactor).map_err(|error| error.to_string())? {
+            if !intake::take(&files, &store, &redactor).map_err(|error| error.to_string())? {
                 break;
             }
+        }
+        if let Some(retention) = self.known.retention(place).filter(|_| tidy) {
+            store.retain(retention);
         }
         let kept = match (tidy, flush) {
             (true, _) => store.tidy(now().saturating_mul(1000)),
@@ -283,7 +338,7 @@ mod tests {
         let lines =
             ["ERROR no", "INFO yes", "ERROR no"].map(|text| logs::Line { at: 1, text: text.to_owned() });
         store.append("3/1", "m", Source { release: 3, replica: 1 }, &lines).unwrap();
-        let page = page(&keep);
+        let page = page(&keep, &Board::default());
         let wanted = r#"log_messages_total{app="shop",environment="dev",version="3",level="error"} 2"#;
         assert!(page.lines().any(|line| line == wanted), "{page}");
     }
@@ -294,8 +349,9 @@ mod tests {
         let path = directory.path().join("key");
         std::fs::write(&path, "hush hush").unwrap();
         let (secrets, known) = remembering(crate::secrets::FromHere);
-        assert_eq!(known.redactor().unwrap().redact("hush hush"), "hush hush");
+        let place = Place { service: "shop".parse().unwrap(), environment: "dev".parse().unwrap() };
+        assert_eq!(known.redactor(&place).unwrap().redact("hush hush"), "hush hush");
         let _ = secrets.resolve(&SecretSource::File(path.display().to_string())).unwrap();
-        assert_eq!(known.redactor().unwrap().redact("hush hush"), "[redacted]");
+        assert_eq!(known.redactor(&place).unwrap().redact("hush hush"), "[redacted]");
     }
 }

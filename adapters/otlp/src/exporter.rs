@@ -137,6 +137,46 @@ impl<S: Signal> Drop for Exporter<S> {
     }
 }
 
+/// Sends one request at a time, and says what became of it: for whoever keeps what was not taken.
+pub struct Courier<S: Signal>(Carrier<S>);
+
+impl<S: Signal> Courier<S> {
+    /// To this destination; it counts on where `counts` stands.
+    pub fn new(destination: Destination, counts: Arc<Counts>) -> Self {
+        let (_, closed) = watch::channel(None);
+        Self(Carrier {
+            destination,
+            pace: Pace::default(),
+            counts,
+            closed,
+            connection: None,
+            told: None,
+            signal: std::marker::PhantomData,
+        })
+    }
+
+    /// Sends these in one request. What was taken, or will never be, is counted and done with.
+    ///
+    /// # Errors
+    /// How long to wait before they are sent again, when the destination asks for a wait: it cannot be reached, or is too busy.
+    pub async fn send(&mut self, items: Vec<S::Item>) -> Result<(), Option<Duration>> {
+        let size = items.iter().map(S::size).sum::<usize>() as u64;
+        let body = Bytes::from(S::encode(items));
+        match self.0.send(&body).await {
+            Ok(taken) => self.0.taken(&taken, size),
+            Err(Refusal::Never(what)) => {
+                self.0.counts.refused.fetch_add(size, Ordering::Relaxed);
+                self.0.tell("does not take what is sent", &what);
+            }
+            Err(Refusal::Later(what, asked)) => {
+                self.0.tell("cannot be reached; what is to be sent waits", &what);
+                return Err(asked);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The task behind a queue.
 struct Carrier<S> {
     destination: Destination,

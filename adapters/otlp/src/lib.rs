@@ -1,6 +1,7 @@
-//! Sends what was traced and measured to whoever takes OpenTelemetry's protocol: over HTTP in protobuf, or by gRPC.
+//! Sends what was traced, measured and printed to whoever takes OpenTelemetry's protocol: over HTTP in protobuf, or by gRPC.
 //!
-//! Lives here: a bounded queue that never makes its giver wait ([`Exporter`]), batches, retries by the protocol's rules
+//! Lives here: a bounded queue that never makes its giver wait ([`Exporter`]), one request at a time for whoever keeps
+//! what was not taken ([`Courier`]), batches, retries by the protocol's rules
 //! ([`answer`]), and both ways to carry a request ([`http`], [`grpc`]). Does not live here: what a span or a metric says,
 //! which of them are sent, and where secrets come from.
 
@@ -14,11 +15,13 @@ pub mod value;
 
 pub use answer::Refusal;
 pub use destination::Destination;
-pub use exporter::{Counts, Exporter, Offer, Pace};
+pub use exporter::{Counts, Courier, Exporter, Offer, Pace};
 pub use opentelemetry_proto::tonic as proto;
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::ResourceLogs;
 use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message as _;
@@ -89,5 +92,23 @@ impl Signal for Metrics {
 
     fn encode(items: Vec<ResourceMetrics>) -> Vec<u8> {
         ExportMetricsServiceRequest { resource_metrics: items }.encode_to_vec()
+    }
+}
+
+/// Records of logs.
+#[derive(Debug)]
+pub struct Logs;
+
+impl Signal for Logs {
+    type Item = ResourceLogs;
+    const PATH: &'static str = "/v1/logs";
+    const METHOD: &'static str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+
+    fn size(item: &ResourceLogs) -> usize {
+        item.scope_logs.iter().map(|scope| scope.log_records.len()).sum()
+    }
+
+    fn encode(items: Vec<ResourceLogs>) -> Vec<u8> {
+        ExportLogsServiceRequest { resource_logs: items }.encode_to_vec()
     }
 }

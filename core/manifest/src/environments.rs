@@ -10,8 +10,8 @@ use crate::node::{Map, Node, Span, Value};
 use crate::read::{Context, Mapping, mismatch};
 use crate::rollout::{Section, Unused};
 use crate::{
-    Manifest, alerts, changes, fields, health, metrics, notify, objectives, overlay, probes, rollout, route,
-    service, traces, values, yaml,
+    Manifest, alerts, changes, fields, health, logs, metrics, notify, objectives, overlay, probes, rollout,
+    route, service, traces, values, yaml,
 };
 
 /// The environment of a manifest that declares none.
@@ -140,7 +140,7 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
     let replicas = root.count("replicas").unwrap_or_default();
     let resources = service::resources(&root);
     let shutdown = service::shutdown(&root);
-    let logs = service::logs(&root);
+    let (logs, records) = logs::logs(&root);
     let metrics = metrics::metrics(&root);
     let traces = traces::traces(&root);
     // The other sections are checked even where the service has no usable name.
@@ -171,6 +171,7 @@ fn spec(tree: &Node, context: &Context<'_>, environment: &EnvironmentName) -> Op
         resources,
         shutdown,
         logs,
+        records,
         metrics,
         traces,
         probes,

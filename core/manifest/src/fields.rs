@@ -6,6 +6,7 @@ mod analysis;
 mod assignment;
 mod changes;
 mod hooks;
+mod logs;
 mod metrics;
 mod notify;
 mod objectives;
@@ -24,6 +25,7 @@ pub(crate) use assignment::{
 };
 pub(crate) use changes::{CHANGES, FREEZE, WEEKLY};
 pub(crate) use hooks::{HOOK_AFTER, HOOK_BEFORE, HOOKS};
+pub(crate) use logs::{LOGS, LOGS_EXPORT, RETENTION};
 pub(crate) use metrics::{BASIC_AUTH, METRICS, RECORDING_RULE, SCRAPE};
 pub(crate) use notify::{INHIBIT, NOTIFY, RECEIVER, ROUTE_TO};
 pub(crate) use objectives::{
@@ -75,7 +77,7 @@ pub(crate) static ROOT: Object = Object {
         Field::new("replicas", Shape::Integer { min: 1, max: 100 }, "How many replicas run.").or("2"),
         Field::new("resources", Shape::Object(&RESOURCES), "What each replica may use."),
         Field::new("shutdown", Shape::Object(&SHUTDOWN), "How a replica is let go."),
-        Field::new("logs", Shape::Object(&LOGS), "How much captured output is kept, for each replica."),
+        Field::new("logs", Shape::Object(&LOGS), "What becomes of captured output."),
         Field::new("metrics", Shape::Object(&METRICS), "Which metrics are collected beside the gateway's."),
         Field::new("traces", Shape::Object(&TRACES), "Where the gateway's traces go, and which are kept."),
         Field::new(
@@ -250,22 +252,6 @@ pub(crate) static SHUTDOWN: Object = Object {
         Field::new("gracePeriod", DURATION, "How long after SIGTERM before SIGKILL.").or("30s"),
     ],
     elsewhere: &[("terminationGracePeriodSeconds", Use("gracePeriod"))],
-};
-
-pub(crate) static LOGS: Object = Object {
-    path: "logs",
-    about: "How much captured output is kept, for each replica.",
-    fields: &[
-        Field::new(
-            "maxFileSize",
-            Shape::Bytes { min: 4096 },
-            "A file is rotated before it grows beyond this.",
-        )
-        .or("10Mi"),
-        Field::new("maxFiles", Shape::Integer { min: 1, max: 1000 }, "Files kept, the current one included.")
-            .or("5"),
-    ],
-    elsewhere: &[],
 };
 
 pub(crate) static ROLLOUT: Object = Object {

@@ -24,6 +24,7 @@ mod environments;
 mod headers;
 mod health;
 mod hooks;
+mod logs;
 mod metrics;
 mod notify;
 mod objectives;

@@ -14,6 +14,7 @@ use model::assignment::{HeaderMatch, Pattern, SessionAffinity};
 use model::check::{Http, Target};
 use model::hook::{Hook, Hooks, Moment};
 use model::otlp::{Otlp, Sample, Traces};
+use model::records::Records;
 use model::spec::{Authentication, Check, HeaderValue, Probe, RecordingRule, SecretSource};
 use model::strategy::{
     Amount, Analysis, CanaryScale, Kind, Latency, Metric, Promotion, Source, Step, Strategy,
@@ -61,8 +62,7 @@ pub(crate) fn effective(spec: &Spec) -> Value {
         "shutdown".to_owned(),
         json!({"drainTimeout": time(shutdown.drain_timeout), "gracePeriod": time(shutdown.grace_period)}),
     );
-    let logs = json!({"maxFileSize": format_bytes(spec.logs.file_bytes), "maxFiles": spec.logs.files});
-    map.insert("logs".to_owned(), logs);
+    map.insert("logs".to_owned(), logs(spec));
     put(&mut map, "metrics", metrics(spec));
     put(&mut map, "traces", spec.traces.as_ref().map(traces));
     map.insert("objectives".to_owned(), objectives::objectives(&spec.objectives()));
@@ -73,6 +73,18 @@ pub(crate) fn effective(spec: &Spec) -> Value {
     map.insert("route".to_owned(), route(spec));
     map.insert("rollout".to_owned(), rollout(&spec.rollout));
     put(&mut map, "changes", changes::changes(&spec.changes));
+    Value::Object(map)
+}
+
+fn logs(spec: &Spec) -> Value {
+    let Records { retention, redact, export } = &spec.records;
+    let mut map = Map::new();
+    map.insert("maxFileSize".to_owned(), json!(format_bytes(spec.logs.file_bytes)));
+    map.insert("maxFiles".to_owned(), json!(spec.logs.files));
+    let kept = json!({"time": time(retention.time), "size": format_bytes(retention.size)});
+    map.insert("retention".to_owned(), kept);
+    put(&mut map, "redact", (!redact.is_empty()).then(|| json!(redact)));
+    put(&mut map, "export", export.as_ref().map(|export| json!({"otlp": otlp(export)})));
     Value::Object(map)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::spec::{About, Logs, Resources, Run, SecretSource, Shutdown};
+use model::spec::{About, Resources, Run, SecretSource, Shutdown};
 
 use crate::diagnostic::Problem;
 use crate::fields;
@@ -275,16 +275,6 @@ pub(crate) fn shutdown(root: &Mapping<'_>) -> Shutdown {
         grace_period: shutdown.duration("gracePeriod"),
     };
     shutdown.finish();
-    read
-}
-
-pub(crate) fn logs(root: &Mapping<'_>) -> Logs {
-    let logs = root.child("logs", &fields::LOGS);
-    let read = Logs {
-        file_bytes: logs.bytes("maxFileSize").unwrap_or_default(),
-        files: logs.count("maxFiles").unwrap_or_default(),
-    };
-    logs.finish();
     read
 }
 

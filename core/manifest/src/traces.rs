@@ -36,7 +36,8 @@ pub(crate) fn export(metrics: &Mapping<'_>) -> Option<Export> {
     Some(Export { otlp: otlp?, interval })
 }
 
-fn otlp(section: &Mapping<'_>) -> Option<Otlp> {
+/// Who takes it.
+pub(crate) fn otlp(section: &Mapping<'_>) -> Option<Otlp> {
     section.entry("otlp")?;
     let otlp = section.child("otlp", &fields::OTLP);
     let protocol = match otlp.choice("protocol", &["http/json"]) {

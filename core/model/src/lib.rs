@@ -20,6 +20,7 @@ pub mod objective;
 pub mod otlp;
 pub mod placeholder;
 pub mod probe;
+pub mod records;
 pub mod release;
 pub mod route;
 pub mod spec;

@@ -12,6 +12,7 @@ use crate::notify::Notify;
 use crate::objective::Objective;
 use crate::otlp::{Export, Traces};
 use crate::probe;
+use crate::records::Records;
 use crate::route::Route;
 use crate::strategy::{Kind, Strategy};
 use crate::{Digest, EnvironmentName, Place, ServiceName};
@@ -44,6 +45,9 @@ pub struct Spec {
     pub shutdown: Shutdown,
     /// How much captured output is kept, for each replica.
     pub logs: Logs,
+    /// What becomes of the records made of it.
+    #[serde(default, skip_serializing_if = "Records::is_default")]
+    pub records: Records,
     /// Which metrics are collected beside the gateway's.
     #[serde(default, skip_serializing_if = "Metrics::is_default")]
     pub metrics: Metrics,

@@ -1,7 +1,8 @@
 //! Sends a service's metrics on, as they are in the store: every so often the newest sample of each of its series, in
-//! OpenTelemetry's words ([`convert`]). Does not live here: collecting, who is to get them, and sending (`otlp`).
+//! OpenTelemetry's words ([`convert`]); and its records, as they come ([`RecordExports`]). Does not live here: collecting, who is to get them, and sending (`otlp`).
 
 mod convert;
+mod records;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use promql::expr::{Matcher, Test};
 use promql::{Series, Source as _};
 use store::Store;
 use tokio::task::JoinHandle;
+
+pub use records::{Board, RecordExports, Told};
 
 /// As in PromQL: an older sample is not the present.
 const LOOKBACK_MS: i64 = 5 * 60 * 1000;

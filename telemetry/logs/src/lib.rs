@@ -19,6 +19,7 @@ mod redact;
 mod search;
 mod segment;
 mod store;
+mod told;
 mod unescape;
 mod wal;
 mod wire;
@@ -27,8 +28,9 @@ pub use columns::{Record, Source};
 pub use keep::Keep;
 pub use level::Level;
 pub use query::{Condition, Counted, Found, Limits, Query};
-pub use redact::{MARK, Redactor};
+pub use redact::{MARK, Redactor, pattern};
 pub use store::{Error, LONGEST_RECORD, Line, Retention, Store};
+pub use told::{Told, Value, told};
 
 /// The beginning of a text, at most so many bytes of it.
 fn shorter(text: &str, most: usize) -> &str {

@@ -7,7 +7,7 @@ use crate::fields::{self, Form, Scalar};
 use crate::level::Level;
 
 /// The longest message, kind of error or trace that is kept beside the line itself.
-const LONGEST: usize = 1024;
+pub(crate) const LONGEST: usize = 1024;
 /// How far into a line of text its level is looked for, in bytes.
 const LOOK: usize = 120;
 
@@ -63,6 +63,22 @@ fn meaning(path: &str) -> Option<Meaning> {
         "timestamp" | "time" | "ts" | "@timestamp" | "datetime" | "@t" | "Timestamp" => Meaning::Time,
         _ => return None,
     })
+}
+
+/// Under which name a field is handed on; `None` when the record has it itself, however it is written.
+pub(crate) fn handed_on(path: &str) -> Option<&str> {
+    match meaning(path) {
+        Some(Meaning::Stack) => Some("exception.stacktrace"),
+        Some(
+            Meaning::Level
+            | Meaning::Message
+            | Meaning::Error
+            | Meaning::Trace
+            | Meaning::Span
+            | Meaning::Time,
+        ) => None,
+        None => Some(path),
+    }
 }
 
 /// Reads a record's line. `each` sees every field on the way.

@@ -17,6 +17,18 @@ const SHORTEST: usize = 4;
 /// From this length on a value is looked for in other alphabets, and the lines of a value on their own.
 const SHORTEST_PART: usize = 8;
 
+/// The largest automaton that a pattern of the team may become, in bytes.
+const LARGEST: usize = 1 << 20;
+
+/// A pattern of the team, for [`Redactor::new`].
+///
+/// # Errors
+/// When it is none, or too large to be run over every line.
+pub fn pattern(text: &str) -> Result<Regex, String> {
+    let built = regex::RegexBuilder::new(text).size_limit(LARGEST).build();
+    built.map_err(|error| format!("the pattern {text} cannot be used: {error}"))
+}
+
 /// Takes secrets out of lines.
 #[derive(Debug)]
 pub struct Redactor {

@@ -92,8 +92,8 @@ const ROWS: &[Row] = &[
     row("store", &["promql"], "samples are kept without knowing who measured them"),
     row(
         "export",
-        &["exposition", "model", "otlp", "promql", "store"],
-        "samples are sent on without knowing who asked for it; the words are OpenTelemetry's",
+        &["exposition", "logs", "model", "otlp", "promql", "store"],
+        "samples and records are sent on without knowing who asked for it; the words are OpenTelemetry's",
     ),
     row("logs", &[], "lines are understood, kept and searched without knowing who wrote them"),
     row(

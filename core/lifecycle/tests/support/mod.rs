@@ -131,6 +131,7 @@ pub(crate) fn spec(service: &str, environment: &str, host: &str) -> Spec {
         resources: Resources::default(),
         shutdown: Shutdown { drain_timeout: second, grace_period: second },
         logs: Logs { file_bytes: 1 << 20, files: 2 },
+        records: model::records::Records::default(),
         metrics: model::spec::Metrics::default(),
         traces: None,
         probes: vec![],

@@ -25,6 +25,7 @@ const LOOK: Duration = Duration::from_millis(100);
   shipshape logs -e production -f
   shipshape logs -n 20 --release 3 --replica 1
   shipshape logs --level error --since 10m
+  shipshape logs --all --since 1d --output json > records.jsonl
   shipshape logs --since 1h --where error.type=Timeout --group-by release")]
 pub(crate) struct Args {
     /// Go on with what is written from now on
@@ -98,8 +99,7 @@ async fn from_files(ask: &Ask, context: &Context<'_>) -> Result<Done, Failure> {
     let failed = |error| Failure::new(format!("the output of the replicas cannot be read: {error}"));
     let lines = ask.lines.unwrap_or_default().min(api::logs::MOST_LINES);
     let (mut follow, last) = Follow::new(&context.home, &ask.place(), ask.release, lines).map_err(failed)?;
-    // Which values are secret only control knows; what looks like a credential is one all the same.
-    let redactor = Redactor::new([], []).map_err(Failure::new)?;
+    let redactor = redactor(ask, context)?;
     show(context, &written(ask, &redactor, last));
     while ask.follow && !context.printer.is_closed() {
         tokio::select! {
@@ -109,6 +109,16 @@ async fn from_files(ask: &Ask, context: &Context<'_>) -> Result<Done, Failure> {
         show(context, &written(ask, &redactor, follow.poll().map_err(failed)?));
     }
     Ok(Done::Well)
+}
+
+/// Which values are secret only control knows; what looks like a credential is one all the same, and so is what the manifest at hand
+/// names.
+fn redactor(ask: &Ask, context: &Context<'_>) -> Result<Redactor, Failure> {
+    let manifest = context.manifest().ok().filter(|manifest| *manifest.service() == ask.service);
+    let spec = manifest.as_ref().and_then(|manifest| manifest.spec(&ask.environment));
+    let texts = spec.into_iter().flat_map(|spec| &spec.records.redact);
+    let patterns = texts.map(|text| logs::pattern(text)).collect::<Result<Vec<_>, _>>();
+    Redactor::new([], patterns.map_err(Failure::new)?).map_err(Failure::new)
 }
 
 /// As control would send them.

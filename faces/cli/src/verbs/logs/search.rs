@@ -9,6 +9,9 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::printer::Paint;
 
+/// Records that are asked for at once when every one is wanted.
+const PIECE: usize = 10_000;
+
 /// A question.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Question {
@@ -33,17 +36,21 @@ pub(crate) struct Question {
     /// The first instead of the last
     #[arg(long, help_heading = "Records", conflicts_with = "follow")]
     pub(crate) oldest: bool,
+    /// Every one of them, the first first: nothing is left out, however many there are
+    #[arg(long, help_heading = "Records", conflicts_with_all = ["follow", "oldest", "group_by"])]
+    pub(crate) all: bool,
 }
 
 impl Question {
     /// Whether anything is asked that the bare output does not answer.
     pub(crate) fn asks(&self) -> bool {
-        let Self { level, since, until, conditions, text, group_by, oldest } = self;
+        let Self { level, since, until, conditions, text, group_by, oldest, all } = self;
         level.is_some()
             || since.is_some()
             || until.is_some()
             || !(conditions.is_empty() && text.is_empty() && group_by.is_empty())
             || *oldest
+            || *all
     }
 }
 
@@ -52,7 +59,7 @@ pub(crate) async fn run(
     (release, replica, lines, follow): (Option<u64>, Option<u32>, usize, bool),
     context: &Context<'_>,
 ) -> Result<Done, Failure> {
-    let Question { level, since, until, conditions, text, group_by, oldest } = question;
+    let Question { level, since, until, conditions, text, group_by, oldest, all } = question;
     let query = Query {
         from: since,
         until,
@@ -62,11 +69,14 @@ pub(crate) async fn run(
         conditions,
         text,
         group_by,
-        oldest,
+        oldest: oldest || all,
         after: None,
-        most: lines,
+        most: if all { PIECE } else { lines },
     };
     let ask = Ask { place: context.place()?, query, follow: false };
+    if all {
+        return export(ask, context).await;
+    }
     let answer = match context.client.search(&ask).await {
         Ok(answer) => answer,
         Err(error) if error.is_absence() && context.is_here() => {
@@ -102,6 +112,42 @@ pub(crate) async fn run(
             return Ok(Done::Well);
         }
     }
+}
+
+/// Prints every record, piece by piece.
+async fn export(mut ask: Ask, context: &Context<'_>) -> Result<Done, Failure> {
+    let (mut damaged, mut alone) = (0, false);
+    loop {
+        let answer = match context.client.search(&ask).await {
+            Err(error) if error.is_absence() && context.is_here() => {
+                if !alone {
+                    let what =
+                        "control does not answer; these are the records that it had made when it ended";
+                    context.printer.talk(what);
+                }
+                alone = true;
+                from_store(&ask, context)?
+            }
+            answer => answer?,
+        };
+        answer.records.iter().for_each(|line| one(context, line));
+        damaged = answer.damaged.max(damaged);
+        let is_whole = answer.cut.is_none() && answer.records.len() < ask.query.most;
+        if context.printer.is_closed() || is_whole {
+            break;
+        }
+        let Some(behind) = answer.records.iter().map(|line| line.number + 1).max() else {
+            let cut = answer.cut.unwrap_or_default();
+            return Err(Failure::new(format!("not all could be read: {cut}")));
+        };
+        ask.query.after = Some(behind);
+    }
+    if damaged > 0 {
+        let what = format!("{damaged} blocks of records are damaged and left out; control's log names them");
+        context.printer.talk(&what);
+        return Ok(Done::Badly);
+    }
+    Ok(Done::Well)
 }
 
 fn from_store(ask: &Ask, context: &Context<'_>) -> Result<Answer, Failure> {
