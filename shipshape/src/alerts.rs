@@ -6,15 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use alerting::{Answer, Asked, Asks, Blind, Found, Look, Rounds, Series, Standing, State};
+use lifecycle::{Alert, Origin};
+use model::alert::{NAME, SEVERITY};
 use model::spec::Prometheus;
 use model::time::format_duration;
 use ports::metrics::Provider;
 use ports::{Clock as _, Secrets};
+use prometheus::{ActiveAlert, AlertingRule};
 use promql::Options;
 use runtime::{Handle, Snapshot};
 use store::Store;
 use tokio::sync::Semaphore;
-use views::alert::{RuleHealth, RuleState, RuleStatus};
+use views::alert::{Phase, RuleHealth, RuleState, RuleStatus};
 
 use crate::clock::SystemClock;
 use crate::looks;
@@ -142,6 +145,51 @@ fn of_store(
     };
     let answers = all.into_iter().map(|asked| asked.map(one)).collect();
     (answers, alerting::blind(store, now))
+}
+
+impl Alerts {
+    /// The rules in Prometheus' form.
+    pub(crate) fn rules(&self) -> Vec<AlertingRule> {
+        let world = Arc::clone(&self.control.snapshot().world);
+        let of = |standing: &Standing| {
+            let Standing { place, rule, query, at, lasted, trouble, .. } = standing;
+            let alerts = world.alerts.values().filter(|alert| {
+                let is_of_it = alert.labels.get(NAME) == Some(&rule.name);
+                is_of_it && alert.origin.place() == place.as_ref() && alert.origin != Origin::External
+            });
+            let mut labels = rule.labels.clone();
+            labels.insert(SEVERITY.to_owned(), rule.severity.name().to_owned());
+            AlertingRule {
+                group: place.as_ref().map_or_else(|| "machine".to_owned(), ToString::to_string),
+                name: rule.name.clone(),
+                query: query.clone(),
+                hold: rule.hold,
+                keep_firing: rule.keep_firing,
+                labels,
+                annotations: rule.annotations.clone(),
+                alerts: alerts.map(|alert| active(alert)).collect(),
+                error: trouble.clone(),
+                at: at.as_micros() / 1_000,
+                lasted: *lasted,
+            }
+        };
+        lock(&self.standings).iter().map(of).collect()
+    }
+
+    /// What is pending and firing, in Prometheus' form.
+    pub(crate) fn active(&self) -> Vec<ActiveAlert> {
+        lifecycle::alerts(&self.control.snapshot().world).iter().map(|alert| active(alert)).collect()
+    }
+}
+
+fn active(alert: &Alert) -> ActiveAlert {
+    ActiveAlert {
+        labels: alert.labels.clone(),
+        annotations: alert.annotations.clone(),
+        is_firing: alert.phase == Phase::Firing,
+        since: alert.active_since.as_micros() / 1_000,
+        value: alert.value.as_ref().and_then(|value| value.parse().ok()).unwrap_or(f64::NAN),
+    }
 }
 
 impl api::alerts::Rules for Alerts {

@@ -81,7 +81,8 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
         receivers: Arc::clone(&telling) as Arc<dyn api::paging::Receivers>,
         version: VERSION.to_owned(),
         probes: Arc::clone(&prober) as Arc<dyn ports::Probes>,
-        beside: metrics::router(&collector, &prober, VERSION).merge(telling.router(VERSION)),
+        beside: metrics::router(&collector, &prober, Arc::clone(&alerts), VERSION)
+            .merge(telling.router(VERSION)),
     };
     let exports = Following::new(&collector, Arc::clone(&records), cli::home::records(home), board);
     let intake = Intake::new(home, records, known).run();

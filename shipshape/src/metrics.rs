@@ -12,12 +12,15 @@ use collector::{AgentPage, Collector, Fetcher, ProbePage, Probing, RecordsPage};
 use notify::Notifier;
 use ports::Clock as _;
 use prober::{Prober, Wanted};
-use prometheus::{Backend, Catalogue, Exemplar, Family, GroupHealth, Health, Limits};
+use prometheus::{
+    ActiveAlert, AlertingRule, Backend, Catalogue, Exemplar, Family, GroupHealth, Health, Limits,
+};
 use promql::Labels;
 use promql::expr::Matcher;
 use runtime::Snapshot;
 use tokio::sync::watch;
 
+use crate::alerts::Alerts;
 use crate::clock::SystemClock;
 use crate::exports::Following;
 
@@ -87,8 +90,13 @@ pub(crate) async fn follow(
 }
 
 /// Prometheus' API, and a page for a Prometheus that wants what the probes found.
-pub(crate) fn router(collector: &Collector, prober: &Arc<Prober>, version: &'static str) -> axum::Router {
-    let catalogue = Arc::new(Known { told: collector.told(), ruled: collector.ruled() });
+pub(crate) fn router(
+    collector: &Collector,
+    prober: &Arc<Prober>,
+    alerts: Arc<Alerts>,
+    version: &'static str,
+) -> axum::Router {
+    let catalogue = Arc::new(Known { told: collector.told(), ruled: collector.ruled(), alerts });
     let prober = Arc::clone(prober);
     let page = move || {
         let page = prober.page();
@@ -107,6 +115,7 @@ pub(crate) fn router(collector: &Collector, prober: &Arc<Prober>, version: &'sta
 struct Known {
     told: Arc<scrape::Told>,
     ruled: Arc<rules::Told>,
+    alerts: Arc<Alerts>,
 }
 
 impl Catalogue for Known {
@@ -124,6 +133,14 @@ impl Catalogue for Known {
 
     fn rules(&self) -> BTreeMap<String, GroupHealth> {
         self.ruled.groups()
+    }
+
+    fn alerting(&self) -> Vec<AlertingRule> {
+        self.alerts.rules()
+    }
+
+    fn alerts(&self) -> Vec<ActiveAlert> {
+        self.alerts.active()
     }
 }
 

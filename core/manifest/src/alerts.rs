@@ -234,3 +234,113 @@ fn templates(section: &Mapping<'_>, name: &'static str, are_labels: bool) -> Lab
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Manifest, render};
+
+    fn parse(alerts: &str) -> Result<model::Spec, String> {
+        let text = format!("service: shop\nrun: ./shop\n{alerts}\n");
+        let manifest =
+            Manifest::parse(&text).map_err(|wrong| wrong.render("shipshape.yaml", &text, false))?;
+        Ok(manifest.specs().values().next().cloned().unwrap())
+    }
+
+    fn rule(alerts: &str, name: &str) -> Option<Rule> {
+        parse(&format!("alerts: {{{alerts}}}")).unwrap().alerts().into_iter().find(|rule| rule.name == name)
+    }
+
+    #[test]
+    fn a_manifest_that_says_nothing_has_the_ready_made_rules_and_the_digest_that_it_always_had() {
+        let spec = parse("").unwrap();
+        assert_eq!(spec.alerts().len(), ReadyMade::ALL.len());
+        assert!(
+            !serde_json::to_string(&spec).unwrap().contains("alerts"),
+            "the objectives' own stand elsewhere"
+        );
+        let same = parse("alerts: {HighErrorRate: {threshold: 1%}, DiskFull: {}}").unwrap();
+        assert_eq!(same.digest(), spec.digest(), "what holds anyway");
+        assert_ne!(parse("alerts: none").unwrap().digest(), spec.digest());
+    }
+
+    #[test]
+    fn ready_made_rules_are_switched_off_and_changed_by_name() {
+        assert_eq!(rule("DiskFull: false", "DiskFull"), None);
+        assert_eq!(parse("alerts: none").unwrap().alerts(), []);
+        let changed =
+            rule("HighLatency: {threshold: 1.5, for: 1m, annotations: {summary: slow}}", "HighLatency");
+        let changed = changed.unwrap();
+        assert_eq!(
+            changed.condition,
+            Condition::ReadyMade { which: ReadyMade::Latency, threshold: Some(Threshold::Times(1_500)) }
+        );
+        assert_eq!((changed.hold, changed.severity), (Duration::from_secs(60), Severity::P2));
+        assert_eq!(changed.annotations["summary"], "slow");
+        assert!(changed.annotations.contains_key("description"), "what is not said stays");
+    }
+
+    #[test]
+    fn an_environment_changes_the_rules_of_the_service() {
+        let text = "alerts: {A: {expr: up == 0}, DiskFull: false}\nenvironments: {dev: {alerts: {A: null, DiskFull: {}}}}";
+        let rules = parse(text).unwrap().alerts();
+        assert_eq!(rules.len(), ReadyMade::ALL.len());
+        assert_eq!(
+            parse("alerts: {A: {expr: up}}\nenvironments: {dev: {alerts: none}}").unwrap().alerts(),
+            []
+        );
+    }
+
+    #[test]
+    fn what_is_rendered_reads_back() {
+        let text = "alerts: {DiskFull: false, CertificateExpiring: {threshold: 24h}, A: {expr: up == 0, labels: {team: a}}}";
+        let spec = parse(text).unwrap();
+        let read = Manifest::parse(&render(&spec)).unwrap();
+        assert_eq!(read.specs().values().next().unwrap().declared_alerts, spec.declared_alerts);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_a_way_out() {
+        for (alerts, expected) in [
+            ("HighErorRate: false", "did you mean `HighErrorRate`?"),
+            ("HighErorRate: {severity: P1}", "did you mean `HighErrorRate`?"),
+            ("Mine: false", "ready-made are HighErrorRate, HighLatency"),
+            ("Mine: {for: 5m}", "give a rule of your own an `expr`"),
+            ("Mine: {expr: 'sum('}", "it is not PromQL"),
+            ("Mine: {expr: 'holt_winters(a[5m], 1, 1)'}", "it "),
+            ("Mine: {expr: up, threshold: 5}", "only ready-made rules have a threshold"),
+            ("Mine: {expr: up, for: -5m}", "`for`"),
+            ("Mine: {expr: up, severity: critical}", "severity"),
+            ("Mine: {expr: up, labels: {severity: P1}}", "write `severity` beside `labels`"),
+            ("Mine: {expr: up, labels: {a-b: c}}", "is not the name of a label"),
+            ("Mine: {expr: up, labels: {a: '{{ $value }}'}}", "another alert of each value"),
+            ("Mine: {expr: up, annotations: {runbook: x}}", "write `runbook` beside `annotations`"),
+            (
+                "Mine: {expr: up, annotations: {summary: '{{ query \"up\" }}'}}",
+                "`{{ query \"up\" }}` is not understood",
+            ),
+            ("Mine: {expr: up, annotations: {summary: '{{ $value'}}", "is not closed"),
+            ("Mine: {alert: up, expr: up}", "the word before its colon"),
+            ("HighErrorRate: {expr: up}", "is ready-made: what it asks is known"),
+            ("HighErrorRate: {threshold: 100%}", "the rule would never hold"),
+            ("HighErrorRate: {threshold: 2}", "`threshold`"),
+            ("CrashLoop: {threshold: 1%}", "has no threshold"),
+            ("HighLatency: {threshold: 5%}", "so many times the latency objective"),
+        ] {
+            let wrong = parse(&format!("alerts: {{{alerts}}}")).unwrap_err();
+            assert!(wrong.contains(expected), "{alerts}: {wrong}");
+            assert!(wrong.contains("shipshape.yaml:3:"), "{wrong}");
+        }
+        assert!(parse("alerts: all").unwrap_err().contains("write `alerts: none`"));
+    }
+
+    #[test]
+    fn a_server_of_ones_own_may_know_more_promql() {
+        let server = "metrics: {provider: prometheus, address: 'http://127.0.0.1:9090'}\n";
+        let query = "alerts: {A: {expr: 'histogram_fraction(0, 1, a) > 0'}}";
+        assert!(parse(query).is_err());
+        assert!(parse(&format!("{server}{query}")).is_ok());
+    }
+}

@@ -6,9 +6,9 @@ use promql::Labels;
 use rules::GroupHealth;
 use serde_json::{Value, json};
 
-use crate::State;
 use crate::answer::{Bad, Good, labels as object, list};
 use crate::params::Params;
+use crate::{State, alerting};
 
 impl State {
     /// The series that a request asks for, by `match[]`, `start` and `end`.
@@ -117,10 +117,19 @@ pub(crate) async fn targets(Extract(state): Extract<State>) -> Good {
 /// Prometheus names the file of a group; here that is the manifest which declares it.
 pub(crate) async fn rules(Extract(state): Extract<State>, RawQuery(address): RawQuery) -> Result<Good, Bad> {
     let params = Params::of(address.as_deref(), &Bytes::new())?;
-    // There are recording rules alone.
-    let none = params.get("type") == Some("alert");
-    let groups = state.backend.catalogue.rules().into_values().filter(|_| !none);
-    let groups: Vec<Value> = groups.map(|health| group(&health)).collect();
+    let (alert, record) = match params.get("type") {
+        Some("alert") => (true, false),
+        Some("record") => (false, true),
+        Some(_) | None => (true, true),
+    };
+    let catalogue = &state.backend.catalogue;
+    let mut groups: Vec<Value> = Vec::new();
+    if record {
+        groups.extend(catalogue.rules().into_values().map(|health| group(&health)));
+    }
+    if alert {
+        groups.extend(alerting::groups(catalogue.alerting()));
+    }
     Ok(Good::data(json!({"groups": groups}).to_string()))
 }
 
@@ -157,12 +166,8 @@ fn group(health: &GroupHealth) -> Value {
     })
 }
 
-fn time(millis: i64) -> String {
+pub(crate) fn time(millis: i64) -> String {
     jiff::Timestamp::from_millisecond(millis).map(|at| at.to_string()).unwrap_or_default()
-}
-
-pub(crate) async fn alerts() -> Good {
-    Good::data(json!({"alerts": []}).to_string())
 }
 
 /// The version is Prometheus' whose answers these are: its clients choose by it what they ask for.

@@ -1,6 +1,7 @@
 //! Prometheus' HTTP API over the embedded store: what Grafana, `promtool` and curl expect, answer for answer. Who may ask
 //! is decided before; what is not here answers 404, as Prometheus does for what it does not have.
 
+mod alerting;
 mod answer;
 mod ask;
 mod catalogue;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use alerting::{ActiveAlert, AlertingRule, Words};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -56,6 +58,14 @@ pub trait Catalogue: Send + Sync {
     /// Which rules are evaluated, and how the last time went, by group.
     fn rules(&self) -> BTreeMap<String, GroupHealth> {
         BTreeMap::new()
+    }
+    /// Which rules of alerts are looked at, and how the last time went.
+    fn alerting(&self) -> Vec<AlertingRule> {
+        vec![]
+    }
+    /// What is pending and firing.
+    fn alerts(&self) -> Vec<ActiveAlert> {
+        vec![]
     }
     /// Traces that stand for samples: of the series that one of the sets of matchers selects, between two times in
     /// milliseconds since 1970, by series and in order of time.
@@ -101,7 +111,7 @@ pub fn router(backend: Backend) -> Router {
         .route("/api/v1/metadata", get(catalogue::metadata))
         .route("/api/v1/targets", get(catalogue::targets))
         .route("/api/v1/rules", get(catalogue::rules))
-        .route("/api/v1/alerts", get(catalogue::alerts))
+        .route("/api/v1/alerts", get(alerting::alerts))
         .route("/api/v1/status/buildinfo", get(catalogue::build))
         .route("/api/v1/write", post(write::write).layer(DefaultBodyLimit::max(write_bytes)))
         .with_state(State { backend, running, writing })

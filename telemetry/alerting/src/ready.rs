@@ -137,3 +137,139 @@ fn chosen(requests: &Requests) -> String {
     };
     format!("{}{}", one_of("route", &requests.routes), one_of("method", &requests.methods))
 }
+
+#[cfg(test)]
+mod tests {
+    use promql::labels::NAME;
+    use promql::{Labels as Series, Options, Point};
+    use store::Store;
+
+    use super::*;
+    use crate::answer::answer;
+
+    const NOW: i64 = 1_700_000_000_000;
+
+    fn spec(more: &str) -> Spec {
+        let text = format!("service: shop\nrun: ./shop\n{more}\n");
+        manifest::Manifest::parse(&text).unwrap().specs().values().next().cloned().unwrap()
+    }
+
+    fn asked(spec: &Spec, which: ReadyMade) -> Vec<Asked> {
+        let rules = spec.alerts();
+        let rule = rules.iter().find(|rule| rule.name == which.name()).unwrap();
+        let Condition::ReadyMade { threshold, .. } = rule.condition else { panic!("it is ready-made") };
+        if which == ReadyMade::Disk {
+            return of_machine(rule);
+        }
+        queries(&spec.place(), spec, true, which, threshold)
+    }
+
+    /// A name, labels, the first value, and by how much it grows.
+    type Told<'a> = (&'a str, &'a [(&'a str, &'a str)], f64, f64);
+
+    /// What a rule finds while series are at the first value of theirs, and grow by the second in each 15 seconds.
+    fn found(which: ReadyMade, series: &[Told<'_>]) -> Vec<f64> {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path(), store::Config::default()).unwrap();
+        for (name, labels, from, by) in series {
+            let own = [(NAME, *name), ("app", "shop"), ("environment", "production")];
+            let labels = Series::new(own.into_iter().chain(labels.iter().copied()));
+            let series = store.series(&labels).unwrap();
+            for step in 0..=20 {
+                let at = NOW - (20 - step) * 15_000;
+                store.append(&[(series, Point { at, value: from + by * step as f64 })]);
+            }
+        }
+        let spec = spec("probes: [{name: home, http: {path: /}}]\nmetrics: {scrape: {path: /metrics}}");
+        let all = answer(&store, &asked(&spec, which), NOW, &Options::default()).unwrap();
+        all.iter().map(|found| found.value).collect()
+    }
+
+    #[test]
+    fn every_question_is_promql_that_is_served_here() {
+        let spec = spec(
+            "probes: [{name: home, http: {path: /}}]\nmetrics: {scrape: {path: /metrics}}\n\
+             route: {templates: ['/orders/{id}']}\n\
+             objectives: {quick: {target: 99%, within: 500ms, routes: ['/orders/{id}'], methods: [GET, POST]}, slow: 99% within 1m}",
+        );
+        for which in ReadyMade::ALL {
+            for Asked { query, .. } in asked(&spec, which) {
+                assert!(promql::read(&query).is_ok(), "{query}");
+            }
+        }
+        let latencies = asked(&spec, ReadyMade::Latency);
+        assert_eq!(latencies.len(), 2);
+        assert!(
+            latencies[0].query.contains(r#"route=~"/orders/\\{id\\}",method=~"GET|POST""#),
+            "{latencies:?}"
+        );
+        assert!(
+            latencies[1].query.contains(">= 60 "),
+            "beyond the last bound nothing is known: {latencies:?}"
+        );
+    }
+
+    #[test]
+    fn requests_that_fail_are_a_rate_when_there_are_enough() {
+        let (good, bad) = ([("status_class", "2xx")], [("status_class", "5xx")]);
+        let of = |good_by, bad_by| {
+            let all: [Told<'_>; 2] =
+                [("http_requests_total", &good, 0.0, good_by), ("http_requests_total", &bad, 0.0, bad_by)];
+            found(ReadyMade::ErrorRate, &all)
+        };
+        let rate = of(95.0, 5.0);
+        assert!(rate.len() == 1 && (rate[0] - 0.05).abs() < 1e-9, "{rate:?}");
+        assert_eq!(of(1_000.0, 5.0), [0.0; 0], "half a percent");
+        assert_eq!(of(1.0, 0.1), [0.0; 0], "two of twenty are no rate");
+    }
+
+    #[test]
+    fn what_is_turned_away_killed_full_or_found_bad_is_found() {
+        let throttled: [Told<'_>; 2] = [
+            ("http_requests_total", &[("status_class", "4xx")], 0.0, 100.0),
+            ("http_requests_throttled_total", &[], 0.0, 10.0),
+        ];
+        assert_eq!(found(ReadyMade::TooManyRequests, &throttled).len(), 1);
+        let killed =
+            |by| found(ReadyMade::OutOfMemory, &[("shipshape_replica_out_of_memory_total", &[], 0.0, by)]);
+        assert_eq!((killed(1.0).len(), killed(0.0).len()), (1, 0));
+        let disk = |free| {
+            let of = [("mountpoint", "/"), ("fstype", "ext4")];
+            found(
+                ReadyMade::Disk,
+                &[
+                    ("node_filesystem_size_bytes", &of, 100.0, 0.0),
+                    ("node_filesystem_avail_bytes", &of, free, 0.0),
+                ],
+            )
+        };
+        assert_eq!((disk(14.0).len(), disk(21.0).len()), (1, 0));
+        let probe = |value| found(ReadyMade::Probe, &[("probe_success", &[("probe", "home")], value, 0.0)]);
+        assert_eq!((probe(0.0).len(), probe(1.0).len()), (1, 0));
+        let left = |days: f64| {
+            let expires = NOW as f64 / 1_000.0 + days * 86_400.0;
+            found(ReadyMade::Certificate, &[("probe_ssl_earliest_cert_expiry", &[], expires, 0.0)])
+        };
+        assert_eq!((left(6.0).len(), left(8.0).len()), (1, 0));
+        let up = |value| found(ReadyMade::NoData, &[("up", &[("job", "shop")], value, 0.0)]);
+        assert_eq!((up(0.0).len(), up(1.0).len(), found(ReadyMade::NoData, &[]).len()), (1, 0, 1));
+    }
+
+    #[test]
+    fn requests_are_slow_when_one_of_a_hundred_takes_twice_as_long_as_promised() {
+        let of = |slow: f64| {
+            let name = "http_request_duration_seconds_bucket";
+            found(
+                ReadyMade::Latency,
+                &[
+                    (name, &[("le", "0.5")], 0.0, 20.0 - slow),
+                    (name, &[("le", "1")], 0.0, 20.0 - slow),
+                    (name, &[("le", "2.5")], 0.0, 20.0),
+                    (name, &[("le", "+Inf")], 0.0, 20.0),
+                    ("http_request_duration_seconds_count", &[], 0.0, 20.0),
+                ],
+            )
+        };
+        assert_eq!((of(2.0).len(), of(0.0).len()), (1, 0));
+    }
+}
