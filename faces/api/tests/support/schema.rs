@@ -39,9 +39,15 @@ fn check(document: &Value, schema: &Value, value: &Value, at: &str, found: &mut 
                 wanted.as_array().unwrap().iter().all(|key| value.get(key.as_str().unwrap()).is_some())
             }
             "additionalProperties" => {
-                assert_eq!(*wanted, Value::Bool(false));
-                let known = schema["properties"].as_object().unwrap();
-                value.as_object().is_none_or(|value| value.keys().all(|key| known.contains_key(key)))
+                let is_known = |key: &str| schema["properties"].get(key).is_some();
+                let others = value.as_object().into_iter().flatten().filter(|(key, _)| !is_known(key));
+                let others: Vec<_> = others.collect();
+                if *wanted != Value::Bool(false) {
+                    for (key, value) in &others {
+                        check(document, wanted, value, &format!("{at}.{key}"), found);
+                    }
+                }
+                *wanted != Value::Bool(false) || others.is_empty()
             }
             "properties" => {
                 for (key, schema) in wanted.as_object().unwrap() {
