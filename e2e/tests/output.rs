@@ -198,6 +198,7 @@ fn every_verb_prints_what_the_page_says() {
     let known = with(&["errors", "ack", id, "--reason", "it is known"]).ok();
     assert_eq!(page.fits("errors show", &known.stdout)["state"], "acknowledged");
     let _ = page.fits("calendar", &with(&["calendar"]).ok().stdout);
+    let _ = page.fits("requests", &with(&["requests", "--all"]).ok().stdout);
     let looked = || {
         let told = with(&["slo"]).ok().stdout;
         (told.trim() != "[]").then_some(told)

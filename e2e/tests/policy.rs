@@ -228,3 +228,56 @@ fn a_freeze_refuses_until_somebody_passes_it_and_going_back_stays_free() {
     let _ = stage.run(&["rollback", "-e", "production"]).ok();
     assert_eq!(stage.place("production")["serving"], 1);
 }
+
+#[test]
+fn what_a_second_person_approved_begins_by_itself_though_control_was_killed() {
+    let stage = Stage::with(
+        "rollout: {strategy: rolling, scaleDownDelay: 0s}\nchanges: {approvals: {required: 1}}\n",
+    );
+    stage.up();
+    let as_user = |name: &str, arguments: &[&str]| {
+        let output = stage.command(arguments).env("USER", name).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let first = stage.build("one", &json!({"version": "1"}));
+    // Whoever asks waits, like a job that waits for its reviewers.
+    let asks = ["deploy", &first, "--outcome", "the shop opens", "--risk", "none yet"];
+    let mut waiting = stage.command(&asks).env("USER", "ada").spawn().unwrap();
+    let listed = || as_user("ben", &["requests", "--output", "json"]).1;
+    let request: Value = eventually("it is asked for", Duration::from_secs(30), || {
+        serde_json::from_str::<Vec<Value>>(&listed()).ok()?.first().cloned()
+    });
+    assert_eq!((&request["by"], &request["outcome"]), (&json!("ada"), &json!("the shop opens")));
+    let members: Vec<&str> = request.as_object().unwrap().keys().map(String::as_str).collect();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/output.md")).unwrap();
+    let page = page.split("```json requests").nth(1).unwrap();
+    assert!(members.iter().all(|member| page.contains(&format!("\"{member}"))), "{members:?}");
+    let (status, _, said) = as_user("ada", &["approve", "1"]);
+    assert!(status == Some(1) && said.contains("somebody else has to look at it"), "{said}");
+    let _ = stage.kill(stage.pid_of("control"));
+    stage.up();
+    let (status, told, said) = as_user("ben", &["approve", "1", "--reason", "looked at it"]);
+    assert!(status == Some(0) && told.contains("rollout 1 of release 1"), "{told}{said}");
+    assert_eq!(stage.wait_for_phase("production", "completed")["rollout"]["to"], 1);
+    let _ = waiting.wait().unwrap();
+    // In need it begins at once, and is shown until somebody else has looked at it.
+    let second = stage.build("two", &json!({"version": "2"}));
+    let (status, ..) = as_user("ada", &["deploy", &second, "--emergency", "--reason", "the shop is down"]);
+    assert_eq!(status, Some(0));
+    assert_eq!(stage.place("production")["serving"], 2);
+    assert!(as_user("ben", &["status"]).1.contains("nobody has reviewed it"));
+    assert_eq!(as_user("ada", &["review", "2", "--reason", "fine"]).0, Some(1));
+    assert_eq!(as_user("ben", &["review", "2", "--reason", "was right"]).0, Some(0));
+    let journal = stage.run(&["journal", "list", "--kind", "change"]).ok().stdout;
+    for kind in ["change.requested", "change.approved", "change.begun", "change.emergency", "change.reviewed"]
+    {
+        assert!(journal.contains(kind), "{kind}: {journal}");
+    }
+    // What is rejected ends for whoever waits, and going back waits for nobody.
+    let third = stage.build("three", &json!({"version": "3"}));
+    assert_eq!(as_user("ada", &["deploy", &third, "--detach"]).0, Some(0));
+    assert_eq!(as_user("ben", &["reject", "3", "--reason", "not today"]).0, Some(0));
+    let _ = stage.run(&["rollback", "-e", "production"]).ok();
+    assert_eq!(stage.place("production")["serving"], 1);
+}

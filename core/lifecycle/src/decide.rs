@@ -25,6 +25,7 @@ use crate::inbox;
 use crate::lane::{Lane, Rejected, at_once};
 use crate::lock::{self, Scope};
 use crate::objective;
+use crate::request::{self, Asked, Change, Gate, Vote};
 use crate::world::{KEPT_RELEASES, Passes, World};
 
 /// What is asked.
@@ -140,6 +141,30 @@ pub enum Command {
     DespiteBudget(Box<Command>),
     /// This, though the change calendar says no.
     DespiteFreeze(Box<Command>),
+    /// This, asked for by somebody in particular.
+    Asked(Asked, Box<Command>),
+    /// What somebody else says of a request for change.
+    Vote {
+        /// Which.
+        number: u64,
+        /// What.
+        vote: Vote,
+        /// Who.
+        by: String,
+        /// Why, in their words.
+        reason: Option<String>,
+    },
+    /// Planner: move a request for change on.
+    SettleRequest(u64),
+    /// What a request for change comes to once it is approved.
+    Carry {
+        /// Where.
+        place: Place,
+        /// Which release.
+        release: ReleaseNumber,
+        /// What asked for it.
+        cause: Cause,
+    },
 }
 
 /// Turns a command into the events that carry it out. No event means that everything is as asked already.
@@ -176,6 +201,13 @@ pub fn decide(world: &World, command: Command, at: Timestamp) -> Result<Vec<Even
         Command::DespiteLock(command) => despite_lock(world, *command, at),
         Command::DespiteBudget(command) => despite_budget(world, *command, at),
         Command::DespiteFreeze(command) => despite_freeze(world, *command, at),
+        Command::Asked(asked, command) => request::asked(world, asked, *command, at),
+        Command::Vote { number, vote, by, reason } => request::vote(world, (number, &vote), &by, reason, at),
+        Command::SettleRequest(number) => request::settle(world, number, at),
+        Command::Carry { place, release, cause } => {
+            let release = known_release(world, &place.service, release)?;
+            roll_out(world, place, &release, cause, at)
+        }
     }
 }
 
@@ -198,7 +230,8 @@ fn paging(world: &World, commands: Vec<paging::Command>, at: Timestamp) -> Resul
 
 /// As if nothing were locked, and every lock that was passed is told before the rollout that passed it.
 fn despite_lock(world: &World, command: Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
-    let unlocked = World { locks: BTreeMap::new(), ..world.clone() };
+    let passes = Passes { locks: true, ..world.passes.clone() };
+    let unlocked = World { locks: BTreeMap::new(), passes, ..world.clone() };
     let mut told = Vec::new();
     for event in decide(&unlocked, command, at)? {
         if let Event::Rollout { place, event: ship::Event::Started { .. } } = &event
@@ -214,7 +247,8 @@ fn despite_lock(world: &World, command: Command, at: Timestamp) -> Result<Vec<Ev
 
 /// As if no budget were spent, and each that was is told before the rollout that passed it.
 fn despite_budget(world: &World, command: Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
-    let rich = World { objectives: BTreeMap::new(), ..world.clone() };
+    let passes = Passes { budgets: true, ..world.passes.clone() };
+    let rich = World { objectives: BTreeMap::new(), passes, ..world.clone() };
     let mut told = Vec::new();
     let mut registered = Vec::new();
     for event in decide(&rich, command, at)? {
@@ -236,7 +270,7 @@ fn despite_budget(world: &World, command: Command, at: Timestamp) -> Result<Vec<
 
 /// As if it were open, and each freeze that holds is told before the rollout that passed it.
 fn despite_freeze(world: &World, command: Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
-    let free = World { passes: Passes { freezes: true }, ..world.clone() };
+    let free = World { passes: Passes { freezes: true, ..world.passes.clone() }, ..world.clone() };
     let events = decide(&free, command, at)?;
     let mut told = Vec::with_capacity(events.len() + 1);
     let mut registered = Vec::new();
@@ -452,6 +486,14 @@ pub(crate) fn roll_out(
     if lane.settled() == Some(release.number) {
         return Ok(vec![]);
     }
+    let emergency = match request::gate(world, &place, release, spec, cause, at)? {
+        Gate::Open => None,
+        Gate::Asks(request) => return Ok(vec![Event::Change(Change::Requested(request))]),
+        Gate::Emergency(request, reason) => {
+            let rollout = lane.last_rollout.next();
+            Some(Event::Change(Change::Emergency { request, rollout, reason }))
+        }
+    };
     lock::check(world, &place, at)?;
     objective::check(world, &place, spec, cause)?;
     calendar::check(world, &place, spec, cause, at)?;
@@ -483,7 +525,8 @@ pub(crate) fn roll_out(
         stable_replicas,
         candidate_replicas: spec.replicas,
     });
-    Ok(events.into_iter().map(|event| Event::Rollout { place: place.clone(), event }).collect())
+    let begun = events.into_iter().map(|event| Event::Rollout { place: place.clone(), event });
+    Ok(emergency.into_iter().chain(begun).collect())
 }
 
 /// An earlier release had its hooks when it came, and whoever goes back waits for nothing.

@@ -8,6 +8,7 @@ use crate::alert::Changed;
 use crate::group::Stage;
 use crate::inbox::Decision;
 use crate::lock::Scope;
+use crate::request::Change;
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,6 +80,8 @@ pub enum Event {
         /// When it would have been free to begin.
         until: Timestamp,
     },
+    /// Something happened to a request for change.
+    Change(Change),
     /// A release burns an error budget after its rollout and is taken back by itself: the next event of the same unit begins
     /// the return.
     TakenBack {
@@ -163,6 +166,9 @@ pub struct Answer {
     pub release: ReleaseNumber,
     /// The rollout that brings it there; `None` when everything was as asked already.
     pub rollout: Option<RolloutNumber>,
+    /// The request for change that waits for somebody else; there is no rollout then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<u64>,
     /// What it did for the other members of a group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub with: Vec<Self>,

@@ -13,6 +13,7 @@ use ship::{Refusal, RollbackReason, Rollout};
 
 use crate::decide::{Command, decide};
 use crate::event::Event;
+use crate::request::Change;
 use crate::world::World;
 
 /// The most members of a group.
@@ -96,6 +97,12 @@ pub(crate) fn begin(
             })?;
             if let Event::Rollout { place, event: ship::Event::Started { number, .. } } = &event {
                 members.push((place.clone(), *number));
+            }
+            if let Event::Change(Change::Requested(request)) = &event {
+                return Err(Refusal::new(
+                    format!("{} asks for approvals, and a group is not approved as one", request.place),
+                    "deploy its members one by one, or in need `--emergency --reason TEXT`, which is reviewed afterwards",
+                ));
             }
             events.push(event);
         }

@@ -17,6 +17,7 @@ pub mod inbox;
 mod lane;
 mod lock;
 mod objective;
+mod request;
 mod world;
 
 pub use alert::{
@@ -30,5 +31,6 @@ pub use group::{Group, MOST_MEMBERS, Member, Stage};
 pub use lane::{Lane, Rejected, Serving};
 pub use lock::{Lock, Scope};
 pub use objective::{Objectives, declared as objectives_at, limits as budget_limits, spec as spec_at, told};
+pub use request::{Asked, Change, Kept, Request, Requests, Stand, Vote, Words};
 pub use ship::Refusal;
 pub use world::{Illegal, KEPT_RELEASES, Service, World};

@@ -13,6 +13,7 @@ use crate::inbox::{self, Decisions};
 use crate::lane::{Lane, Serving};
 use crate::lock::{Lock, Scope};
 use crate::objective::Objectives;
+use crate::request::{Asked, Requests};
 
 /// How many releases of a service are kept; older ones that nothing uses are retired when a new one comes.
 pub const KEPT_RELEASES: usize = 20;
@@ -34,6 +35,8 @@ pub struct World {
     pub errors: BTreeMap<Place, Decisions>,
     /// Silences, and tests of who is told.
     pub paging: paging::State,
+    /// Requests for change.
+    pub requests: Requests,
     /// What was last said of drift.
     pub drifts: BTreeMap<DriftKey, Noted>,
     /// The groups under way, by number.
@@ -46,11 +49,19 @@ pub struct World {
     pub(crate) passes: Passes,
 }
 
-/// What somebody takes upon himself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What somebody takes upon himself, and who asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Passes {
+    /// Locks.
+    pub(crate) locks: bool,
+    /// Spent budgets.
+    pub(crate) budgets: bool,
     /// Freezes of the change calendar.
     pub(crate) freezes: bool,
+    /// Approvals: it has them.
+    pub(crate) approved: bool,
+    /// Who asks, and what they say of it.
+    pub(crate) asked: Option<Asked>,
 }
 
 /// A service and its releases.
@@ -97,6 +108,7 @@ impl World {
             Event::ErrorDecided { place, fingerprint, decision } => {
                 inbox::remember(self.errors.entry(place.clone()).or_default(), fingerprint, decision, at);
             }
+            Event::Change(change) => self.requests.apply(change, at)?,
             Event::TakenBack { place, objective, release, blame, rollout: _ } => {
                 let lane = self.lanes.entry(place.clone()).or_default();
                 lane.take_back(objective, *release, blame);
@@ -177,7 +189,9 @@ impl World {
     /// The releases of a service that must not be forgotten.
     pub fn in_use(&self, service: &ServiceName) -> BTreeSet<ReleaseNumber> {
         let lanes = self.lanes.iter().filter(|(place, _)| place.service == *service);
-        lanes.flat_map(|(_, lane)| lane.in_use()).collect()
+        let waiting =
+            self.requests.all.values().filter(|kept| kept.waits() && kept.request.place.service == *service);
+        lanes.flat_map(|(_, lane)| lane.in_use()).chain(waiting.map(|kept| kept.request.release)).collect()
     }
 
     /// What should run and serve at a place.

@@ -228,3 +228,106 @@ fn in_a_freeze_no_rollout_begins_going_back_is_free_and_the_refusal_says_until_w
     assert!(!story.rollback(None).unwrap().is_empty());
     assert_eq!(story.replayed(), story.world);
 }
+
+/// The shop, where one other has to approve.
+fn approved_specs() -> std::collections::BTreeMap<model::EnvironmentName, model::Spec> {
+    let mut specs = support::specs();
+    for spec in specs.values_mut() {
+        let expires = Duration::from_secs(3_600);
+        spec.changes.approvals = Some(model::change::Approvals { required: 1, approvers: vec![], expires });
+    }
+    specs
+}
+
+fn by(who: &str, command: Command) -> Command {
+    let words = lifecycle::Words { risk: Some("the cart".to_owned()), ..lifecycle::Words::default() };
+    Command::Asked(lifecycle::Asked { by: who.to_owned(), words, reason: None }, Box::new(command))
+}
+
+fn votes(number: u64, vote: lifecycle::Vote, by: &str) -> Command {
+    Command::Vote { number, vote, by: by.to_owned(), reason: Some("looked at it".to_owned()) }
+}
+
+/// One release serves, and ada asks for the second.
+fn asked() -> Story {
+    let mut story = Story::default();
+    story.served("one", "production");
+    let events = story.tell(by("ada", deploys("two", approved_specs()))).unwrap();
+    assert!(
+        matches!(&events[..], [Event::ReleaseRegistered(_), Event::Change(lifecycle::Change::Requested(request))]
+            if request.risk == "the cart" && request.plan_back.contains("rollback to release 1") && request.by == "ada"),
+        "{events:?}"
+    );
+    story
+}
+
+#[test]
+fn what_somebody_else_approved_begins_by_itself_and_nothing_else_does() {
+    let mut story = asked();
+    assert_eq!(story.tell(Command::SettleRequest(1)).unwrap(), vec![], "nobody has approved it");
+    for own in ["ada", "ada (token)", "ada (uid 0)"] {
+        let refusal = story.tell(votes(1, lifecycle::Vote::Approve, own)).unwrap_err();
+        assert!(refusal.what.contains("somebody else has to look at it"), "{refusal:?}");
+    }
+    story.tell(votes(1, lifecycle::Vote::Approve, "ben")).unwrap();
+    let begun = story.tell(Command::SettleRequest(1)).unwrap();
+    assert!(matches!(&begun[0], Event::Change(lifecycle::Change::Begun { number: 1, .. })), "{begun:?}");
+    assert!(
+        matches!(&begun[1], Event::Rollout { event: ship::Event::Started { to: ReleaseNumber(2), .. }, .. }),
+        "{begun:?}"
+    );
+    assert_eq!(story.tell(Command::SettleRequest(1)).unwrap(), vec![], "once");
+    assert!(story.tell(votes(1, lifecycle::Vote::Approve, "cid")).unwrap_err().what.contains("has begun"));
+    story.completed("production");
+    assert!(!story.rollback(None).unwrap().is_empty(), "going back waits for nobody");
+    assert_eq!(story.replayed(), story.world);
+}
+
+#[test]
+fn what_is_no_longer_what_was_approved_does_not_begin() {
+    let mut story = asked();
+    let again = story.tell(by("ada", deploys("two", approved_specs()))).unwrap_err();
+    assert!(again.what.contains("asked for already, as request 1 of ada"), "{again:?}");
+    let words = lifecycle::Words { emergency: true, ..lifecycle::Words::default() };
+    let urgent =
+        lifecycle::Asked { by: "ada".to_owned(), words, reason: Some("the shop is down".to_owned()) };
+    let events = story.tell(Command::Asked(urgent, Box::new(deploys("three", approved_specs())))).unwrap();
+    assert!(
+        events.iter().any(|event| matches!(event, Event::Change(lifecycle::Change::Emergency { reason: Some(why), .. }) if why == "the shop is down")),
+        "{events:?}"
+    );
+    // While that moves, what is approved waits; when something else serves, it is void.
+    story.tell(votes(1, lifecycle::Vote::Approve, "ben")).unwrap();
+    assert!(story.tell(Command::SettleRequest(1)).is_err());
+    story.completed("production");
+    let over = story.tell(Command::SettleRequest(1)).unwrap();
+    assert!(
+        matches!(&over[..], [Event::Change(lifecycle::Change::Voided { why, .. })] if why.contains("release 3 serves now")),
+        "{over:?}"
+    );
+    assert!(story.tell(votes(2, lifecycle::Vote::Review, "ada")).is_err(), "nobody reviews what they did");
+    story.tell(votes(2, lifecycle::Vote::Review, "ben")).unwrap();
+    assert!(
+        story
+            .tell(votes(2, lifecycle::Vote::Review, "ben"))
+            .unwrap_err()
+            .what
+            .contains("was reviewed by ben")
+    );
+    assert_eq!(story.replayed(), story.world);
+}
+
+#[test]
+fn the_manifest_that_drops_approvals_needs_one() {
+    let mut story = asked();
+    story.tell(votes(1, lifecycle::Vote::Approve, "ben")).unwrap();
+    story.tell(Command::SettleRequest(1)).unwrap();
+    story.completed("production");
+    let events = story.tell(by("ada", deploys("three", support::specs()))).unwrap();
+    assert!(
+        events.iter().any(|event| matches!(event, Event::Change(lifecycle::Change::Requested(_)))),
+        "{events:?}"
+    );
+    let gone = story.tell(votes(2, lifecycle::Vote::Reject, "ada")).unwrap();
+    assert!(matches!(&gone[..], [Event::Change(lifecycle::Change::Rejected { .. })]), "{gone:?}");
+}

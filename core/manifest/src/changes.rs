@@ -1,9 +1,10 @@
-//! When a service may be changed, as it is declared. Does not live here: what a freeze keeps from beginning (`lifecycle`).
+//! When and by whom a service may be changed, as it is declared. Does not live here: what a freeze or a missing approval keeps from
+//! beginning (`lifecycle`).
 
 use std::collections::BTreeMap;
 
 use jiff::civil::{Date, DateTime};
-use model::change::{Changes, Freeze, WeekTime, When};
+use model::change::{Approvals, Changes, Freeze, WeekTime, When};
 use model::objective::zone;
 
 use crate::diagnostic::Problem;
@@ -34,8 +35,9 @@ pub(crate) fn changes(root: &Mapping<'_>) -> Changes {
         }
         one.finish();
     }
+    let approvals = section.entry("approvals").is_some().then(|| approvals(&section)).flatten();
     section.finish();
-    Changes { freeze: freezes }
+    Changes { freeze: freezes, approvals }
 }
 
 fn freeze(section: &Mapping<'_>) -> Option<Freeze> {
@@ -113,4 +115,19 @@ fn civil(text: &str) -> Result<DateTime, Problem> {
         Problem::new(format!("`{text}` is no day and time"))
             .help("write it as in `2026-12-20T16:00`, or `2026-12-20`")
     })
+}
+
+fn approvals(section: &Mapping<'_>) -> Option<Approvals> {
+    let approvals = section.child("approvals", &fields::APPROVALS);
+    let required = approvals.count("required");
+    let expires = approvals.optional_duration("expires");
+    let approvers = approvals.scalars("approvers", "a name", crate::values::text).unwrap_or_default();
+    if let Some(required) = required.filter(|required| {
+        !approvers.is_empty() && usize::try_from(*required).is_ok_and(|required| required > approvers.len())
+    }) {
+        let problem = Problem::new(format!("{required} have to approve, and {} may", approvers.len()));
+        approvals.error(&approvals.place("approvers"), problem.help("name more, or lower `required`"));
+    }
+    approvals.finish();
+    Some(Approvals { required: required?, approvers, expires: expires? })
 }

@@ -23,7 +23,7 @@ pub(crate) use analysis::{ANALYSIS, JUDGE, JUDGE_LATENCY, STEP_ANALYSIS};
 pub(crate) use assignment::{
     AFFINITY_COOKIE, AFFINITY_HEADER, HEADER_MATCH, HEADER_ROUTE, HEADER_VALUE, SCALE, SESSION_AFFINITY,
 };
-pub(crate) use changes::{CHANGES, FREEZE, WEEKLY};
+pub(crate) use changes::{APPROVALS, CHANGES, FREEZE, WEEKLY};
 pub(crate) use hooks::{HOOK_AFTER, HOOK_BEFORE, HOOKS};
 pub(crate) use logs::{LOGS, LOGS_EXPORT, RETENTION};
 pub(crate) use metrics::{BASIC_AUTH, METRICS, RECORDING_RULE, SCRAPE};
@@ -100,7 +100,7 @@ pub(crate) static ROOT: Object = Object {
         Field::new("notify", Shape::Object(&NOTIFY), "Who is told of alerts; nobody by default."),
         Field::new("route", Shape::Object(&ROUTE), "Which requests the service answers."),
         Field::new("rollout", Shape::Object(&ROLLOUT), "How a new release replaces an old one."),
-        Field::new("changes", Shape::Object(&CHANGES), "When it may be changed."),
+        Field::new("changes", Shape::Object(&CHANGES), "When and by whom it may be changed."),
         Field::new(
             "environments",
             Shape::MapOf { key: Key::Label, value: &Shape::Object(&OVERLAY), max: 20 },
@@ -118,6 +118,7 @@ pub(crate) static ROOT: Object = Object {
         ("strategy", Use("rollout.strategy")),
         ("calendar", Use("changes.freeze")),
         ("freeze", Use("changes.freeze")),
+        ("approvals", Use("changes.approvals")),
         ("receivers", Use("notify.receivers")),
         ("alertmanager", Use("notify.receivers")),
         ("slo", Use("objectives")),

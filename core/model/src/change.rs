@@ -1,8 +1,9 @@
-//! When something may be changed, as a team declares it: freeze windows in civil time. Does not live
+//! When and by whom something may be changed, as a team declares it: freeze windows in civil time, and approvals. Does not live
 //! here: what is refused because of them (`core/lifecycle`).
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -18,13 +19,16 @@ const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 /// The most freezes of one service in one environment.
 pub const MOST_FREEZES: usize = 50;
 
-/// When something may be changed.
+/// When and by whom something may be changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Changes {
     /// When no rollout begins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub freeze: Vec<Freeze>,
+    /// Who else has to agree; nobody when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<Approvals>,
 }
 
 impl Changes {
@@ -158,6 +162,20 @@ fn weeks(
         monday = day.checked_add(Span::new().days(7)).ok();
     }
     all
+}
+
+/// Who else has to agree before a rollout begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Approvals {
+    /// How many others.
+    pub required: u32,
+    /// Who may approve, by name; everybody when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvers: Vec<String>,
+    /// How long a request waits for them.
+    #[serde(with = "crate::time::words")]
+    pub expires: Duration,
 }
 
 #[cfg(test)]

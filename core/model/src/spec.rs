@@ -61,7 +61,7 @@ pub struct Spec {
     pub route: Route,
     /// How a new release replaces an old one.
     pub rollout: Strategy,
-    /// When it may be changed.
+    /// When and by whom it may be changed.
     #[serde(default, skip_serializing_if = "Changes::is_default")]
     pub changes: Changes,
     /// What is good enough, as declared; `None` when nothing is said. [`Self::objectives`] knows what holds then: the

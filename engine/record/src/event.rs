@@ -4,7 +4,7 @@
 //! here beside the new one and converted on read; `tests/fixtures/` keeps a journal of every version for that.
 
 use lifecycle::inbox::Decision;
-use lifecycle::{Answer, Event, Scope, Stage};
+use lifecycle::{Answer, Change, Event, Scope, Stage};
 use model::drift::Drift;
 use model::{Digest, ObjectiveName, Place, ReleaseNumber, RolloutNumber, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -190,6 +190,17 @@ pub fn draft(event: &Event, at: Timestamp, actor: &str, reason: Option<&str>) ->
             Some(place.to_string()),
             json(&FreezeOverridden { place: place.clone(), freeze: freeze.clone(), until: *until }),
         ),
+        Event::Change(change) => {
+            let subject = match change {
+                Change::Requested(request) | Change::Emergency { request, .. } => request.place.to_string(),
+                Change::Approved { .. }
+                | Change::Begun { .. }
+                | Change::Rejected { .. }
+                | Change::Voided { .. }
+                | Change::Reviewed { .. } => format!("request {}", change.number()),
+            };
+            (format!("change.{}", change.name()), Some(subject), json(change))
+        }
         Event::TakenBack { place, objective, release, rollout, blame } => {
             let (objective, release, rollout, blame) = (objective.clone(), *release, *rollout, *blame);
             let taken = TakenBack { place: place.clone(), objective, release, rollout, blame };
@@ -328,6 +339,7 @@ pub fn event(record: &Record) -> Result<Event, Unreadable> {
             let InRollout { place, event } = body(record)?;
             Event::Rollout { place, event }
         }
+        kind if kind.starts_with("change.") => Event::Change(body(record)?),
         kind if kind.starts_with("objective.") => {
             let OfObjective { place, objective, event } = body(record)?;
             Event::Objective { place, objective, event }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lifecycle::Event;
 use lifecycle::inbox::{Decision, Known, Stance};
+use lifecycle::{Change, Event};
 use model::assignment::{HeaderMatch, HeaderRoute, Pattern, SessionAffinity};
 use model::check;
 use model::hook::{Hook, Hooks, Moment};
@@ -154,14 +154,20 @@ fn decided(place: &Place, stance: Stance, reason: Option<&str>) -> Event {
 /// Events that came after the fixture was written.
 fn later() -> Vec<Event> {
     let place = Place { service: "shop".parse().unwrap(), environment: "production".parse().unwrap() };
-    let answer =
-        lifecycle::Answer { place, release: ReleaseNumber(2), rollout: Some(RolloutNumber(3)), with: vec![] };
+    let answer = lifecycle::Answer {
+        place,
+        release: ReleaseNumber(2),
+        rollout: Some(RolloutNumber(3)),
+        request: None,
+        with: vec![],
+    };
     let answered = |answer| Event::CommandAnswered {
         key: "4f1c".to_owned(),
         request: Digest::of(b"what was asked"),
         answer,
     };
     let place = answer.place.clone();
+    let mut all = changes(&place);
     let scope =
         lifecycle::Scope { service: Some("shop".parse().unwrap()), environment: place.environment.clone() };
     let whole = lifecycle::Scope { service: None, ..scope.clone() };
@@ -175,7 +181,7 @@ fn later() -> Vec<Event> {
     };
     let at = place.clone();
     let until = Some(Timestamp::from_micros(1_700_000_000_000_000));
-    vec![
+    all.extend([
         answered(Some(answer)),
         answered(None),
         Event::Locked { scope: scope.clone(), by: by.clone(), reason: reason.clone(), until },
@@ -207,7 +213,41 @@ fn later() -> Vec<Event> {
         }),
         Event::Paging(paging::Event::TestOverdue { way: way() }),
         Event::Paging(paging::Event::TestsEnded { way: way() }),
+    ]);
+    all
+}
+
+/// All that happens to requests for change.
+fn changes(place: &Place) -> Vec<Event> {
+    let request = lifecycle::Request {
+        number: 7,
+        place: place.clone(),
+        release: ReleaseNumber(2),
+        digest: Digest::of(b"a build"),
+        cause: ship::Cause::Deploy,
+        from: Some(ReleaseNumber(1)),
+        by: "ada".to_owned(),
+        outcome: "carts are kept".to_owned(),
+        risk: "not said".to_owned(),
+        plan_back: "rollback to release 1".to_owned(),
+        passes: [false, false, true],
+        required: 1,
+        approvers: vec!["ben".to_owned()],
+        until: Timestamp::from_micros(1_600_000_000_000_000),
+    };
+    let (number, by, reason) = (7, "ben".to_owned(), "looked at it".to_owned());
+    let rollout = RolloutNumber(3);
+    [
+        Change::Requested(request.clone()),
+        Change::Approved { number, by: by.clone(), reason: None },
+        Change::Begun { number, rollout },
+        Change::Rejected { number, by: by.clone(), reason: reason.clone() },
+        Change::Voided { number, why: "nobody approved it".to_owned() },
+        Change::Emergency { request, rollout, reason: Some(reason.clone()) },
+        Change::Reviewed { number, by, reason },
     ]
+    .map(Event::Change)
+    .to_vec()
 }
 
 fn silence() -> paging::Silence {

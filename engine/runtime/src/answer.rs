@@ -1,8 +1,9 @@
 //! What a command did, for whoever asked. Not here: how it is decided and recorded.
 
-use lifecycle::{Answer, Command, World};
+use lifecycle::{Answer, Change, Command, Event, World};
 use model::Place;
 
+use crate::draft::Decided;
 use crate::handle::Error;
 
 /// Where releases are moved; nowhere by some commands.
@@ -17,15 +18,19 @@ pub(crate) fn places_of(command: &Command) -> Vec<Place> {
         Command::Rollback { place, .. } | Command::Retry { place } | Command::Operate { place, .. } => {
             vec![place.clone()]
         }
-        Command::DespiteLock(command) | Command::DespiteBudget(command) | Command::DespiteFreeze(command) => {
-            places_of(command)
-        }
+        Command::DespiteLock(command)
+        | Command::DespiteBudget(command)
+        | Command::DespiteFreeze(command)
+        | Command::Asked(_, command) => places_of(command),
         Command::Group { members, .. } => members.iter().flat_map(places_of).collect(),
         Command::Lock { .. }
         | Command::Unlock { .. }
         | Command::Notice { .. }
         | Command::Objective { .. }
         | Command::TakeBack { .. }
+        | Command::Vote { .. }
+        | Command::SettleRequest(_)
+        | Command::Carry { .. }
         | Command::Objectives(_)
         | Command::Alerts(_)
         | Command::DecideError { .. }
@@ -34,14 +39,32 @@ pub(crate) fn places_of(command: &Command) -> Vec<Place> {
 }
 
 /// What a command did at each place: the first, with the others beside it.
-pub(crate) fn answer(world: &World, places: &[Place], changed: bool) -> Result<Option<Answer>, Error> {
-    let mut all =
-        places.iter().map(|place| answer_at(world, place, changed)).collect::<Result<Vec<_>, _>>()?;
+pub(crate) fn answer(
+    world: &World,
+    places: &[Place],
+    changed: bool,
+    events: &[Decided],
+) -> Result<Option<Answer>, Error> {
+    let of = |place| match asked(events, place) {
+        Some(answer) => Ok(answer),
+        None => answer_at(world, place, changed),
+    };
+    let mut all = places.iter().map(of).collect::<Result<Vec<_>, _>>()?;
     if all.is_empty() {
         return Ok(None);
     }
     let first = all.remove(0);
     Ok(Some(Answer { with: all, ..first }))
+}
+
+/// What waits for somebody else's approval at a place now.
+fn asked(events: &[Decided], place: &Place) -> Option<Answer> {
+    let request = events.iter().find_map(|decided| {
+        let Event::Change(Change::Requested(request)) = &decided.event else { return None };
+        (request.place == *place).then_some(request)
+    })?;
+    let (place, release) = (place.clone(), request.release);
+    Some(Answer { place, release, rollout: None, request: Some(request.number), with: vec![] })
 }
 
 fn answer_at(world: &World, place: &Place, changed: bool) -> Result<Answer, Error> {
@@ -51,7 +74,7 @@ fn answer_at(world: &World, place: &Place, changed: bool) -> Result<Answer, Erro
     match release {
         Some(release) => {
             let rollout = rollout.map(|rollout| rollout.number);
-            Ok(Answer { place: place.clone(), release, rollout, with: vec![] })
+            Ok(Answer { place: place.clone(), release, rollout, request: None, with: vec![] })
         }
         None => Err(Error::Stopped(format!("internal: a command at {place} left no release there"))),
     }

@@ -20,6 +20,7 @@ use crate::engine::{self, Engine};
 use crate::handle::{Asked, Error, Handle, Message, Snapshot};
 use crate::observe::View;
 use crate::once::Once;
+use crate::requests;
 use crate::wanted;
 
 /// How often control plans and pushes in a row before it listens again: a rollout's longest chain is far below this.
@@ -278,7 +279,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         let changed = draft.command(command, actor, reason).map_err(refused)? > 0;
         // What follows at once goes into the same unit of the journal: a rollback is one append away from the fleet.
         let reports = draft.settle(&self.view).map_err(refused)?;
-        let answer = answer(&draft.world, &places, changed)?;
+        let answer = answer(&draft.world, &places, changed, &draft.events)?;
         if let Some(once) = once {
             draft.happened(once.answered(answer.clone()), actor, reason).map_err(refused)?;
         }
@@ -488,6 +489,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         });
         warnings.extend(frozen);
         warnings.extend(failed_hooks(self.engine.world()));
+        warnings.extend(requests::waiting(self.engine.world()));
         warnings.extend(self.push_warnings.iter().cloned());
         warnings.extend(self.view.seen.warnings.iter().cloned());
         let at = self.clock.now();

@@ -49,6 +49,11 @@ impl Draft {
         Self { world: world.as_ref().clone(), events: Vec::new(), at, last_seq }
     }
 
+    /// When everything of it happens.
+    pub(crate) fn at(&self) -> Timestamp {
+        self.at
+    }
+
     pub(crate) fn happened(&mut self, event: Event, actor: &str, reason: Option<&str>) -> Result<(), Error> {
         let seq = self.last_seq + self.events.len() as u64 + 1;
         self.world.apply(&event, seq, self.at)?;
@@ -135,6 +140,7 @@ impl Draft {
 
     /// Plans until nothing moves without the fleet, and returns why each rollout stands where it stands.
     pub(crate) fn settle(&mut self, view: &View) -> Result<BTreeMap<Place, Report>, Error> {
+        self.settle_requests()?;
         let mut reports = BTreeMap::new();
         for _ in 0..MAX_ROUNDS {
             let mut moved = false;

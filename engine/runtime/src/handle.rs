@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use lifecycle::inbox::Decision;
-use lifecycle::{Answer, Command, Refusal, World};
+use lifecycle::{Answer, Command, Refusal, Vote, Words, World};
 use manifest::Manifest;
 use model::spec::SecretSource;
 use model::{EnvironmentName, Place, Spec, Timestamp};
@@ -19,7 +19,8 @@ use crate::draft::PLANNER;
 use crate::history::{self, History, Recorded};
 use crate::once::{Answers, Once};
 use crate::request::{
-    Correct, Deploy, DeployGroup, GroupMember, LiftLock, Operate, Operation, Retry, Rollback, SetLock, Ship,
+    Ballot, Correct, Deploy, DeployGroup, GroupMember, LiftLock, Operate, Operation, Retry, Rollback,
+    SetLock, Ship,
 };
 
 /// Why something that was asked for was not done. Nothing has changed then.
@@ -157,6 +158,7 @@ impl Handle {
             [request.override_lock, request.override_budget, request.override_freeze],
             request.reason.as_deref(),
         )?;
+        let command = asked(command, &request.actor, request.change, request.reason.as_deref())?;
         let answer = self.send_storing(command, request.actor, request.reason, Some(not_swept)).await?;
         answer.ok_or_else(unanswered)
     }
@@ -185,6 +187,7 @@ impl Handle {
             [request.override_lock, request.override_budget, request.override_freeze],
             request.reason.as_deref(),
         )?;
+        let command = asked(command, &request.actor, request.change, request.reason.as_deref())?;
         let answer = self.send_storing(command, request.actor, request.reason, Some(not_swept)).await?;
         answer.ok_or_else(unanswered)
     }
@@ -239,6 +242,7 @@ impl Handle {
             [request.override_lock, request.override_budget, request.override_freeze],
             request.reason.as_deref(),
         )?;
+        let command = asked(command, &request.actor, request.change, request.reason.as_deref())?;
         self.send(command, request.actor, request.reason).await
     }
 
@@ -270,6 +274,7 @@ impl Handle {
             [request.override_lock, request.override_budget, request.override_freeze],
             Some(&request.reason),
         )?;
+        let command = asked(command, &request.actor, request.change, Some(&request.reason))?;
         self.send(command, request.actor, Some(request.reason)).await
     }
 
@@ -309,6 +314,16 @@ impl Handle {
     pub async fn unlock(&self, request: LiftLock) -> Result<(), Error> {
         let command = Command::Unlock { scope: request.scope };
         self.send_storing(command, request.actor, request.reason, None).await.map(drop)
+    }
+
+    /// Approves, rejects or reviews a request for change. The answer is durable; what is approved begins by itself.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn vote(&self, vote: Vote, request: Ballot) -> Result<(), Error> {
+        let Ballot { number, actor, reason } = request;
+        let command = Command::Vote { number, vote, by: actor.clone(), reason: reason.clone() };
+        self.send_storing(command, actor, reason, None).await.map(drop)
     }
 
     /// Takes minutes out of an objective's counts, or lets them count again. The answer is durable.
@@ -435,6 +450,18 @@ fn passing(
     let command = if lock { Command::DespiteLock(Box::new(command)) } else { command };
     let command = if budget { Command::DespiteBudget(Box::new(command)) } else { command };
     Ok(if freeze { Command::DespiteFreeze(Box::new(command)) } else { command })
+}
+
+/// Whoever asks for a change does so by name, and owes the others a reason for not waiting for them.
+fn asked(command: Command, by: &str, words: Words, reason: Option<&str>) -> Result<Command, Refusal> {
+    if words.emergency && reason.is_none_or(|reason| reason.trim().is_empty()) {
+        return Err(Refusal::new(
+            "nothing is an emergency without a reason",
+            "say why with --reason TEXT; somebody else reviews it afterwards",
+        ));
+    }
+    let asked = lifecycle::Asked { by: by.to_owned(), words, reason: reason.map(str::to_owned) };
+    Ok(Command::Asked(asked, Box::new(command)))
 }
 
 fn environment(manifest: &Manifest, asked: Option<EnvironmentName>) -> Result<EnvironmentName, Refusal> {

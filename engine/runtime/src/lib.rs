@@ -19,14 +19,16 @@ mod once;
 mod paging;
 mod questions;
 mod request;
+mod requests;
 mod wanted;
 
 pub use control::{Config, Ports, start};
 pub use handle::{Error, Handle, Snapshot};
 pub use history::Recorded;
-pub use lifecycle::{Answer, Scope};
+pub use lifecycle::{Answer, Scope, Vote, Words};
 pub use once::Once;
 pub use paging::{EndSilence, SetSilence, TestReceivers};
 pub use request::{
-    Correct, Deploy, DeployGroup, GroupMember, LiftLock, Operate, Operation, Retry, Rollback, SetLock, Ship,
+    Ballot, Correct, Deploy, DeployGroup, GroupMember, LiftLock, Operate, Operation, Retry, Rollback,
+    SetLock, Ship,
 };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lifecycle::Scope;
+use lifecycle::{Scope, Words};
 use model::{EnvironmentName, ObjectiveName, Place, ReleaseNumber, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,9 @@ pub struct Deploy {
     /// Whether a freeze of the change calendar is passed; that needs a reason.
     #[serde(default)]
     pub override_freeze: bool,
+    /// What whoever has to approve it should know.
+    #[serde(default)]
+    pub change: Words,
 }
 
 /// Roll out in one environment what serves in another.
@@ -56,6 +59,9 @@ pub struct Ship {
     /// Whether a freeze of the change calendar is passed; that needs a reason.
     #[serde(default)]
     pub override_freeze: bool,
+    /// What whoever has to approve it should know.
+    #[serde(default)]
+    pub change: Words,
 }
 
 /// Return to an earlier release.
@@ -94,6 +100,9 @@ pub struct Retry {
     /// Whether a freeze of the change calendar is passed; that needs a reason.
     #[serde(default)]
     pub override_freeze: bool,
+    /// What whoever has to approve it should know.
+    #[serde(default)]
+    pub change: Words,
 }
 
 /// Move the rollout under way.
@@ -195,6 +204,9 @@ pub struct DeployGroup {
     /// Whether a freeze of the change calendar is passed; that needs a reason.
     #[serde(default)]
     pub override_freeze: bool,
+    /// What whoever has to approve it should know.
+    #[serde(default)]
+    pub change: Words,
 }
 
 /// One member of a group.
@@ -207,4 +219,16 @@ pub struct GroupMember {
     pub directory: PathBuf,
     /// The artifact, absolute; what the manifest names when absent.
     pub artifact: Option<PathBuf>,
+}
+
+/// Say what you think of somebody else's request for change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ballot {
+    /// Which request.
+    pub number: u64,
+    /// Who says so.
+    pub actor: String,
+    /// Why, in their words.
+    pub reason: Option<String>,
 }

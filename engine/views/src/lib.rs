@@ -7,6 +7,7 @@ mod calendar;
 pub mod objective;
 pub mod paging;
 mod probes;
+mod requests;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use model::hook::Moment;
 use model::{Digest, Place, ReleaseNumber, RolloutNumber, Timestamp, Weight};
 use ports::fleet::{ReplicaSeen, Seen};
 pub use probes::probe_warnings;
+pub use requests::{Approval, ChangeStatus, requests};
 use serde::{Deserialize, Serialize};
 pub use ship::hooks::State as HookState;
 use ship::{Cause, Phase, Report, Rollout};

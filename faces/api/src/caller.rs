@@ -14,8 +14,8 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use model::Digest;
 use runtime::{
-    Correct, Deploy, DeployGroup, EndSilence, Handle, LiftLock, Once, Operate, Retry, Rollback, SetLock,
-    SetSilence, Ship, TestReceivers,
+    Ballot, Correct, Deploy, DeployGroup, EndSilence, Handle, LiftLock, Once, Operate, Retry, Rollback,
+    SetLock, SetSilence, Ship, TestReceivers,
 };
 use serde::de::DeserializeOwned;
 
@@ -77,7 +77,7 @@ macro_rules! change {
         }
     )+};
 }
-change!(Deploy, DeployGroup, Ship, Rollback, Operate, SetLock, LiftLock, Decide, Stop);
+change!(Ballot, Deploy, DeployGroup, Ship, Rollback, Operate, SetLock, LiftLock, Decide, Stop);
 change!(EndSilence, TestReceivers);
 
 impl Change for Retry {

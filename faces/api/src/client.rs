@@ -1,5 +1,6 @@
 //! The client for control, over its socket or its TCP door: one connection for each request. Does not live here: how anything is shown.
 
+mod changes;
 mod errors;
 mod events;
 mod paging;
@@ -254,14 +255,6 @@ impl Client {
     /// See [`Error`].
     pub async fn alert_rules(&self, which: &Which) -> Result<RuleList, Error> {
         self.get(&asking("/v1/alerts/rules", which)?).await
-    }
-
-    /// The change calendar of the next two weeks.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn calendar(&self, which: &Which) -> Result<Vec<views::Calendar>, Error> {
-        self.get(&asking("/v1/calendar", which)?).await
     }
 
     /// How objectives stand.

@@ -221,6 +221,7 @@ mod tests {
             override_lock: false,
             override_budget: false,
             override_freeze: false,
+            change: runtime::Words::default(),
         };
         let _ = control.deploy(request).await.unwrap();
         assert!(piece(&mut quick).await.unwrap().starts_with("id: 2\nevent: release.registered\n"));

@@ -11,7 +11,8 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use http::{HeaderMap, Method, StatusCode, header};
 use runtime::{
-    Answer, Correct, Deploy, DeployGroup, Handle, LiftLock, Operate, Retry, Rollback, SetLock, Ship,
+    Answer, Ballot, Correct, Deploy, DeployGroup, Handle, LiftLock, Operate, Retry, Rollback, SetLock, Ship,
+    Vote,
 };
 use tokio::sync::watch;
 
@@ -49,12 +50,16 @@ pub(crate) struct Faces {
 type Reached<T> = Result<Json<T>, Problem>;
 
 /// Every route. The OpenAPI document has the same, by a test.
-fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 30] {
+fn routes() -> [(Method, &'static str, MethodRouter<Faces>); 34] {
     [
         (Method::GET, "/v1/health", get(health)),
         (Method::GET, "/v1/status", get(status)),
         (Method::GET, "/v1/probes", get(probes)),
         (Method::GET, "/v1/calendar", get(calendar)),
+        (Method::GET, "/v1/changes", get(changes)),
+        (Method::POST, "/v1/changes/approve", post(approve)),
+        (Method::POST, "/v1/changes/reject", post(reject)),
+        (Method::POST, "/v1/changes/review", post(review)),
         (Method::GET, "/v1/logs", get(output)),
         (Method::GET, "/v1/logs/search", get(search)),
         (Method::GET, "/v1/errors", get(all_errors)),
@@ -121,6 +126,30 @@ async fn calendar(
     let which = asked(which)?;
     let snapshot = faces.control.snapshot();
     Ok(Json(views::calendar(&snapshot.world, snapshot.at, |place| which.holds(place))))
+}
+
+/// Requests for change, the newest first.
+async fn changes(
+    State(faces): State<Faces>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Reached<Vec<views::ChangeStatus>> {
+    let which = asked(which)?;
+    Ok(Json(views::requests(&faces.control.snapshot().world, |place| which.holds(place))))
+}
+
+async fn approve(asked: Asked<Ballot>) -> Result<StatusCode, Problem> {
+    asked.control.vote(Vote::Approve, asked.request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn reject(asked: Asked<Ballot>) -> Result<StatusCode, Problem> {
+    asked.control.vote(Vote::Reject, asked.request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn review(asked: Asked<Ballot>) -> Result<StatusCode, Problem> {
+    asked.control.vote(Vote::Review, asked.request).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn probes(

@@ -33,6 +33,7 @@ fn deploy(stage: &Stage, manifest: &str, artifact: &str, environment: &str) -> D
         override_lock: false,
         override_budget: false,
         override_freeze: false,
+        change: runtime::Words::default(),
     }
 }
 
@@ -98,6 +99,7 @@ async fn a_release_is_shipped_on_and_rolled_back() {
         override_lock: false,
         override_budget: false,
         override_freeze: false,
+        change: runtime::Words::default(),
     };
     let answer = stage.client.ship(&ship).await.unwrap();
     assert_eq!((answer.place, answer.release), (place("production"), ReleaseNumber(2)));
@@ -137,6 +139,7 @@ async fn what_was_rolled_back_is_tried_again_and_only_that() {
         override_lock: false,
         override_budget: false,
         override_freeze: false,
+        change: runtime::Words::default(),
     };
     let problem = said(stage.client.retry(&retry("it is better now")).await);
     assert_eq!((problem.status, problem.code.as_str()), (409, "SHP-API-REFUSED"));

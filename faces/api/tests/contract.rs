@@ -29,6 +29,7 @@ fn deploy(stage: &Stage, artifact: &str) -> Deploy {
         override_lock: false,
         override_budget: false,
         override_freeze: false,
+        change: runtime::Words::default(),
     }
 }
 
@@ -260,6 +261,7 @@ fn orders() -> [(&'static str, Value); 4] {
         override_lock: false,
         override_budget: false,
         override_freeze: false,
+        change: runtime::Words::default(),
     };
     let ship = Ship {
         service: place().service,
@@ -270,6 +272,7 @@ fn orders() -> [(&'static str, Value); 4] {
         override_lock: false,
         override_budget: false,
         override_freeze: false,
+        change: runtime::Words::default(),
     };
     [
         ("Operate", serde_json::to_value(operate).unwrap()),
@@ -342,6 +345,7 @@ async fn answers_and_requests_are_as_the_document_says() {
         override_lock: false,
         override_budget: false,
         override_freeze: false,
+        change: runtime::Words::default(),
     };
     let group = serde_json::to_string(&group).unwrap();
     fits("DeployGroup", &group);

@@ -104,6 +104,14 @@ pub(crate) enum Verb {
     Lock(verbs::lock::Lock),
     /// Let rollouts begin again
     Unlock(verbs::lock::Unlock),
+    /// Show changes that wait for somebody's approval
+    Requests(verbs::requests::Args),
+    /// Let somebody else's change begin
+    Approve(verbs::requests::Approve),
+    /// Say no to a change, or take your own request back
+    Reject(verbs::requests::Reject),
+    /// Say what you found of an emergency that began without approval
+    Review(verbs::requests::Review),
     /// Show when rollouts may begin in the next two weeks
     Calendar(verbs::calendar::Args),
     /// Show what serves, what moves, and why it does not
@@ -159,6 +167,10 @@ impl Verb {
             | Self::Retry(_)
             | Self::Lock(_)
             | Self::Unlock(_)
+            | Self::Requests(_)
+            | Self::Approve(_)
+            | Self::Reject(_)
+            | Self::Review(_)
             | Self::Calendar(_)
             | Self::Status(_)
             | Self::Probes(_)

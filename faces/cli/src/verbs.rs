@@ -20,6 +20,7 @@ pub(crate) mod pause;
 pub(crate) mod probes;
 pub(crate) mod promote;
 pub(crate) mod query;
+pub(crate) mod requests;
 pub(crate) mod retry;
 pub(crate) mod rollback;
 pub(crate) mod schema;
@@ -53,6 +54,10 @@ pub(crate) async fn run(verb: Verb, context: &Context<'_>) -> Result<Done, Failu
         Verb::Retry(args) => retry::run(args, context).await,
         Verb::Lock(args) => lock::lock(args, context).await,
         Verb::Unlock(args) => lock::unlock(args, context).await,
+        Verb::Requests(args) => requests::requests(args, context).await,
+        Verb::Approve(args) => requests::approve(args, context).await,
+        Verb::Reject(args) => requests::reject(args, context).await,
+        Verb::Review(args) => requests::review(args, context).await,
         Verb::Calendar(_) => calendar::run(context).await,
         Verb::Status(args) => status::run(args, context).await,
         Verb::Probes(args) => probes::run(args, context).await,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use model::{Place, ReleaseNumber};
 use runtime::{
     Answer, Deploy, DeployGroup, Error, GroupMember, Handle, LiftLock, Operate, Operation, Retry, Rollback,
-    Scope, SetLock, Ship,
+    Scope, SetLock, Ship, Words,
 };
 use sim::Crash;
 
@@ -113,21 +113,21 @@ impl Wish {
         let (wish, urgent) = if let Self::Urgent(wish) = self { (*wish, true) } else { (self, false) };
         let (override_lock, override_budget, override_freeze) = (urgent, urgent, urgent);
         let reason = urgent.then(|| "urgent".to_owned());
+        let change = Words { emergency: urgent, ..Words::default() };
         match wish {
             Self::Deploy { build, environment } => {
                 let environment = environment.parse().ok();
-                let (manifest, artifact) = (build.manifest, Some(build.path));
-                let directory = PathBuf::from("/src");
                 let deploy = Deploy {
-                    manifest,
-                    directory,
-                    artifact,
+                    manifest: build.manifest,
+                    directory: PathBuf::from("/src"),
+                    artifact: Some(build.path),
                     environment,
                     actor,
                     reason,
                     override_lock,
                     override_budget,
                     override_freeze,
+                    change,
                 };
                 handle.deploy(deploy).await.map(Some)
             }
@@ -142,6 +142,7 @@ impl Wish {
                         override_lock,
                         override_budget,
                         override_freeze,
+                        change,
                     })
                     .await
                     .map(Some),
@@ -153,10 +154,9 @@ impl Wish {
             }
             Self::Retry { place } => {
                 let reason = "the database is back".to_owned();
-                handle
-                    .retry(Retry { place, actor, reason, override_lock, override_budget, override_freeze })
-                    .await
-                    .map(Some)
+                let retry =
+                    Retry { place, actor, reason, override_lock, override_budget, override_freeze, change };
+                handle.retry(retry).await.map(Some)
             }
             Self::Operate { place, operation } => {
                 handle.operate(Operate { place, operation, actor, reason }).await.map(Some)
@@ -195,6 +195,7 @@ async fn together(
         override_lock: urgent,
         override_budget: urgent,
         override_freeze: urgent,
+        change: Words { emergency: urgent, ..Words::default() },
     };
     handle.deploy_group(group).await.map(Some)
 }

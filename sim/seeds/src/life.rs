@@ -336,7 +336,9 @@ impl Life {
             lane.active().is_none_or(rests)
         };
         let all_told = untold(&self.world.now().machine, &snapshot.world).is_empty();
-        snapshot.world.lanes.iter().all(rests) && all_told
+        let asked = |kept: &lifecycle::Kept| kept.waits() && kept.is_approved();
+        let all_begun = !snapshot.world.requests.all.values().any(asked);
+        snapshot.world.lanes.iter().all(rests) && all_told && all_begun
     }
 
     fn last_words(&self, outside: &mut crate::outside::Outside, snapshot: &runtime::Snapshot) {

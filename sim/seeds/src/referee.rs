@@ -1,6 +1,7 @@
 //! The referee: reads the journal on its own, watches what control was told and what it orders, and knows the promises.
 //! What one event may be is `rules`' business.
 
+mod approvals;
 mod blame;
 mod evidence;
 mod hooks;
@@ -66,6 +67,8 @@ pub struct Figures {
     pub retried: u64,
     /// Releases that were taken back because they burned a budget.
     pub taken_back: u64,
+    /// Rollouts that somebody else had approved.
+    pub approved: u64,
 }
 
 impl Figures {
@@ -86,6 +89,7 @@ impl Figures {
             returns: self.returns + other.returns,
             retried: self.retried + other.retried,
             taken_back: self.taken_back + other.taken_back,
+            approved: self.approved + other.approved,
         }
     }
 }
@@ -106,6 +110,7 @@ pub(crate) struct Referee {
     pub(crate) serves: BTreeMap<Place, ReleaseNumber>,
     chain: Chain,
     policy: policy::Policy,
+    approvals: approvals::Approvals,
     users: users::Users,
     hooks: hooks::Hooks,
     /// What the checks of this life find.
@@ -245,6 +250,10 @@ impl Referee {
         if let Some(broken) = self.policy.follow(&event, &record.actor, record.at) {
             self.breaks(broken);
         }
+        if let Some(broken) = self.approvals.follow(&event, &self.world) {
+            self.breaks(broken);
+        }
+        self.figures.approved = self.approvals.begun;
         self.figures.retried = self.policy.retried;
         self.figures.taken_back = self.policy.pages.taken;
         let before = self.world.generation;
@@ -478,6 +487,7 @@ fn told(record: &Record, event: &Event) -> String {
         Event::Locked { by, reason, .. } => format!("{by}: {reason}"),
         Event::LockOverridden { by, .. } => format!("of {by}"),
         Event::BudgetOverridden { objective, level, .. } => format!("{objective}: {}", level.name()),
+        Event::Change(change) => format!("{} {}", change.name(), change.number()),
         Event::FreezeOverridden { freeze, until, .. } => format!("{freeze} until {until}"),
         Event::TakenBack { objective, release, .. } => format!("{release}: {objective}"),
         Event::Objective { objective, event, .. } => format!("{objective}: {event:?}"),

@@ -1,26 +1,25 @@
-//! The vocabulary of changes: when no rollout begins. What is refused because of it is control's business.
+//! The vocabulary of changes: when no rollout begins, and who else has to agree. What is refused because of them is control's business.
 
-use crate::shape::Elsewhere::{NotYet, Use};
+use super::WAIT;
+use crate::shape::Elsewhere::Use;
 use crate::shape::{Field, Object, Shape};
 
 pub(crate) static CHANGES: Object = Object {
     path: "changes",
-    about: "When the service may be changed. What serves and what is deployed are both asked.",
-    fields: &[Field::new(
-        "freeze",
-        Shape::List { item: &Shape::Object(&FREEZE), max: model::change::MOST_FREEZES },
-        "Times in which no rollout begins; going back is always free, and a rollout under way goes on.",
-    )],
+    about: "When and by whom the service may be changed. What serves and what is deployed are both asked.",
+    fields: &[
+        Field::new(
+            "freeze",
+            Shape::List { item: &Shape::Object(&FREEZE), max: model::change::MOST_FREEZES },
+            "Times in which no rollout begins; going back is always free, and a rollout under way goes on.",
+        ),
+        Field::new("approvals", Shape::Object(&APPROVALS), "Who else has to agree before a rollout begins."),
+    ],
     elsewhere: &[
         ("calendar", Use("freeze")),
         ("blackout", Use("freeze")),
         ("syncWindows", Use("freeze")),
-        (
-            "approvals",
-            NotYet(
-                "nobody is asked yet: `shipshape lock` keeps rollouts from beginning until somebody lifts it",
-            ),
-        ),
+        ("reviewers", Use("approvals.approvers")),
     ],
 };
 
@@ -57,4 +56,19 @@ pub(crate) static WEEKLY: Object = Object {
         .required(),
     ],
     elsewhere: &[],
+};
+
+pub(crate) static APPROVALS: Object = Object {
+    path: "changes.approvals",
+    about: "`deploy`, `promote` to another environment and `retry` then make a request, and the rollout begins when it is approved.",
+    fields: &[
+        Field::new("required", Shape::Integer { min: 1, max: 5 }, "How many others have to approve.").or("1"),
+        Field::new(
+            "approvers",
+            Shape::List { item: &Shape::Text, max: 100 },
+            "Who may approve, by name. The default is everybody but who asks.",
+        ),
+        Field::new("expires", WAIT, "How long a request waits for them.").or("24h"),
+    ],
+    elsewhere: &[("reviewers", Use("approvers")), ("count", Use("required"))],
 };

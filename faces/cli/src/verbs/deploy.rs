@@ -9,6 +9,7 @@ use runtime::{Deploy, DeployGroup, GroupMember};
 
 use super::lock::Passing;
 use super::outcome::{self, Wish};
+use super::requests::Told;
 use crate::Done;
 use crate::args;
 use crate::context::{self, Context};
@@ -39,11 +40,14 @@ pub(crate) struct Args {
     detach: bool,
     #[command(flatten)]
     passing: Passing,
+    #[command(flatten)]
+    told: Told,
 }
 
 pub(crate) async fn run(arguments: Args, context: &Context<'_>) -> Result<Done, Failure> {
     if let Some(name) = &arguments.group {
-        return together(&arguments, name.clone(), context).await;
+        let name = name.clone();
+        return together(arguments, name, context).await;
     }
     if arguments.artifacts.len() > 1 {
         return Err(Failure::new("one artifact becomes one release, and several are named")
@@ -80,6 +84,7 @@ async fn one(arguments: Args, artifact: Option<PathBuf>, context: &Context<'_>) 
         override_lock: arguments.passing.lock.override_lock,
         override_budget: arguments.passing.override_budget,
         override_freeze: arguments.passing.override_freeze,
+        change: arguments.told.into(),
     };
     let answer = context.client.deploy(&request).await?;
     outcome::see(context, &answer, Wish::Forward, since, arguments.detach).await
@@ -110,7 +115,7 @@ fn followed(path: &Path) -> Option<String> {
 }
 
 /// Several services as one; each member is followed to the end that all share.
-async fn together(arguments: &Args, name: ServiceName, context: &Context<'_>) -> Result<Done, Failure> {
+async fn together(arguments: Args, name: ServiceName, context: &Context<'_>) -> Result<Done, Failure> {
     let since = Instant::now();
     let members = arguments.artifacts.iter().map(|named| member(named, context));
     let request = DeployGroup {
@@ -122,6 +127,7 @@ async fn together(arguments: &Args, name: ServiceName, context: &Context<'_>) ->
         override_lock: arguments.passing.lock.override_lock,
         override_budget: arguments.passing.override_budget,
         override_freeze: arguments.passing.override_freeze,
+        change: arguments.told.into(),
     };
     let first = context.client.deploy_group(&request).await?;
     let mut end = Ok(Done::Well);

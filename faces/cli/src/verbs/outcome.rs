@@ -32,6 +32,9 @@ pub(super) async fn see(
     since: Instant,
     detach: bool,
 ) -> Result<Done, Failure> {
+    if let Some(number) = answer.request {
+        return super::requests::wait(context, answer, number, since, detach).await;
+    }
     let Some(number) = answer.rollout else {
         tell(
             context,

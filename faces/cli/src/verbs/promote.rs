@@ -8,6 +8,7 @@ use runtime::{Operate, Operation, Ship};
 
 use super::lock::Passing;
 use super::outcome::{self, Wish};
+use super::requests::Told;
 use crate::Done;
 use crate::context::{self, Context};
 use crate::failure::Failure;
@@ -36,6 +37,8 @@ pub(crate) struct Args {
     detach: bool,
     #[command(flatten)]
     passing: Passing,
+    #[command(flatten)]
+    told: Told,
 }
 
 pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failure> {
@@ -43,6 +46,7 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failu
     let (actor, reason) = (context::actor(), args.reason);
     let (override_lock, override_budget) = (args.passing.lock.override_lock, args.passing.override_budget);
     let override_freeze = args.passing.override_freeze;
+    let change = args.told.into();
     let answer = match (args.from, args.to) {
         (Some(from), Some(to)) => {
             let service = context.service()?;
@@ -57,6 +61,7 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failu
                     override_lock,
                     override_budget,
                     override_freeze,
+                    change,
                 })
                 .await?
         }

@@ -6,6 +6,7 @@ use runtime::Retry;
 
 use super::lock::Passing;
 use super::outcome::{self, Wish};
+use super::requests::Told;
 use crate::Done;
 use crate::context::{self, Context};
 use crate::failure::Failure;
@@ -23,6 +24,8 @@ pub(crate) struct Args {
     detach: bool,
     #[command(flatten)]
     passing: Passing,
+    #[command(flatten)]
+    told: Told,
 }
 
 pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failure> {
@@ -31,9 +34,18 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failu
     let actor = context::actor();
     let (override_lock, override_budget) = (args.passing.lock.override_lock, args.passing.override_budget);
     let override_freeze = args.passing.override_freeze;
+    let change = args.told.into();
     let answer = context
         .client
-        .retry(&Retry { place, actor, reason: args.reason, override_lock, override_budget, override_freeze })
+        .retry(&Retry {
+            place,
+            actor,
+            reason: args.reason,
+            override_lock,
+            override_budget,
+            override_freeze,
+            change,
+        })
         .await?;
     outcome::see(context, &answer, Wish::Forward, since, args.detach).await
 }

@@ -84,6 +84,7 @@ impl Pages {
             | Event::LockOverridden { .. }
             | Event::BudgetOverridden { .. }
             | Event::FreezeOverridden { .. }
+            | Event::Change(_)
             | Event::DriftCorrected { .. }
             | Event::GroupBegun { .. }
             | Event::GroupReached { .. }

@@ -114,8 +114,13 @@ impl Policy {
                 None
             }
             Event::DriftCorrected { drift, new, .. } => self.note(drift, *new, at),
+            // What somebody else approves is no longer what one wished alone.
+            Event::Change(lifecycle::Change::Requested(request)) => {
+                self.asked_again.remove(&request.by);
+                None
+            }
             // Of the same unit as the lock that is passed, if one is.
-            Event::BudgetOverridden { .. } | Event::FreezeOverridden { .. } => {
+            Event::BudgetOverridden { .. } | Event::FreezeOverridden { .. } | Event::Change(_) => {
                 self.passed = passed;
                 None
             }

@@ -186,6 +186,7 @@ pub(crate) fn deploy(manifest: &str, build: &str) -> Deploy {
         override_lock: false,
         override_budget: false,
         override_freeze: false,
+        change: runtime::Words::default(),
     }
 }
 
