@@ -168,3 +168,80 @@ fn an_error_that_somebody_knows_stays_known_through_kills_and_opens_again_in_a_l
     let _ = stage.run(&["errors", "reopen", id]).ok();
     assert_eq!(errors(&stage, "open").len(), 2);
 }
+
+/// The files of the product's own code, without tests.
+fn sources(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir()
+            && !["target", "tests", "e2e", "xtask", "docs", "fuzz"].contains(&name.as_str())
+            && !name.starts_with('.')
+        {
+            sources(&path, found);
+        } else if name.ends_with(".rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn the_table_of_events_has_each_that_is_said_and_each_is_said_at_one_place() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = fs::read_to_string(root.join("docs/logs.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let table: BTreeMap<String, u64> =
+        rows.filter(|(name, _)| name.contains('.')).map(|(name, _)| (name.to_owned(), 1)).collect();
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let mut said: BTreeMap<String, u64> = BTreeMap::new();
+    for file in files {
+        let text = fs::read_to_string(file).unwrap();
+        for rest in text.split("event = \"").skip(1) {
+            *said.entry(rest.split('"').next().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    assert_eq!(said, table);
+}
+
+#[test]
+fn what_was_asked_refused_recorded_and_lost_stands_in_the_own_log_without_a_secret() {
+    let mut stage = Stage::with("replicas: 1\nsecrets:\n  TOKEN: {environment: E2E_TOKEN}\n");
+    stage.set("E2E_TOKEN", "tr0ub4dor-and-3");
+    stage.up();
+    let _ = stage.run(&["deploy", &stage.build("one", &json!({"version": "1"}))]).ok();
+    let _ = stage.run(&["rollback"]).exits(1);
+    let _ = stage.run(&["down"]).ok();
+    let mut events: BTreeMap<String, Value> = BTreeMap::new();
+    let mut all = String::new();
+    for name in ["control.log", "agent.log"] {
+        let text = fs::read_to_string(stage.home().join(name)).unwrap();
+        for line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            if let Some(event) = line["event"].as_str() {
+                events.entry(event.to_owned()).or_insert(line);
+            }
+        }
+        all.push_str(&text);
+    }
+    let wanted = [
+        "control.started",
+        "control.ended",
+        "agent.started",
+        "agent.ended",
+        "agent.back",
+        "auth.granted",
+        "request.refused",
+        "change.recorded",
+        "wanted.in-force",
+        "replica.ended",
+    ];
+    for event in wanted {
+        assert!(events.contains_key(event), "{event} is missing: {:?}", events.keys());
+    }
+    assert_eq!(
+        (&events["request.refused"]["path"], &events["request.refused"]["code"]),
+        (&json!("/v1/rollback"), &json!("SHP-API-REFUSED"))
+    );
+    assert!(events["auth.granted"]["from"].as_str().unwrap().starts_with("uid "));
+    assert!(!all.contains("tr0ub4dor"), "a secret stands in the own log");
+}

@@ -241,11 +241,11 @@ impl Intake {
         let at = place.as_ref().map_or_else(|| "everywhere".to_owned(), ToString::to_string);
         match trouble {
             Some(error) if self.troubled.get(&place) != Some(&error) => {
-                tracing::error!(at, %error, "output cannot be kept as records; it is tried again");
+                tracing::error!(event = "records.stuck", at, %error, "output cannot be kept as records; it is tried again");
                 self.troubled.insert(place, error);
             }
             None if self.troubled.remove(&place).is_some() => {
-                tracing::info!(at, "output can be kept as records again");
+                tracing::info!(event = "records.recovered", at, "output can be kept as records again");
             }
             Some(_) | None => {}
         }

@@ -190,7 +190,7 @@ impl<G: Gateway> Executor<G> {
             }
             return Err(Error::Refused(error));
         }
-        tracing::info!(generation = %wanted.generation, groups = wanted.groups.len(), "wanted state in force");
+        tracing::info!(event = "wanted.in-force", generation = %wanted.generation, groups = wanted.groups.len(), "wanted state in force");
         let mut needed: BTreeSet<GroupId> = wanted.groups.iter().map(|group| group.id.clone()).collect();
         needed.extend(replicas.into_keys());
         self.supervisor.keep_secrets(&needed);
@@ -264,7 +264,7 @@ impl<G: Gateway> Executor<G> {
         for ejected in self.gateway.ejected() {
             let id = ejected_id(&ejected);
             if now >= ejected.until && self.supervisor.answered_since(&id, ejected.since) {
-                tracing::info!(replica = %id, "it answers again: taken back");
+                tracing::info!(event = "breaker.closed", replica = %id, "it answers again: taken back");
                 self.gateway.readmit(&id);
             }
         }
@@ -324,7 +324,7 @@ impl<G: Gateway> Executor<G> {
             drains.spawn(async move {
                 if tokio::time::timeout(patience, gateway.drained(&id)).await.is_err() {
                     let left = gateway.in_flight(&id);
-                    tracing::warn!(replica = %id, requests = left, "drain timeout: stopping with requests in flight");
+                    tracing::warn!(event = "drain.late", replica = %id, requests = left, "drain timeout: stopping with requests in flight");
                 }
                 supervisor.stop(&id);
             });

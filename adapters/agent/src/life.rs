@@ -138,7 +138,13 @@ async fn act<G: Gateway>(
     let (socket, hand) = own.map_err(|error| Error::Succession(error.to_string()))?;
     let acting = tokio::spawn(Arc::clone(executor).act());
     let mut serving = tokio::spawn(server::serve(socket, Arc::clone(executor)));
-    tracing::info!(gateway = executor.gateway().listen_address(), "agent started");
+    tracing::info!(
+        event = "agent.started",
+        gateway = executor.gateway().listen_address(),
+        version = env!("CARGO_PKG_VERSION"),
+        pid = std::process::id(),
+        "agent started"
+    );
     let mut stopping = executor.stopping();
     let turn = tokio::select! {
         () = leave => {
@@ -205,7 +211,7 @@ async fn farewells<G: Gateway>(
         () = wishes(gateway, heir) => gateway.shutdown(Duration::ZERO).await,
         () = leave => gateway.shutdown(patience).await,
     }
-    tracing::info!("agent ends");
+    tracing::info!(event = "agent.ended", "agent ends");
 }
 
 /// Does what the heir wishes, until that is to end at once. One that dies is no reason to break off.

@@ -251,12 +251,12 @@ impl Watched {
         match (before.map(|(known, _)| known), result) {
             (Some(Found::Good) | None, Found::Good) => {}
             (Some(Found::Bad | Found::Unknown), Found::Good) => {
-                tracing::info!(place, probe, "a probe succeeds again");
+                tracing::info!(event = "probe.recovered", place, probe, "a probe succeeds again");
             }
             (Some(Found::Bad), Found::Bad) => {}
             (Some(Found::Good | Found::Unknown) | None, Found::Bad) => {
                 let reason = look.reason.clone().unwrap_or_default();
-                tracing::warn!(place, probe, reason, why, "a probe fails");
+                tracing::warn!(event = "probe.failed", place, probe, reason, why, "a probe fails");
             }
             // Whoever asked for it says this, as of any target that cannot be asked.
             (_, Found::Unknown) => {}

@@ -112,7 +112,7 @@ impl Actor {
             }
         };
         while let Some(death) = self.live_once(process.take()).await {
-            tracing::info!(replica = %self.id, reason = %death.reason(), "ended");
+            tracing::info!(event = "replica.ended", replica = %self.id, reason = %death.reason(), "ended");
             self.tell_drift(&death);
             if self.is_leaving() || !self.back_off(&death).await {
                 break;

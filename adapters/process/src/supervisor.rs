@@ -154,7 +154,7 @@ impl Shared {
 
     /// Notes that something was put right that nobody had ordered.
     pub(crate) fn drifted(&self, id: &ReplicaId, kind: DriftKind, found: String, done: &str) {
-        tracing::warn!(replica = %id, found, done, "drift");
+        tracing::warn!(event = "replica.drifted", replica = %id, found, done, "drift");
         self.state().drifts.note(Some(id.group.place.clone()), kind, found, done);
         self.changed();
     }
@@ -165,7 +165,7 @@ impl Shared {
             return;
         }
         drop(state);
-        tracing::warn!("{warning}");
+        tracing::warn!(event = "agent.warned", warning, "something needs attention");
         self.changed();
     }
 
@@ -288,7 +288,7 @@ impl Supervisor {
         let last = ordinals.entry(id.group.clone()).or_default();
         *last = (*last).max(record.ordinal);
         drop(ordinals);
-        tracing::info!(replica = %id, "adopted");
+        tracing::info!(event = "replica.adopted", replica = %id, "adopted");
         self.employ(id, record, begin);
         Ok(())
     }
@@ -456,7 +456,7 @@ impl Supervisor {
 
     /// Notes that something was put right that is not a replica's own affair.
     pub fn drifted(&self, place: Option<Place>, kind: DriftKind, found: String, done: &str) {
-        tracing::warn!(found, done, "drift");
+        tracing::warn!(event = "gateway.drifted", found, done, "drift");
         self.shared.state().drifts.note(place, kind, found, done);
         self.shared.changed();
     }

@@ -253,13 +253,21 @@ impl<J: Journal, F: Fleet> Control<J, F> {
     fn look(&mut self, latest: Option<Arc<Seen>>) {
         match latest {
             Some(seen) => {
+                if !self.view.reachable {
+                    tracing::info!(event = "agent.back", instance = seen.instance, "the agent answers");
+                }
                 // Only what this control pushed is known to be in force: an agent with another journal's history may
                 // report any generation.
                 let pushed = self.pushed.as_ref().filter(|(instance, _)| *instance == seen.instance);
                 let in_force = pushed.map_or(Generation::default(), |(_, generation)| *generation);
                 self.view.look(seen, in_force, self.clock.now());
             }
-            None => self.view.reachable = false,
+            None => {
+                if self.view.reachable {
+                    tracing::warn!(event = "agent.lost", "the agent does not answer");
+                }
+                self.view.reachable = false;
+            }
         }
     }
 
@@ -319,7 +327,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         let passed = i64::try_from((running - last_running).as_micros()).unwrap_or(i64::MAX);
         let step_us = wall.ahead_of(last_wall).saturating_sub(passed);
         if Duration::from_micros(step_us.unsigned_abs()) >= CLOCK_STEP {
-            tracing::warn!(step_us, "the wall clock was set");
+            tracing::warn!(event = "clock.set", step_us, "the wall clock was set");
             self.clock_step_us = self.clock_step_us.saturating_add(step_us);
             self.view.watched_since = if step_us > 0 { wall } else { self.view.watched_since.moved(step_us) };
         }
@@ -361,7 +369,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
             Err(error) => {
                 let failures = self.standstill.as_ref().map_or(0, |still| still.failures.saturating_add(1));
                 if failures == 0 {
-                    tracing::error!(%error, "rollouts stand still");
+                    tracing::error!(event = "rollouts.stuck", %error, "rollouts stand still");
                 }
                 let wait = self.config.retry.saturating_mul(2u32.saturating_pow(failures));
                 let until = Instant::now() + wait.min(LONGEST_STANDSTILL);
@@ -469,7 +477,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
 
     fn not_pushed(&mut self, target: Target, warning: String) {
         if self.push_warnings.first() != Some(&warning) {
-            tracing::warn!(warning, "the fleet does not have what is wanted");
+            tracing::warn!(event = "fleet.behind", warning, "the fleet does not have what is wanted");
         }
         self.push_warnings = vec![warning];
         // Replicas that could not be ordered have not failed to become ready.

@@ -1,6 +1,7 @@
 //! The world and its journal: replay on start, append before apply.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use lifecycle::World;
 use model::Timestamp;
@@ -8,11 +9,14 @@ use ports::journal::{self, Entry, Journal};
 use record::{Chain, Record, event};
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::draft::Draft;
 use crate::history::History;
 use crate::once::Answers;
 
+/// An append that takes longer is told of.
+const SLOW: Duration = Duration::from_secs(1);
 /// How many events are read at once during replay.
 const PAGE: usize = 1_000;
 
@@ -99,15 +103,24 @@ impl<J: Journal> Engine<J> {
         }
         let mut chain = self.chain;
         let mut entries = Vec::with_capacity(draft.events.len());
+        let mut records = Vec::with_capacity(draft.events.len());
         for decided in &draft.events {
             let record =
                 chain.next(event::draft(&decided.event, at, &decided.actor, decided.reason.as_deref()))?;
             entries.push(Entry { seq: record.seq, bytes: record.to_bytes() });
+            records.push(record);
         }
+        let begun = Instant::now();
         self.journal.append(entries).await?;
-        for (decided, seq) in draft.events.iter().zip(self.chain.last_seq + 1..) {
-            self.answers.follow(&decided.event, seq);
-            tracing::info!(actor = decided.actor, event = ?decided.event, "recorded");
+        let took = begun.elapsed();
+        if took >= SLOW {
+            let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(event = "journal.slow", ms, events = records.len(), "the journal took its time");
+        }
+        for (decided, record) in draft.events.iter().zip(records) {
+            self.answers.follow(&decided.event, record.seq);
+            let Record { seq, actor, kind, subject, reason, .. } = record;
+            tracing::info!(event = "change.recorded", seq, actor, kind, subject, reason, "recorded");
         }
         self.chain = chain;
         self.world = Arc::new(draft.world);

@@ -45,6 +45,16 @@ pub(crate) enum Caller {
     Token,
 }
 
+impl std::fmt::Display for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Token => f.write_str("the token, over TCP"),
+            Self::Peer { uid: Some(uid) } => write!(f, "uid {uid}, over the socket"),
+            Self::Peer { uid: None } => f.write_str("an unknown uid, over the socket"),
+        }
+    }
+}
+
 impl Caller {
     fn certified(self, name: &str, own: u32) -> String {
         match self {
@@ -132,6 +142,7 @@ impl<T: Change> FromRequest<Faces> for Asked<T> {
         check(request.reason().map(str::to_owned).as_deref(), request.actor())?;
         let actor = request.actor();
         *actor = caller.certified(actor, rustix::process::geteuid().as_raw());
+        tracing::info!(event = "auth.granted", from = %caller, actor, path, "a change is asked for");
         let control = match key {
             Some(key) => {
                 let asked = [path.as_bytes(), b"\n", &body].concat();

@@ -59,6 +59,7 @@ mod routes;
 mod server;
 mod socket;
 mod token;
+mod told;
 
 use serde::{Deserialize, Serialize};
 

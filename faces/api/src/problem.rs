@@ -1,10 +1,12 @@
 //! The form of every error: what is wrong, the way out, and a code to look up. Does not live here: who decides that
 //! something is wrong.
 
-use axum::Json;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+
+use crate::told::Code;
 
 /// The request cannot be understood.
 pub(crate) const MALFORMED: &str = "SHP-API-REQUEST";
@@ -96,6 +98,7 @@ impl From<runtime::Error> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, Json(self)).into_response()
+        let code = Code(self.code.clone());
+        (status, Extension(code), Json(self)).into_response()
     }
 }

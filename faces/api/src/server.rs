@@ -23,6 +23,7 @@ use crate::objectives::Objectives;
 use crate::paging::Receivers;
 use crate::routes::{self, Faces};
 use crate::socket::Socket;
+use crate::told;
 
 /// How long answers under way may take once it is over.
 const GRACE: Duration = Duration::from_secs(2);
@@ -110,7 +111,10 @@ async fn listen<L: Listener>(
     loop {
         tokio::select! {
             (stream, _) = listener.accept() => {
-                let router = router.clone().layer(Extension(ConnectInfo(caller(&stream))));
+                let router = router
+                    .clone()
+                    .layer(middleware::from_fn(told::refusals))
+                    .layer(Extension(ConnectInfo(caller(&stream))));
                 tokio::spawn(converse(stream, router, ending.watcher()));
             }
             _ = closing.wait_for(|closing| *closing) => break,

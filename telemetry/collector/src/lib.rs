@@ -136,11 +136,11 @@ async fn keep(
         let kept = tokio::task::spawn_blocking(move || act(&store)).await;
         match kept {
             Ok(Ok(())) if troubled => {
-                tracing::info!("metrics can be kept again");
+                tracing::info!(event = "metrics.recovered", "metrics can be kept again");
                 troubled = false;
             }
             Ok(Err(error)) if !troubled => {
-                tracing::error!(%error, "metrics cannot be kept; they stay in memory and are tried again");
+                tracing::error!(event = "metrics.stuck", %error, "metrics cannot be kept; they stay in memory and are tried again");
                 troubled = true;
             }
             Ok(_) | Err(_) => {}

@@ -78,7 +78,13 @@ fn keep<M: Display>(
     let mut lines = Vec::with_capacity(groups.len() + 1);
     if taken.missed > 0 {
         let (bytes, release, replica) = (taken.missed, source.release, source.replica);
-        tracing::warn!(bytes, release, replica, "output was rotated away before it could be read");
+        tracing::warn!(
+            event = "output.missed",
+            bytes,
+            release,
+            replica,
+            "output was rotated away before it could be read"
+        );
         lines.push(Line {
             at: taken.at,
             text: format!(

@@ -169,6 +169,11 @@ pub(crate) fn eject(replica: &Replica, release: &[Arc<Replica>], bounds: &Ejecti
         return false;
     }
     replica.repute.eject(bounds, now);
+    if let Some(Ejected { place, release, ordinal, times, why, .. }) = told(replica) {
+        tracing::warn!(
+            event = "breaker.opened", %place, %release, replica = ordinal, times, why, "a replica is left out"
+        );
+    }
     true
 }
 
