@@ -163,6 +163,13 @@ fn an_alert_reaches_its_receiver_once_although_control_and_receiver_die_and_its_
     assert_eq!(told[1]["groupKey"], told[0]["groupKey"]);
     assert_eq!(told[1]["alerts"][0]["fingerprint"], alert["fingerprint"]);
     assert_ne!(told[1]["alerts"][0]["endsAt"], alert["endsAt"]);
+    // Somebody wants to know now.
+    let tested = stage.run(&["alerts", "test", "-e", "production"]).ok().stdout;
+    assert!(tested.contains("pager took the test"), "{tested}");
+    let receivers = stage.run(&["alerts", "receivers", "-e", "production"]).ok().stdout;
+    assert!(receivers.contains("pager") && receivers.contains(" ago"), "{receivers}");
+    let wrong = stage.run(&["alerts", "test", "-e", "production", "--receiver", "pagr"]).exits(1).stderr;
+    assert!(wrong.contains("has no receiver pagr") && wrong.contains("it has pager"), "{wrong}");
     let journal = stage.run(&["journal", "list", "--output", "json"]).ok().stdout;
     assert!(journal.contains("alert.firing") && journal.contains("paging.test-passed"), "{journal}");
     assert!(!journal.contains("swordfish"));

@@ -118,6 +118,7 @@ fn kind_of(value: &Value) -> &'static str {
 }
 
 const CANARY: &str = "environments: {staging: {replicas: 1}, production: {}}
+notify: {receivers: {nobody: {webhook: http://127.0.0.1:1/}}}
 alerts: {Always: {expr: vector(1), runbook: always, annotations: {summary: it holds, description: always}}}
 probes: [{name: home, http: {path: /}}]
 rollout:
@@ -227,6 +228,12 @@ fn alerts(page: &mut Page, with: &dyn Fn(&[&str]) -> Ran) {
     };
     let _ = page.fits("alerts", &e2e::eventually("a rule fires", Duration::from_secs(60), fires));
     let _ = page.fits("alerts rules", &with(&["alerts", "rules"]).ok().stdout);
+    let tried = || {
+        let told = with(&["alerts", "receivers"]).ok().stdout;
+        told.contains("\"why\"").then_some(told)
+    };
+    let told = e2e::eventually("the receiver was tried", Duration::from_secs(60), tried);
+    let _ = page.fits("alerts receivers", &told);
 }
 
 #[test]

@@ -443,13 +443,13 @@ async fn alerts_are_as_the_document_says() {
     let all: api::alerts::Alerts = serde_json::from_str(&all).unwrap();
     let shown: Vec<_> = all.alerts.iter().map(|it| (it.name.as_str(), it.origin.as_str())).collect();
     assert_eq!(shown, [("QueueTooLong", "rule"), ("Elsewhere", "external")], "{all:?}");
-    let staging = stage.raw("GET", "/v1/alerts?environment=staging", "").await.1;
-    assert!(staging.contains("Elsewhere") && !staging.contains("QueueTooLong"), "{staging}");
+    let production = stage.raw("GET", "/v1/alerts?environment=production", "").await.1;
+    assert!(production.contains("Elsewhere") && !production.contains("QueueTooLong"), "{production}");
     let status = stage.raw("GET", "/v1/status", "").await.1;
     assert!(status.contains("P1 QueueTooLong fires for") && status.contains(": too long"), "{status}");
     let rules = stage.raw("GET", "/v1/alerts/rules", "").await.1;
     fits("AlertRules", &rules);
     assert!(rules.contains("no answer within 10s"), "{rules}");
-    let staging = stage.raw("GET", "/v1/alerts/rules?environment=staging", "").await.1;
-    assert!(!staging.contains("QueueTooLong"), "{staging}");
+    let production = stage.raw("GET", "/v1/alerts/rules?environment=production", "").await.1;
+    assert!(!production.contains("QueueTooLong"), "{production}");
 }

@@ -1,4 +1,6 @@
-//! `shipshape alerts`: what is pending and firing, and how the rules stand. Does not live here: when an alert begins and ends.
+//! `shipshape alerts`: what is pending and firing, how the rules stand, and who is told. Does not live here: when an alert begins and ends.
+
+mod receivers;
 
 use api::alerts::{AlertStatus, RuleHealth, RuleState, RuleStatus};
 use api::objectives::Which;
@@ -19,7 +21,9 @@ const WIDTH: usize = 100;
 #[command(after_help = "Examples:
   shipshape alerts                        everything that is pending or firing
   shipshape alerts -e production
-  shipshape alerts rules                  every rule: whether it holds, and whether it can be told")]
+  shipshape alerts rules                  every rule: whether it holds, and whether it can be told
+  shipshape alerts receivers              who is told, and whether they take it
+  shipshape alerts test -e production     whether the way to them works, now")]
 pub(crate) struct Args {
     #[command(subcommand)]
     what: Option<What>,
@@ -31,6 +35,12 @@ enum What {
     #[command(after_help = "Example:
   shipshape alerts rules -e production")]
     Rules,
+    /// Show who is told: what they took, what waits for them, and when the way to them was proved last
+    #[command(after_help = "Example:
+  shipshape alerts receivers -e production")]
+    Receivers,
+    /// Send receivers a test, and wait until they took it
+    Test(receivers::Test),
 }
 
 pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failure> {
@@ -39,6 +49,8 @@ pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failu
     match args.what {
         None => alerts(context, &which).await,
         Some(What::Rules) => rules(context, &which).await,
+        Some(What::Receivers) => receivers::list(context, &which).await,
+        Some(What::Test(args)) => receivers::test(args, context).await,
     }
 }
 
