@@ -141,7 +141,9 @@ fn an_alert_reaches_its_receiver_once_although_control_and_receiver_die_and_its_
     assert!(head.starts_with("POST /told?by=shipshape HTTP/1.1\r\n"), "{head}");
     assert!(head.contains("authorization: Bearer swordfish\r\n") && head.contains("x-team: shop"), "{head}");
 
-    // Told of again, and over a death of control: nobody hears twice.
+    // Told of again, and over a death of control: nobody hears twice, once it was noted that they took it.
+    let noted = || std::fs::read_to_string(stage.home().join("told.json")).is_ok_and(|it| it.contains("db1"));
+    eventually("it is noted", PATIENCE, || noted().then_some(()));
     let _ = stage.kill(stage.pid_of("control"));
     let _ = stage.run(&["up"]).ok();
     tell(&stage, json!([disk, {"labels": {"alertname": "Other"}}]));

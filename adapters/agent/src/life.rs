@@ -103,6 +103,7 @@ impl Prepared {
             let turn = act(&executor, &home, &sockets, patience, leave.as_mut()).await?;
             let Turn::Heir(mut heir) = turn else {
                 home.leave();
+                ended();
                 return Ok(());
             };
             (wanted, released) = (executor.wanted().await, executor.release().await);
@@ -211,6 +212,10 @@ async fn farewells<G: Gateway>(
         () = wishes(gateway, heir) => gateway.shutdown(Duration::ZERO).await,
         () = leave => gateway.shutdown(patience).await,
     }
+    ended();
+}
+
+fn ended() {
     tracing::info!(event = "agent.ended", "agent ends");
 }
 
