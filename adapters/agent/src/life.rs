@@ -103,7 +103,7 @@ impl Prepared {
             let turn = act(&executor, &home, &sockets, patience, leave.as_mut()).await?;
             let Turn::Heir(mut heir) = turn else {
                 home.leave();
-                ended();
+                say_end();
                 return Ok(());
             };
             (wanted, released) = (executor.wanted().await, executor.release().await);
@@ -212,10 +212,10 @@ async fn farewells<G: Gateway>(
         () = wishes(gateway, heir) => gateway.shutdown(Duration::ZERO).await,
         () = leave => gateway.shutdown(patience).await,
     }
-    ended();
+    say_end();
 }
 
-fn ended() {
+fn say_end() {
     tracing::info!(event = "agent.ended", "agent ends");
 }
 

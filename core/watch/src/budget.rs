@@ -72,8 +72,10 @@ impl Budget {
         let begun = Range { from: whole.from, to: whole.to.min(minute_of(at) + 1) };
         let sums = counts.sums(begun);
         let length = whole.len().saturating_sub(sums.excluded) * SECONDS;
-        let known = begun.from.max(counts.since()) * SECONDS;
-        let elapsed = now.min(begun.to * SECONDS).saturating_sub(known + sums.excluded * SECONDS);
+        // Where nothing was measured ever, no time has passed.
+        let known = begun.from.max(counts.since()).saturating_mul(SECONDS);
+        let unknown = known.saturating_add(sums.excluded * SECONDS);
+        let elapsed = now.min(begun.to * SECONDS).saturating_sub(unknown);
         // Events make their own budget; time has one from the beginning.
         let basis = match terms.method {
             Method::Occurrences => sums.total,

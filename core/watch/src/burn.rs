@@ -175,7 +175,7 @@ impl Rules {
             let sums = over(rule.after);
             // A service that was first measured a minute ago has no past to miss, nor has excluded time.
             let minutes = rule.after.as_secs() / SECONDS;
-            let is_known = counts.since() + minutes <= minute + 1 && sums.excluded == 0;
+            let is_known = counts.since().saturating_add(minutes) <= minute + 1 && sums.excluded == 0;
             let verdict = match wanted && is_known && sums.measured == 0 {
                 true => Verdict::Holds(cause),
                 false => Verdict::Clear,

@@ -145,7 +145,7 @@ pub trait Counts {
     /// The sums over a range; minutes that nobody knows of are nothing.
     fn sums(&self, range: Range) -> Sums;
 
-    /// The first minute that was measured at all: a service has no past before it.
+    /// The first minute that was measured at all: a service has no past before it. `u64::MAX` while none was.
     fn since(&self) -> u64;
 }
 

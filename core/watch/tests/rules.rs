@@ -233,3 +233,26 @@ fn a_month_starts_with_a_whole_budget() {
     assert_eq!(levels, [Level::Freeze, Level::Fine]);
     assert_eq!(found.levels[1].0.to_string(), "2026-04-01T00:00:59.999999Z");
 }
+
+/// Nobody has measured anything yet.
+struct Unmeasured;
+
+impl watch::Counts for Unmeasured {
+    fn sums(&self, _range: Range) -> Sums {
+        Sums::default()
+    }
+
+    fn since(&self) -> u64 {
+        u64::MAX
+    }
+}
+
+#[test]
+fn a_service_that_was_never_measured_has_all_its_budget_and_no_past_to_miss() {
+    let objective = objective("99.9%");
+    let reading = Reading::take(&objective, &Rules::of(&objective), &Unmeasured, end_of(0), true);
+    assert_eq!((reading.budget.remaining, reading.budget.elapsed), (WHOLE, 0));
+    let asked = plan(&State::default(), &mut Memory::default(), &objective, &reading, end_of(0)).0;
+    let told = |command: &Command| matches!(command, Command::ChangeAlert { .. });
+    assert!(!asked.iter().any(told), "{asked:?}");
+}

@@ -129,9 +129,9 @@ impl Pages {
                 let sound = paged && !latest.is_return && !latest.stays;
                 return (!sound).then(|| format!("{place} goes back for a budget, and must not"));
             }
-            // Clocks that were set move what is counted from.
-            ship::Event::ClockStepped { by_us } => latest.began = latest.began.moved(*by_us),
-            ship::Event::Started { .. }
+            // Counts stand under the minutes of the clock as it was then, and so does the beginning.
+            ship::Event::ClockStepped { .. }
+            | ship::Event::Started { .. }
             | ship::Event::Scaled { .. }
             | ship::Event::Shifted { .. }
             | ship::Event::Readied { .. }
