@@ -102,8 +102,8 @@ impl Telling {
         })
     }
 
-    /// Tells whoever is to be told. Never returns.
-    pub(crate) async fn follow(&self, url: String) -> Infallible {
+    /// Tells whoever is to be told. Never returns; whoever drops it lets go of control.
+    pub(crate) async fn follow(self: Arc<Self>, url: String) -> Infallible {
         let intake = self.intake.follow(self.control.clone(), &SystemClock);
         tokio::select! {
             never = Arc::clone(&self.notifier).run() => never,

@@ -101,6 +101,8 @@ pub(crate) struct Reach<'a> {
     pub(crate) begins_with_nothing: bool,
     /// The instances that were read before: what they begin to count later, they count from nothing.
     pub(crate) instances: &'a HashSet<String>,
+    /// When each instance was first read, of those that are read now.
+    pub(crate) firsts: &'a HashMap<String, i64>,
 }
 
 impl Lines {
@@ -148,10 +150,23 @@ impl Reach<'_> {
             return Some(Line::from(*base));
         }
         let first = numbers().next()?;
-        let known = || self.begins_with_nothing || self.instances.contains(labels.get("instance"));
+        let instance = labels.get("instance");
+        let is_later = || self.firsts.get(instance).is_some_and(|at| *at < first.at);
+        let known = || self.begins_with_nothing || self.instances.contains(instance) || is_later();
         let fresh = self.ever && (known() || !labels.get("replica").is_empty());
         Some(if fresh { Line::since(self.counted) } else { Line::from(*first) })
     }
+}
+
+/// When each instance was first read.
+pub(crate) fn firsts<'a>(found: impl Iterator<Item = &'a Series>) -> HashMap<String, i64> {
+    let mut firsts = HashMap::new();
+    for Series { labels, points } in found {
+        let Some(first) = points.iter().find(|point| !is_stale(point.value)) else { continue };
+        let known = firsts.entry(labels.get("instance").to_owned()).or_insert(first.at);
+        *known = first.at.min(*known);
+    }
+    firsts
 }
 
 /// Brings a part and a whole together. The part never exceeds the whole; what it has too much is owed to later minutes.

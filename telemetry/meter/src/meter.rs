@@ -7,7 +7,7 @@ use promql::expr::{Matcher, Test};
 use promql::labels::NAME;
 
 use crate::answers::{self, Rests};
-use crate::count::{Counted, Lines, Part, Reach, What, settle};
+use crate::count::{Counted, Lines, Part, Reach, What, firsts, settle};
 use crate::day::Sums;
 use crate::ledger::{Error, Ledger};
 use crate::line::seconds;
@@ -207,8 +207,9 @@ impl Counting {
         (ever, counted, until): (bool, i64, i64),
     ) -> Result<(), Failed> {
         let (mut parts, mut wholes) = (BTreeMap::new(), BTreeMap::new());
-        let reach =
-            Reach { counted, ever, begins_with_nothing: found.pulse.is_some(), instances: &self.instances };
+        let firsts = firsts(found.whole.iter().chain(&found.part));
+        let begins_with_nothing = found.pulse.is_some();
+        let reach = Reach { counted, ever, begins_with_nothing, instances: &self.instances, firsts: &firsts };
         self.part
             .take(&found.part, &reach, &mut |minute, events| *parts.entry(minute).or_default() += events);
         let read = self
@@ -409,6 +410,26 @@ mod tests {
             }
             assert_eq!(world.all(), Sums { bad: 0, total: 77, measured: 165 }, "killed after {killed_after}");
         }
+    }
+
+    #[test]
+    fn what_an_instance_counts_later_than_it_was_first_read_began_with_nothing() {
+        let mut world = World::new();
+        world.meter.want(vec![Counted {
+            what: What::Counters {
+                part: Part::Bad(vec![equal(NAME, "hits"), equal("class", "5xx")]),
+                whole: vec![equal(NAME, "hits")],
+                pulse: None,
+            },
+            ..hits()
+        }]);
+        world.round(1_000);
+        // Read before any of it was counted, and all of it comes in one round: what is there first is nobody's.
+        world.pages.hits("2xx", 5_000, 40.0);
+        world.pages.hits("2xx", 10_000, 50.0);
+        world.pages.hits("5xx", 10_000, 3.0);
+        world.round(11_000);
+        assert_eq!(world.all(), Sums { bad: 3, total: 13, measured: 9 });
     }
 
     #[test]

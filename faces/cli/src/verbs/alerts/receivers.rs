@@ -171,7 +171,7 @@ mod tests {
         };
         let told = lines(&[receiver(Some(failing), None)], at(100));
         let text: Vec<&str> = told.iter().map(|(line, _)| line.trim_end()).collect();
-        assert_eq!(text[2], "on-call does not answer well since 60 s: answered 503");
+        assert_eq!(text[2], "on-call does not answer well since 1 min 0 s: answered 503");
         assert!(text[1].ends_with("never") && told[1].1 == Some(Paint::Bad), "{text:?}");
     }
 
@@ -179,6 +179,6 @@ mod tests {
     fn a_receiver_that_is_proved_stands_in_one_quiet_line() {
         let told = lines(&[receiver(None, Some(40))], at(100));
         assert!(told.len() == 2 && told[1].1.is_none(), "{told:?}");
-        assert!(told[1].0.contains("60 s ago"), "{told:?}");
+        assert!(told[1].0.contains("1 min 0 s ago"), "{told:?}");
     }
 }
