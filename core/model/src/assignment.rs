@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use regex_automata::meta;
 use regex_syntax::ParserBuilder;
-use regex_syntax::hir::{Hir, Look};
 use serde::{Deserialize, Serialize};
 
 /// Longer header values match no regular expression: the time that one may take has a bound.
@@ -93,24 +92,11 @@ impl Pattern {
     }
 }
 
-/// The whole value has to match, which is asked of the parsed expression: brackets around its text could be closed by it.
 fn regex(text: &str) -> Result<meta::Regex, String> {
-    let mut parser = ParserBuilder::new().unicode(false).utf8(false).nest_limit(REGEX_NESTING).build();
-    let parsed = parser.parse(text).map_err(|error| match error {
-        regex_syntax::Error::Parse(error) => {
-            format!("{} at position {}", error.kind(), error.span().start.offset)
-        }
-        regex_syntax::Error::Translate(error) => {
-            format!("{} at position {}", error.kind(), error.span().start.offset)
-        }
-        other => other.to_string(),
-    })?;
-    let whole = Hir::concat(vec![Hir::look(Look::Start), parsed, Hir::look(Look::End)]);
+    let mut parser = ParserBuilder::new();
+    let parsed = crate::regex::parse(parser.unicode(false).utf8(false).nest_limit(REGEX_NESTING), text)?;
     let config = meta::Config::new().utf8_empty(false).nfa_size_limit(Some(REGEX_BYTES));
-    meta::Builder::new().configure(config).build_from_hir(&whole).map_err(|error| match error.size_limit() {
-        Some(_) => "it is too large: shorten it, or lower its repetitions".to_owned(),
-        None => error.to_string(),
-    })
+    crate::regex::build(&crate::regex::whole(parsed), config)
 }
 
 impl Matcher {

@@ -21,6 +21,7 @@ pub mod otlp;
 pub mod placeholder;
 pub mod probe;
 pub mod records;
+mod regex;
 pub mod release;
 pub mod route;
 pub mod spec;

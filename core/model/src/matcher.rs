@@ -6,7 +6,6 @@ use std::str::FromStr;
 
 use regex_automata::meta;
 use regex_syntax::ParserBuilder;
-use regex_syntax::hir::{Hir, Look};
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Labels;
@@ -113,24 +112,10 @@ impl Ready {
     }
 }
 
-/// The whole value has to match, which is asked of the parsed expression: brackets around its text could be closed by it.
 fn regex(text: &str) -> Result<meta::Regex, String> {
-    let parsed = ParserBuilder::new().nest_limit(REGEX_NESTING).build().parse(text);
-    let parsed = parsed.map_err(|error| match error {
-        regex_syntax::Error::Parse(error) => {
-            format!("{} at position {}", error.kind(), error.span().start.offset)
-        }
-        regex_syntax::Error::Translate(error) => {
-            format!("{} at position {}", error.kind(), error.span().start.offset)
-        }
-        other => other.to_string(),
-    })?;
-    let whole = Hir::concat(vec![Hir::look(Look::Start), parsed, Hir::look(Look::End)]);
+    let parsed = crate::regex::parse(ParserBuilder::new().nest_limit(REGEX_NESTING), text)?;
     let config = meta::Config::new().nfa_size_limit(Some(REGEX_BYTES));
-    meta::Builder::new().configure(config).build_from_hir(&whole).map_err(|error| match error.size_limit() {
-        Some(_) => "it is too large: shorten it, or lower its repetitions".to_owned(),
-        None => error.to_string(),
-    })
+    crate::regex::build(&crate::regex::whole(parsed), config)
 }
 
 fn is_name(name: &str) -> bool {

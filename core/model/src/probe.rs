@@ -252,21 +252,9 @@ impl std::fmt::Display for Status {
 /// # Errors
 /// What is wrong with it, in words.
 pub fn pattern(text: &str) -> Result<meta::Regex, String> {
-    let mut parser = ParserBuilder::new().utf8(false).nest_limit(PATTERN_NESTING).build();
-    let parsed = parser.parse(text).map_err(|error| match error {
-        regex_syntax::Error::Parse(error) => {
-            format!("{} at position {}", error.kind(), error.span().start.offset)
-        }
-        regex_syntax::Error::Translate(error) => {
-            format!("{} at position {}", error.kind(), error.span().start.offset)
-        }
-        other => other.to_string(),
-    })?;
+    let parsed = crate::regex::parse(ParserBuilder::new().utf8(false).nest_limit(PATTERN_NESTING), text)?;
     let config = meta::Config::new().utf8_empty(false).nfa_size_limit(Some(PATTERN_BYTES));
-    meta::Builder::new().configure(config).build_from_hir(&parsed).map_err(|error| match error.size_limit() {
-        Some(_) => "it is too large: shorten it, or lower its repetitions".to_owned(),
-        None => error.to_string(),
-    })
+    crate::regex::build(&parsed, config)
 }
 
 #[cfg(test)]
