@@ -70,6 +70,12 @@ pub struct Key {
 }
 
 impl Changed {
+    /// That one is over: a rule's alert where it has a place, else one of the machine, or from outside.
+    pub fn resolved(place: Option<Place>, machine: bool, labels: Labels) -> Self {
+        let (annotations, to) = (Labels::new(), To::Resolved);
+        Self { place, machine, labels, annotations, to, value: None, starts_at: None, generator_url: None }
+    }
+
     /// Which alert it is.
     pub fn key(&self) -> Key {
         Key { place: self.place.clone(), fingerprint: Fingerprint::of(&self.labels) }

@@ -125,16 +125,7 @@ fn outside(world: &World) -> impl Iterator<Item = &AlertKey> {
 }
 
 fn ended(labels: Labels) -> Changed {
-    Changed {
-        place: None,
-        machine: false,
-        labels,
-        annotations: Labels::new(),
-        to: To::Resolved,
-        value: None,
-        starts_at: None,
-        generator_url: None,
-    }
+    Changed::resolved(None, false, labels)
 }
 
 #[cfg(test)]

@@ -246,16 +246,8 @@ fn changed(
 
 fn ended(alert: &Alert) -> Changed {
     let place = alert.origin.place().cloned();
-    Changed {
-        machine: place.is_none(),
-        place,
-        labels: alert.labels.clone(),
-        annotations: Labels::new(),
-        to: To::Resolved,
-        value: None,
-        starts_at: None,
-        generator_url: None,
-    }
+    let machine = place.is_none();
+    Changed::resolved(place, machine, alert.labels.clone())
 }
 
 #[cfg(test)]
