@@ -232,46 +232,38 @@ fn paging(world: &World, commands: Vec<paging::Command>, at: Timestamp) -> Resul
 fn despite_lock(world: &World, command: Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
     let passes = Passes { locks: true, ..world.passes.clone() };
     let unlocked = World { locks: BTreeMap::new(), passes, ..world.clone() };
-    let mut told = Vec::new();
-    for event in decide(&unlocked, command, at)? {
-        if let Event::Rollout { place, event: ship::Event::Started { .. } } = &event
-            && let Some((scope, lock)) = lock::on(world, place, at)
-        {
-            let (place, scope, by) = (place.clone(), scope.clone(), lock.by.clone());
-            told.push(Event::LockOverridden { place, scope, by });
-        }
-        told.push(event);
-    }
-    Ok(told)
+    let events = decide(&unlocked, command, at)?;
+    Ok(telling(world, events, |place, _, _| {
+        let (scope, lock) = lock::on(world, place, at)?;
+        Some(Event::LockOverridden { place: place.clone(), scope: scope.clone(), by: lock.by.clone() })
+    }))
 }
 
 /// As if no budget were spent, and each that was is told before the rollout that passed it.
 fn despite_budget(world: &World, command: Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
     let passes = Passes { budgets: true, ..world.passes.clone() };
     let rich = World { objectives: BTreeMap::new(), passes, ..world.clone() };
-    let mut told = Vec::new();
-    let mut registered = Vec::new();
-    for event in decide(&rich, command, at)? {
-        if let Event::ReleaseRegistered(release) = &event {
-            registered.push(release.clone());
-        }
-        if let Event::Rollout { place, event: ship::Event::Started { to, cause, .. } } = &event {
-            let spec = spec_of(world, &registered, place, *to);
-            if let Some((objective, state)) = spec.and_then(|spec| objective::on(world, place, spec, *cause))
-            {
-                let (place, objective, level) = (place.clone(), objective.clone(), state.level);
-                told.push(Event::BudgetOverridden { place, objective, level });
-            }
-        }
-        told.push(event);
-    }
-    Ok(told)
+    let events = decide(&rich, command, at)?;
+    Ok(telling(world, events, |place, spec, cause| {
+        let (objective, state) = objective::on(world, place, spec?, cause)?;
+        let (place, objective, level) = (place.clone(), objective.clone(), state.level);
+        Some(Event::BudgetOverridden { place, objective, level })
+    }))
 }
 
 /// As if it were open, and each freeze that holds is told before the rollout that passed it.
 fn despite_freeze(world: &World, command: Command, at: Timestamp) -> Result<Vec<Event>, Refusal> {
     let free = World { passes: Passes { freezes: true, ..world.passes.clone() }, ..world.clone() };
     let events = decide(&free, command, at)?;
+    Ok(telling(world, events, |place, spec, cause| calendar::overridden(world, place, spec?, cause, at)))
+}
+
+/// The events, and before each rollout that begins what it passed, by its place, its release's configuration and its cause.
+fn telling(
+    world: &World,
+    events: Vec<Event>,
+    passed: impl Fn(&Place, Option<&Spec>, Cause) -> Option<Event>,
+) -> Vec<Event> {
     let mut told = Vec::with_capacity(events.len() + 1);
     let mut registered = Vec::new();
     for event in events {
@@ -279,12 +271,11 @@ fn despite_freeze(world: &World, command: Command, at: Timestamp) -> Result<Vec<
             registered.push(release.clone());
         }
         if let Event::Rollout { place, event: ship::Event::Started { to, cause, .. } } = &event {
-            let spec = spec_of(world, &registered, place, *to);
-            told.extend(spec.and_then(|spec| calendar::overridden(world, place, spec, *cause, at)));
+            told.extend(passed(place, spec_of(world, &registered, place, *to), *cause));
         }
         told.push(event);
     }
-    Ok(told)
+    told
 }
 
 /// The configuration of a release, which may be registered just now.
