@@ -25,10 +25,8 @@ pub struct Probing {
 
 /// The probes of each place.
 pub fn probes(world: &World) -> Vec<Probing> {
-    let of = |(place, lane): (&Place, &lifecycle::Lane)| {
-        let release = lane.stable.or_else(|| lane.active().map(|rollout| rollout.to));
-        let spec = release.and_then(|release| world.spec(place, release));
-        let probes = spec.map(|spec| spec.probes.clone()).unwrap_or_default();
+    let of = |place: &Place| {
+        let probes = lifecycle::spec_at(world, place).map(|spec| spec.probes.clone()).unwrap_or_default();
         let one = |probe: Probe| Probing {
             key: format!("{PROBE}{}/{}/{}", place.service, place.environment, probe.name),
             place: place.clone(),
@@ -36,7 +34,7 @@ pub fn probes(world: &World) -> Vec<Probing> {
         };
         probes.into_iter().map(one).collect::<Vec<_>>()
     };
-    world.lanes.iter().flat_map(of).collect()
+    world.lanes.keys().flat_map(of).collect()
 }
 
 /// A probe is asked for as any target is: its page is what one look found.

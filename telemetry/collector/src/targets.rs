@@ -23,21 +23,20 @@ const OWN_INTERVAL: Duration = Duration::from_secs(5);
 const OWN_SAMPLES: usize = 500_000;
 
 /// What is declared for the metrics of a place: by the release that serves, until another takes all requests.
-fn declared<'a>(world: &'a World, place: &Place, lane: &lifecycle::Lane) -> Option<&'a Metrics> {
-    let release = lane.stable.or_else(|| lane.active().map(|rollout| rollout.to))?;
-    Some(&world.spec(place, release)?.metrics)
+fn declared<'a>(world: &'a World, place: &Place) -> Option<&'a Metrics> {
+    Some(&lifecycle::spec_at(world, place)?.metrics)
 }
 
 /// Where the metrics of each place are sent on to, as far as they are.
 pub fn exports(world: &World) -> BTreeMap<Place, Export> {
-    let of = |(place, lane)| Some((Place::clone(place), declared(world, place, lane)?.export.clone()?));
-    world.lanes.iter().filter_map(of).collect()
+    let of = |place: &Place| Some((place.clone(), declared(world, place)?.export.clone()?));
+    world.lanes.keys().filter_map(of).collect()
 }
 
 /// The rules of each place.
 pub fn groups(world: &World) -> Vec<Group> {
-    let of = |(place, lane): (&Place, &lifecycle::Lane)| {
-        let metrics = declared(world, place, lane)?;
+    let of = |place: &Place| {
+        let metrics = declared(world, place)?;
         let rules = metrics.rules.iter().map(|rule| Rule {
             record: rule.record.clone(),
             expr: rule.expr.clone(),
@@ -47,7 +46,7 @@ pub fn groups(world: &World) -> Vec<Group> {
             Group { name: place.to_string(), interval: metrics.evaluation_interval, rules: rules.collect() };
         (!group.rules.is_empty()).then_some(group)
     };
-    world.lanes.iter().filter_map(of).collect()
+    world.lanes.keys().filter_map(of).collect()
 }
 
 /// Who is to be asked while the world and the fleet are like this.
