@@ -153,12 +153,8 @@ impl Handle {
             artifact: request.artifact,
         };
         let command = self.store(member, request.environment).await?;
-        let command = passing(
-            command,
-            [request.override_lock, request.override_budget, request.override_freeze],
-            request.reason.as_deref(),
-        )?;
-        let command = asked(command, &request.actor, request.change, request.reason.as_deref())?;
+        let passed = [request.override_lock, request.override_budget, request.override_freeze];
+        let command = asked(command, passed, &request.actor, request.change, request.reason.as_deref())?;
         let answer = self.send_storing(command, request.actor, request.reason, Some(not_swept)).await?;
         answer.ok_or_else(unanswered)
     }
@@ -182,12 +178,8 @@ impl Handle {
             members.push(self.store(member, request.environment.clone()).await?);
         }
         let command = Command::Group { name: request.name.to_string(), members };
-        let command = passing(
-            command,
-            [request.override_lock, request.override_budget, request.override_freeze],
-            request.reason.as_deref(),
-        )?;
-        let command = asked(command, &request.actor, request.change, request.reason.as_deref())?;
+        let passed = [request.override_lock, request.override_budget, request.override_freeze];
+        let command = asked(command, passed, &request.actor, request.change, request.reason.as_deref())?;
         let answer = self.send_storing(command, request.actor, request.reason, Some(not_swept)).await?;
         answer.ok_or_else(unanswered)
     }
@@ -237,12 +229,8 @@ impl Handle {
     /// See [`Error`].
     pub async fn ship(&self, request: Ship) -> Result<Answer, Error> {
         let command = Command::Ship { service: request.service, from: request.from, to: request.to };
-        let command = passing(
-            command,
-            [request.override_lock, request.override_budget, request.override_freeze],
-            request.reason.as_deref(),
-        )?;
-        let command = asked(command, &request.actor, request.change, request.reason.as_deref())?;
+        let passed = [request.override_lock, request.override_budget, request.override_freeze];
+        let command = asked(command, passed, &request.actor, request.change, request.reason.as_deref())?;
         self.send(command, request.actor, request.reason).await
     }
 
@@ -269,12 +257,8 @@ impl Handle {
             .into());
         }
         let command = Command::Retry { place: request.place };
-        let command = passing(
-            command,
-            [request.override_lock, request.override_budget, request.override_freeze],
-            Some(&request.reason),
-        )?;
-        let command = asked(command, &request.actor, request.change, Some(&request.reason))?;
+        let passed = [request.override_lock, request.override_budget, request.override_freeze];
+        let command = asked(command, passed, &request.actor, request.change, Some(&request.reason))?;
         self.send(command, request.actor, Some(request.reason)).await
     }
 
@@ -453,7 +437,14 @@ fn passing(
 }
 
 /// Whoever asks for a change does so by name, and owes the others a reason for not waiting for them.
-fn asked(command: Command, by: &str, words: Words, reason: Option<&str>) -> Result<Command, Refusal> {
+fn asked(
+    command: Command,
+    passed: [bool; 3],
+    by: &str,
+    words: Words,
+    reason: Option<&str>,
+) -> Result<Command, Refusal> {
+    let command = passing(command, passed, reason)?;
     if words.emergency && reason.is_none_or(|reason| reason.trim().is_empty()) {
         return Err(Refusal::new(
             "nothing is an emergency without a reason",
