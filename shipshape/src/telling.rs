@@ -106,10 +106,8 @@ impl Telling {
     pub(crate) async fn follow(self: Arc<Self>, url: String) -> Infallible {
         let intake = self.intake.follow(self.control.clone(), &SystemClock);
         tokio::select! {
-            // In this order: a notifier that knows no receivers yet forgets what it told them, and tells it again.
-            biased;
-            never = self.inform(url) => never,
             never = Arc::clone(&self.notifier).run() => never,
+            never = self.inform(url) => never,
             never = self.test() => never,
             never = intake => never,
         }

@@ -48,7 +48,8 @@ pub struct Wanted {
 
 /// Tells receivers what they are to be told.
 pub struct Notifier {
-    wanted: watch::Sender<Arc<Wanted>>,
+    /// Nothing until somebody said it: who knows no receivers yet must not forget what they were told.
+    wanted: watch::Sender<Option<Arc<Wanted>>>,
     reports: watch::Sender<Arc<Report>>,
     start: Mutex<Option<(Book, Log)>>,
     secrets: Arc<dyn Secrets>,
@@ -69,9 +70,9 @@ impl Notifier {
     /// Tells what is wanted from now on.
     pub fn follow(&self, wanted: Wanted) {
         self.wanted.send_if_modified(|known| {
-            let is_new = **known != wanted;
+            let is_new = known.as_deref() != Some(&wanted);
             if is_new {
-                *known = Arc::new(wanted);
+                *known = Some(Arc::new(wanted));
             }
             is_new
         });
@@ -88,8 +89,11 @@ impl Notifier {
         let Some((book, log)) = start else { return std::future::pending().await };
         let mut wanted = self.wanted.subscribe();
         let mut sending = Sending::new(book, log);
+        if wanted.wait_for(Option::is_some).await.is_err() {
+            return std::future::pending().await;
+        }
         loop {
-            let latest = Arc::clone(&wanted.borrow_and_update());
+            let latest = wanted.borrow_and_update().clone().unwrap_or_default();
             sending.follow(&latest);
             let next = sending.turn(&latest, &self.secrets, self.clock.now()).await;
             self.publish(&sending);
