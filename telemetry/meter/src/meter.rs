@@ -1,6 +1,7 @@
 //! Rounds of counting: what happened since the last one goes into the ledger, with the time up to which it was counted.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use promql::Series;
 use promql::expr::{Matcher, Test};
@@ -43,7 +44,7 @@ pub struct Meter {
 }
 
 struct Counting {
-    asked: Counted,
+    asked: Arc<Counted>,
     part: Lines,
     whole: Lines,
     pulse: Lines,
@@ -72,7 +73,8 @@ impl Meter {
         let mut before = std::mem::take(&mut self.countings);
         for counted in wanted {
             let kept = before.remove(&counted.name).filter(|counting| counting.asked.same(&counted));
-            self.countings.insert(counted.name.clone(), kept.unwrap_or_else(|| Counting::new(counted)));
+            self.countings
+                .insert(counted.name.clone(), kept.unwrap_or_else(|| Counting::new(Arc::new(counted))));
         }
     }
 
@@ -143,7 +145,7 @@ impl Pulses {
 }
 
 impl Counting {
-    fn new(asked: Counted) -> Self {
+    fn new(asked: Arc<Counted>) -> Self {
         Self {
             asked,
             part: Lines::default(),
@@ -170,30 +172,31 @@ impl Counting {
         let counted = match before {
             // Somebody set the clock back: what was counted stays, and counting begins again.
             Some(counted) if counted > until + SETBACK => {
-                *self = Self::new(self.asked.clone());
+                *self = Self::new(Arc::clone(&self.asked));
                 until
             }
             Some(counted) if counted >= until => return Ok(()),
             Some(counted) => counted,
             None => self.asked.since.unwrap_or(until).min(until),
         };
-        match self.asked.what.clone() {
+        let asked = Arc::clone(&self.asked);
+        match &asked.what {
             What::Answers { part, whole } => {
                 let rests = (&mut self.rests, &mut self.owed);
-                answers::round(&self.asked.name, (&part, &whole), rests, ledger, provider, (counted, until))
+                answers::round(&self.asked.name, (part, whole), rests, ledger, provider, (counted, until))
             }
             What::Counters { part, whole, pulse } => {
                 let after = counted - if self.read { BACK } else { FAR_BACK };
                 let found = Found {
                     part: provider.samples(part.counting(), after, until)?,
-                    whole: provider.samples(&whole, after, until)?,
-                    pulse: match &pulse {
+                    whole: provider.samples(whole, after, until)?,
+                    pulse: match pulse {
                         Some(metric) => Some(pulses.of(provider, metric, (after, until))?),
                         None => None,
                     },
                 };
                 let ever = before.is_some() || self.asked.since.is_some();
-                self.take(ledger, &found, &part, (ever, counted, until))
+                self.take(ledger, &found, part, (ever, counted, until))
             }
         }
     }
