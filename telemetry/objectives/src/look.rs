@@ -1,6 +1,6 @@
 //! A look at all objectives: counting on, reading, and what their planner asks.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use lifecycle::{Command, World};
 use meter::{Ledger, Meter, Providers};
@@ -196,15 +196,13 @@ impl Objectives {
 
     /// What was counted of rollouts that have been charged, and of nothing that is declared, is let go.
     fn forget(&mut self, standings: &[Standing]) {
-        let declared: Vec<String> = standings.iter().map(|it| key(&it.place, &it.objective.name)).collect();
+        let declared: HashSet<String> =
+            standings.iter().map(|it| key(&it.place, &it.objective.name)).collect();
         self.memories.retain(|key, _| declared.contains(key));
-        let own: Vec<String> = self
-            .meter
-            .ledger()
-            .names()
-            .filter(|name| charges::is_own(name) && !self.wanted.iter().any(|(key, ..)| key == name))
-            .map(str::to_owned)
-            .collect();
+        let wanted: HashSet<&str> = self.wanted.iter().map(|(key, ..)| key.as_str()).collect();
+        let names = self.meter.ledger().names();
+        let own = names.filter(|name| charges::is_own(name) && !wanted.contains(name));
+        let own: Vec<String> = own.map(str::to_owned).collect();
         for name in own {
             // One that cannot be forgotten now is forgotten with the next look.
             let _ = self.meter.ledger().forget(&name);
