@@ -87,7 +87,7 @@ pub fn plan(now: Situation<'_>, log: &Log, at: Timestamp) -> Plan {
     for (key, entry) in log.entries() {
         let Some(policy) = now.policies.get(&key.place) else { continue };
         let is_known = policy.receiver(&key.receiver).is_some();
-        if is_known && !groups.contains_key(key) && !entry.firing.is_empty() | !entry.resolved.is_empty() {
+        if is_known && !groups.contains_key(key) && !(entry.firing.is_empty() && entry.resolved.is_empty()) {
             groups.insert(key.clone(), Group { grouping: policy.grouping(), firing: BTreeMap::new() });
         }
     }
