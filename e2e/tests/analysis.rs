@@ -176,14 +176,15 @@ fn the_same_rule_decides_on_a_prometheus_server_and_objectives_count_its_counter
     stage.manifest(&format!("{}{OBJECTIVE}", canary(&provider, BY_THE_GATEWAY)));
     let first = stage.build("one", &json!({"version": "1"}));
     let _ = stage.run(&["deploy", &first]).ok();
+    // What counters had when the server first read them is nobody's.
     let load = stage.load(100.0);
-    answered(&load, 50);
+    eventually("the server's counters are followed", PATIENCE, || {
+        counted(&stage).filter(|(_, total)| *total > 0)
+    });
     let before = stage.nothing_lost(load);
-    eventually("objectives are looked at", PATIENCE, || counted(&stage));
     let (errors, answered) = judged(&stage);
-    // What counters had when the server was first asked is nobody's; what failed came after it, to the last one.
-    let all = eventually("every failed request is counted", PATIENCE, || {
-        counted(&stage).filter(|(bad, total)| *bad == errors && *total >= answered / 2)
+    let all = eventually("every request is counted", PATIENCE, || {
+        counted(&stage).filter(|(bad, total)| *bad == errors && *total >= answered)
     });
     assert!(all.1 <= answered + before.answered, "{all:?} of {answered}");
 }
