@@ -72,10 +72,12 @@ pub(crate) fn queries(
 pub(crate) fn of_machine(rule: &Rule) -> Vec<Asked> {
     let Condition::ReadyMade { which, threshold } = rule.condition else { return vec![] };
     match which {
-        ReadyMade::Disk => vec![Asked::plain(format!(
-            "1 - node_filesystem_avail_bytes{{{READ_ONLY}}} / node_filesystem_size_bytes{{{READ_ONLY}}} > {}",
-            share(threshold)
-        ))],
+        // As `df` counts: what is kept back for root, or for others, is neither used nor free.
+        ReadyMade::Disk => {
+            let of = |what: &str| format!("node_filesystem_{what}_bytes{{{READ_ONLY}}}");
+            let used = format!("({} - {})", of("size"), of("free"));
+            vec![Asked::plain(format!("{used} / ({used} + {}) > {}", of("avail"), share(threshold)))]
+        }
         ReadyMade::NoData => {
             vec![Asked::plain("up{job=\"shipshape\"} == 0 or absent(up{job=\"shipshape\"})")]
         }
@@ -233,17 +235,19 @@ mod tests {
         let killed =
             |by| found(ReadyMade::OutOfMemory, &[("shipshape_replica_out_of_memory_total", &[], 0.0, by)]);
         assert_eq!((killed(1.0).len(), killed(0.0).len()), (1, 0));
-        let disk = |free| {
+        let disk = |avail| {
             let of = [("mountpoint", "/"), ("fstype", "ext4")];
             found(
                 ReadyMade::Disk,
                 &[
                     ("node_filesystem_size_bytes", &of, 100.0, 0.0),
-                    ("node_filesystem_avail_bytes", &of, free, 0.0),
+                    ("node_filesystem_free_bytes", &of, avail + 60.0, 0.0),
+                    ("node_filesystem_avail_bytes", &of, avail, 0.0),
                 ],
             )
         };
-        assert_eq!((disk(14.0).len(), disk(21.0).len()), (1, 0));
+        // 60 of 100 are kept back: of the others, 8 are a fifth.
+        assert_eq!((disk(7.0).len(), disk(9.0).len()), (1, 0));
         let probe = |value| found(ReadyMade::Probe, &[("probe_success", &[("probe", "home")], value, 0.0)]);
         assert_eq!((probe(0.0).len(), probe(1.0).len()), (1, 0));
         let left = |days: f64| {
