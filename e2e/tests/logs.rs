@@ -244,4 +244,14 @@ fn what_was_asked_refused_recorded_and_lost_stands_in_the_own_log_without_a_secr
     );
     assert!(events["auth.granted"]["from"].as_str().unwrap().starts_with("uid "));
     assert!(!all.contains("tr0ub4dor"), "a secret stands in the own log");
+    // Nobody lives any more, and it is read all the same.
+    let asked = ["--platform", "--level", "info", "--where", "event=request.refused"];
+    let said = found(&stage, &asked);
+    assert_eq!((said.len(), &said[0]["process"]), (1, &json!("control")));
+    assert_eq!(said[0]["line"].as_str().map(|line| line.contains("/v1/rollback")), Some(true));
+    let text = stage.run(&["logs", "--platform", "--all"]).ok().stdout;
+    let [began, ended] = ["agent.started", "control.ended"].map(|event| text.find(event));
+    assert!(began.is_some() && began < ended, "both, by their times: {text}");
+    let counted = found(&stage, &["--platform", "--group-by", "event"]);
+    assert!(counted.contains(&json!({"count": 1, "values": {"event": "agent.started"}})), "{counted:?}");
 }

@@ -187,6 +187,7 @@ fn every_verb_prints_what_the_page_says() {
     let _ = page.ends_with("rolledBack", &with(&["rollback"]).ok());
     page.each_line_fits("logs", &with(&["logs"]).ok());
     page.each_line_fits("logs record", &with(&["logs", "--level", "trace"]).ok());
+    page.each_line_fits("logs platform", &with(&["logs", "--platform"]).ok());
     page.each_line_fits("logs group", &with(&["logs", "--group-by", "level"]).ok());
     let printed = || {
         let told = with(&["errors"]).ok().stdout;

@@ -18,6 +18,7 @@ mod query;
 mod redact;
 mod search;
 mod segment;
+mod sieve;
 mod store;
 mod told;
 mod unescape;
@@ -29,6 +30,7 @@ pub use keep::Keep;
 pub use level::Level;
 pub use query::{Condition, Counted, Found, Limits, Query};
 pub use redact::{MARK, Redactor, pattern};
+pub use sieve::Sieve;
 pub use store::{Error, LONGEST_RECORD, Line, Retention, Store};
 pub use told::{Told, Value, told};
 

@@ -64,7 +64,7 @@ pub(crate) fn search(sources: &Sources, query: &Query, limits: &Limits) -> Found
     search.finish(sources.newest.next())
 }
 
-struct Search<'q> {
+pub(crate) struct Search<'q> {
     query: &'q Query,
     limits: &'q Limits,
     deadline: Instant,
@@ -79,7 +79,7 @@ struct Search<'q> {
 }
 
 impl<'q> Search<'q> {
-    fn new(query: &'q Query, limits: &'q Limits) -> Self {
+    pub(crate) fn new(query: &'q Query, limits: &'q Limits) -> Self {
         let mut hashes: Vec<u64> =
             query.text.iter().flat_map(|text| bloom::bounded_words(text.as_bytes())).collect();
         hashes.extend(query.conditions.iter().filter_map(|condition| match &condition.test {
@@ -161,7 +161,7 @@ impl<'q> Search<'q> {
         }
     }
 
-    fn holds(&mut self, row: &Row<'_>) -> bool {
+    pub(crate) fn holds(&mut self, row: &Row<'_>) -> bool {
         let query = self.query;
         let simple = query.from.is_none_or(|from| row.at >= from)
             && query.until.is_none_or(|until| row.at < until)
@@ -178,7 +178,7 @@ impl<'q> Search<'q> {
         query.conditions.iter().all(|condition| self.values.fulfil(condition))
     }
 
-    fn take(&mut self, row: &Row<'_>) {
+    pub(crate) fn take(&mut self, row: &Row<'_>) {
         if self.query.group_by.is_empty() {
             self.bytes += row.line.len();
             if self.bytes > self.limits.bytes {
@@ -201,7 +201,7 @@ impl<'q> Search<'q> {
         }
     }
 
-    fn finish(mut self, next: u64) -> Found {
+    pub(crate) fn finish(mut self, next: u64) -> Found {
         self.found.next = next;
         self.found.records.sort_by_key(|record| (record.at, record.number));
         let by_values: BTreeMap<Vec<String>, u64> = self.groups.into_iter().collect();

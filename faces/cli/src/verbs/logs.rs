@@ -1,6 +1,8 @@
 //! `shipshape logs`: what the replicas print, asked of control; read from the home's files while there is no control,
-//! because that is when somebody needs it most. Does not live here: where it is kept, and questions about it (`search`).
+//! because that is when somebody needs it most. Does not live here: where it is kept, questions about it (`search`), and what Shipshape says of
+//! itself (`platform`).
 
+mod platform;
 pub(crate) mod search;
 
 use std::path::PathBuf;
@@ -19,14 +21,16 @@ use crate::printer::Paint;
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Show what the replicas print.
+/// Show what the replicas print, or what Shipshape says of itself.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   shipshape logs -e production -f
   shipshape logs -n 20 --release 3 --replica 1
   shipshape logs --level error --since 10m
   shipshape logs --all --since 1d --output json > records.jsonl
-  shipshape logs --since 1h --where error.type=Timeout --group-by release")]
+  shipshape logs --since 1h --where error.type=Timeout --group-by release
+  shipshape logs --platform --level warn --since 1h
+  shipshape logs --platform -f --where event=auth.refused")]
 pub(crate) struct Args {
     /// Go on with what is written from now on
     #[arg(short = 'f', long)]
@@ -40,6 +44,9 @@ pub(crate) struct Args {
     /// Of the replica with this number alone
     #[arg(long, value_name = "NUMBER")]
     replica: Option<u32>,
+    /// What control and agent say of themselves, whether they live or not
+    #[arg(long, conflicts_with_all = ["release", "replica"])]
+    platform: bool,
     #[command(flatten)]
     question: search::Question,
     /// The manifest
@@ -56,6 +63,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context<'_>) -> Result<Done, Failure> {
+    if args.platform {
+        let most = if args.question.all { usize::MAX } else { args.lines };
+        return platform::run(args.question.query(most), args.follow, context).await;
+    }
     if args.question.asks() {
         let of = (args.release, args.replica, args.lines, args.follow);
         return search::run(args.question, of, context).await;

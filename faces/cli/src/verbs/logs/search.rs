@@ -2,7 +2,7 @@
 //! control. Does not live here: the output as it is (the verb itself).
 
 use api::records::{Answer, Ask, Line, moment};
-use logs::{Condition, Keep, Level, Limits, Query, Store};
+use logs::{Condition, Counted, Keep, Level, Limits, Query, Store};
 
 use crate::Done;
 use crate::context::Context;
@@ -52,6 +52,24 @@ impl Question {
             || *oldest
             || *all
     }
+
+    /// What is asked, of so many lines at most.
+    pub(super) fn query(self, lines: usize) -> Query {
+        let Self { level, since, until, conditions, text, group_by, oldest, all } = self;
+        Query {
+            from: since,
+            until,
+            level,
+            release: None,
+            replica: None,
+            conditions,
+            text,
+            group_by,
+            oldest: oldest || all,
+            after: None,
+            most: lines,
+        }
+    }
 }
 
 pub(crate) async fn run(
@@ -59,20 +77,8 @@ pub(crate) async fn run(
     (release, replica, lines, follow): (Option<u64>, Option<u32>, usize, bool),
     context: &Context<'_>,
 ) -> Result<Done, Failure> {
-    let Question { level, since, until, conditions, text, group_by, oldest, all } = question;
-    let query = Query {
-        from: since,
-        until,
-        level,
-        release,
-        replica,
-        conditions,
-        text,
-        group_by,
-        oldest: oldest || all,
-        after: None,
-        most: if all { PIECE } else { lines },
-    };
+    let all = question.all;
+    let query = Query { release, replica, ..question.query(if all { PIECE } else { lines }) };
     let ask = Ask { place: context.place()?, query, follow: false };
     if all {
         return export(ask, context).await;
@@ -166,23 +172,7 @@ fn show(context: &Context<'_>, ask: &Ask, answer: &Answer) {
     for line in &answer.records {
         one(context, line);
     }
-    for group in &answer.groups {
-        if printer.is_json() {
-            let values: serde_json::Map<String, serde_json::Value> = ask
-                .query
-                .group_by
-                .iter()
-                .cloned()
-                .zip(group.values.iter().cloned().map(Into::into))
-                .collect();
-            let text = serde_json::json!({"count": group.count, "values": values}).to_string();
-            printer.bytes(format!("{text}\n").as_bytes());
-            continue;
-        }
-        let values: Vec<&str> =
-            group.values.iter().map(|value| if value.is_empty() { "-" } else { value.as_str() }).collect();
-        printer.bytes(format!("{:>9}  {}\n", group.count, values.join("  ")).as_bytes());
-    }
+    groups(context, &ask.query.group_by, &answer.groups);
     if let Some(cut) = &answer.cut {
         printer.talk(&format!("this is not all: {cut}"));
     }
@@ -194,6 +184,23 @@ fn show(context: &Context<'_>, ask: &Ask, answer: &Answer) {
     }
     if answer.records.is_empty() && answer.groups.is_empty() && !printer.is_json() {
         printer.talk("no record is like that");
+    }
+}
+
+/// Prints how many have which values.
+pub(super) fn groups(context: &Context<'_>, by: &[String], groups: &[Counted]) {
+    let printer = context.printer;
+    for group in groups {
+        if printer.is_json() {
+            let values: serde_json::Map<String, serde_json::Value> =
+                by.iter().cloned().zip(group.values.iter().cloned().map(Into::into)).collect();
+            let text = serde_json::json!({"count": group.count, "values": values}).to_string();
+            printer.bytes(format!("{text}\n").as_bytes());
+            continue;
+        }
+        let values: Vec<&str> =
+            group.values.iter().map(|value| if value.is_empty() { "-" } else { value.as_str() }).collect();
+        printer.bytes(format!("{:>9}  {}\n", group.count, values.join("  ")).as_bytes());
     }
 }
 
