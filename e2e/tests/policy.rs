@@ -281,3 +281,42 @@ fn what_a_second_person_approved_begins_by_itself_though_control_was_killed() {
     let _ = stage.run(&["rollback", "-e", "production"]).ok();
     assert_eq!(stage.place("production")["serving"], 1);
 }
+
+#[test]
+fn what_was_approved_behind_a_lock_begins_exactly_once_though_control_is_killed_on_the_way() {
+    let quick = "rollout: {strategy: rolling, scaleDownDelay: 0s}\n";
+    let stage = Stage::deployed(quick);
+    stage.manifest(&format!("{quick}changes: {{approvals: {{required: 1}}}}\n"));
+    let as_user = |name: &str, arguments: &[&str]| {
+        let output = stage.command(arguments).env("USER", name).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let recorded = |kind: &str| -> Vec<Value> {
+        let journal = stage.run(&["journal", "list", "--kind", kind, "--output", "json"]).ok().stdout;
+        journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let killed = || {
+        let _ = stage.kill(stage.pid_of("control"));
+        stage.up();
+    };
+    let _ = stage.run(&["lock", "--reason", "the database moves"]).ok();
+    let second = stage.build("two", &json!({"version": "2"}));
+    as_user("ada", &["deploy", &second, "--detach"]);
+    as_user("ben", &["approve", "1"]);
+    for _ in 0..2 {
+        killed();
+        let warnings = stage.status()["warnings"].to_string();
+        assert!(warnings.contains("is approved and waits to begin"), "{warnings}");
+    }
+    assert_eq!((recorded("change.approved").len(), recorded("change.begun").len()), (1, 0));
+    let _ = stage.run(&["unlock"]).ok();
+    killed();
+    assert_eq!(stage.wait_for_phase("production", "completed")["serving"], 2);
+    killed();
+    assert_eq!(stage.place("production")["serving"], 2);
+    assert_eq!(recorded("change.begun").len(), 1);
+    let started: Vec<Value> =
+        recorded("rollout.started").into_iter().filter(|event| event["body"]["to"] == 2).collect();
+    assert_eq!(started.len(), 1, "{started:?}");
+    assert_eq!(started[0]["actor"], "ada");
+}

@@ -2,6 +2,7 @@
 //! itself, as it was approved or not at all. Does not live here: who somebody is (faces), and going back, which waits for nobody.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use model::change::Approvals;
 use model::{Digest, Place, Release, ReleaseNumber, RolloutNumber, Spec, Timestamp};
@@ -144,6 +145,18 @@ pub enum Change {
 }
 
 impl Change {
+    /// The request that it makes.
+    pub(crate) fn asks(&self) -> Option<&Request> {
+        match self {
+            Self::Requested(request) | Self::Emergency { request, .. } => Some(request),
+            Self::Approved { .. }
+            | Self::Begun { .. }
+            | Self::Rejected { .. }
+            | Self::Voided { .. }
+            | Self::Reviewed { .. } => None,
+        }
+    }
+
     /// Its name in the journal.
     pub fn name(&self) -> &'static str {
         match self {
@@ -188,10 +201,12 @@ pub enum Stand {
 }
 
 /// A request and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Kept {
     /// What is asked for.
     pub request: Request,
+    /// The release with all its configurations, as it was then; nothing else begins.
+    pub release: Option<Arc<Release>>,
     /// When.
     pub at: Timestamp,
     /// Who approved it, when, and why.
@@ -213,7 +228,7 @@ impl Kept {
 }
 
 /// The requests that are known.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Requests {
     /// By number: those that wait or have to be reviewed, and the last that ended.
     pub all: BTreeMap<u64, Kept>,
@@ -221,9 +236,29 @@ pub struct Requests {
     pub last: u64,
 }
 
+impl World {
+    /// Whoever asks for a release asks for it as it is known now.
+    pub(crate) fn change(&mut self, change: &Change, at: Timestamp) -> Result<(), Illegal> {
+        let asked = change.asks().and_then(|it| self.release(&it.place.service, it.release)).cloned();
+        self.requests.apply(change, asked, at)
+    }
+}
+
 impl Requests {
-    pub(crate) fn apply(&mut self, change: &Change, at: Timestamp) -> Result<(), Illegal> {
-        let kept = |request: &Request, stand| Kept { request: request.clone(), at, approvals: vec![], stand };
+    /// `release` is the one that is asked for, as it is known now.
+    fn apply(
+        &mut self,
+        change: &Change,
+        release: Option<Arc<Release>>,
+        at: Timestamp,
+    ) -> Result<(), Illegal> {
+        let kept = |request: &Request, stand| Kept {
+            request: request.clone(),
+            release: release.clone(),
+            at,
+            approvals: vec![],
+            stand,
+        };
         match change {
             Change::Requested(request) => {
                 self.last = self.last.max(request.number);
@@ -503,8 +538,11 @@ pub(crate) fn settle(world: &World, number: u64, at: Timestamp) -> Result<Vec<Ev
         let serves = now.map_or_else(|| "nothing".to_owned(), |now| format!("release {now}"));
         return void(format!("{serves} serves now, which is not what it was asked for beside"));
     }
-    if world.release(&place.service, *release).is_none_or(|known| known.artifact.digest != *digest) {
-        return void("its release is no longer what it was".to_owned());
+    // By number and digest, with every configuration: what somebody looked at is what begins.
+    let known = world.release(&place.service, *release);
+    let same = known.is_some_and(|known| known.artifact.digest == *digest) && known == kept.release.as_ref();
+    if !same {
+        return void(format!("release {release} is no longer what it was when it was asked for"));
     }
     if !kept.is_approved() {
         return Ok(vec![]);

@@ -108,7 +108,7 @@ impl World {
             Event::ErrorDecided { place, fingerprint, decision } => {
                 inbox::remember(self.errors.entry(place.clone()).or_default(), fingerprint, decision, at);
             }
-            Event::Change(change) => self.requests.apply(change, at)?,
+            Event::Change(change) => self.change(change, at)?,
             Event::TakenBack { place, objective, release, blame, rollout: _ } => {
                 let lane = self.lanes.entry(place.clone()).or_default();
                 lane.take_back(objective, *release, blame);

@@ -317,6 +317,39 @@ fn what_is_no_longer_what_was_approved_does_not_begin() {
     assert_eq!(story.replayed(), story.world);
 }
 
+/// What becomes of request 1 of ada, who asked for release 2, once it is approved and this is what release 2 is.
+fn settled_as(artifact: &str, change: impl Fn(&mut model::Spec)) -> Vec<Event> {
+    let mut story = asked();
+    let mut release = (**story.world.release(&support::service(), ReleaseNumber(2)).unwrap()).clone();
+    release.artifact = support::artifact(artifact);
+    release.specs.values_mut().for_each(change);
+    // Nothing that is decided does this: it is what a journal may hold that was put together by hand, or by a version with a fault.
+    let seq = story.events.len() as u64 + 1;
+    let at = model::Timestamp::from_micros(1_700_000_000_000_500);
+    story.world.apply(&Event::ReleaseRegistered(release), seq, at).unwrap();
+    story.tell(votes(1, lifecycle::Vote::Approve, "ben")).unwrap();
+    story.tell(Command::SettleRequest(1)).unwrap()
+}
+
+#[test]
+fn what_was_approved_is_one_artifact_with_all_its_configurations_or_nothing() {
+    let begun = settled_as("two", |_| {});
+    assert!(matches!(&begun[0], Event::Change(lifecycle::Change::Begun { .. })), "{begun:?}");
+    let production = |spec: &model::Spec| spec.environment.as_str() == "production";
+    let others = [
+        ("another artifact", settled_as("two'", |_| {})),
+        ("another configuration", settled_as("two", |spec| spec.replicas += u32::from(production(spec)))),
+        // It would be promoted from there with the same number.
+        ("elsewhere", settled_as("two", |spec| spec.replicas += u32::from(!production(spec)))),
+    ];
+    for (what, over) in others {
+        assert!(
+            matches!(&over[..], [Event::Change(lifecycle::Change::Voided { number: 1, why })] if why.contains("release 2 is no longer what it was")),
+            "{what}: {over:?}"
+        );
+    }
+}
+
 #[test]
 fn the_manifest_that_drops_approvals_needs_one() {
     let mut story = asked();
