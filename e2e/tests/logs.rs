@@ -3,6 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::time::Duration;
 
 use e2e::{Stage, eventually};
@@ -254,4 +258,81 @@ fn what_was_asked_refused_recorded_and_lost_stands_in_the_own_log_without_a_secr
     assert!(began.is_some() && began < ended, "both, by their times: {text}");
     let counted = found(&stage, &["--platform", "--group-by", "event"]);
     assert!(counted.contains(&json!({"count": 1, "values": {"event": "agent.started"}})), "{counted:?}");
+}
+
+/// A collector that takes nothing.
+fn refusing() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let refuse = |stream: TcpStream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let (mut length, mut line) = (0, String::new());
+        while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            line.clear();
+        }
+        let _ = reader.read_exact(&mut vec![0; length]);
+        let _ = (&stream)
+            .write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+    };
+    std::thread::spawn(move || listener.incoming().flatten().for_each(refuse));
+    address
+}
+
+/// What control or agent said of an event, once it did.
+fn said(stage: &Stage, event: &str) -> Value {
+    let condition = format!("event={event}");
+    let line = eventually(event, PATIENCE, || found(stage, &["--platform", "--where", &condition]).pop());
+    serde_json::from_str(line["line"].as_str().unwrap()).unwrap()
+}
+
+/// How many files a process has open.
+fn open_files(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+#[test]
+fn what_is_lost_late_scarce_or_not_told_stands_in_the_own_log() {
+    let stage = Stage::with(&format!(
+        "replicas: 1\nlogs: {{export: {{otlp: {{endpoint: 'http://{}'}}}}}}
+notify: {{receivers: {{nobody: {{webhook: 'http://127.0.0.1:1/'}}}}, groupWait: 100ms}}
+alerts: {{Always: {{expr: vector(1), runbook: always, annotations: {{summary: it holds, description: always}}}}}}\n",
+        refusing()
+    ));
+    stage.up();
+    let _ = stage.run(&["deploy", &talking(&stage, "echo hello")]).ok();
+    let dropped = said(&stage, "export.dropped");
+    assert_eq!((&dropped["signal"], &dropped["overflowed"]), (&json!("/v1/logs"), &json!(0)));
+    assert!(dropped["refused"].as_u64() > Some(0), "{dropped}");
+    let failing = said(&stage, "receiver.failing");
+    assert_eq!((&failing["place"], &failing["receiver"]), (&json!("shop/production"), &json!("nobody")));
+    let agent = stage.pid_of("agent");
+    let next = stage.build("two", &json!({"version": "2"}));
+    stage.signal(agent, "STOP");
+    let _ = stage.run(&["deploy", &next, "--detach"]).ok();
+    let slow = said(&stage, "agent.slow");
+    stage.signal(agent, "CONT");
+    assert!(slow["ms"].as_u64() > Some(0), "{slow}");
+
+    // Control may have no more than twice the files that it has now, and whoever connects takes them up.
+    let before = stage.pid_of("control");
+    let most = 2 * open_files(before) + 40;
+    let _ = stage.kill(before);
+    let up = stage.command(&["up"]);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]).arg(up.get_program());
+    limited.args(up.get_args()).current_dir(stage.home());
+    limited.envs(up.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    assert!(limited.output().unwrap().status.success());
+    let control = stage.pid_of("control");
+    let mut held = Vec::new();
+    let low = eventually("files are scarce", PATIENCE, || {
+        let more = (most * 93 / 100).saturating_sub(open_files(control));
+        held.extend((0..more).map(|_| UnixStream::connect(stage.home().join("control.sock")).unwrap()));
+        found(&stage, &["--platform", "--where", "event=resource.low", "--where", "resource=descriptors"])
+            .pop()
+    });
+    assert_eq!((&low["level"], &low["process"]), (&json!("warn"), &json!("control")));
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::activation;
+use crate::{activation, resources};
 use process::{Pace, ShimCommand};
 
 /// How long requests in flight may go on when the agent is asked to end by a signal.
@@ -20,6 +20,7 @@ pub(crate) fn run(
     admin: SocketAddr,
     succeeds: bool,
 ) -> Result<(), String> {
+    let looks = resources::watch(home.clone(), &resources::OWN);
     let config = agent::Config {
         home,
         gateway: proxy::Config { admin: Some(admin), ..proxy::Config::new(listen) },
@@ -36,6 +37,8 @@ pub(crate) fn run(
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     let runtime = runtime.map_err(|error| format!("the agent cannot start its threads: {error}"))?;
+    // Ends with the threads.
+    runtime.spawn(looks);
     let ended = runtime.block_on(agent::run(config, start)).map_err(|error| error.to_string());
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended

@@ -49,8 +49,9 @@ impl Alerts {
     pub(crate) async fn follow(self: Arc<Self>, store: Arc<Store>) -> Infallible {
         let mut snapshots = self.control.snapshots();
         let (mut rounds, mut series) = (Rounds::default(), Series::default());
-        let mut troubled = false;
+        let (mut troubled, mut slow) = (false, looks::Slow::default());
         loop {
+            let begun = Instant::now();
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
             let rollouts = looks::rollouts(&snapshot);
             let Look { command, standings } = self.look(&mut rounds, &store, &snapshot).await;
@@ -61,6 +62,7 @@ impl Alerts {
             };
             looks::told(&mut troubled, failed.as_deref(), "alerts");
             series.tell(&self.control.snapshot().world, &store, metrics::now());
+            slow.looked("alerts", begun);
             if !looks::next(&mut snapshots, &rollouts).await {
                 // Control ends; so will this.
                 return std::future::pending().await;

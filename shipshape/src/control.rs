@@ -16,10 +16,12 @@ use crate::alerts::Alerts;
 use crate::answers::Answers;
 use crate::clock::SystemClock;
 use crate::exports::Following;
+use crate::looks;
 use crate::metrics;
 use crate::objectives::Objectives;
 use crate::output::Output;
 use crate::records::{self, Intake};
+use crate::resources;
 use crate::secrets::FromHere;
 use crate::telling::{self, Telling};
 
@@ -93,7 +95,9 @@ async fn serve(home: &Path, door: Option<SocketAddr>) -> Result<(), String> {
             _ = interrupt.recv() => {}
             result = &mut deciding => ended = Some(result),
             never = metrics::follow(&collector, &prober, exports, snapshots) => match never {},
+            never = looks::collecting(&collector) => match never {},
             never = intake => match never {},
+            never = resources::watch(home.to_owned(), &resources::ALL) => match never {},
             never = objectives.follow(collector.store()) => match never {},
             never = alerts.follow(collector.store()) => match never {},
             never = Box::pin(telling.follow(url)) => match never {},

@@ -15,6 +15,7 @@ mod objectives;
 mod output;
 mod providers;
 mod records;
+mod resources;
 mod secrets;
 mod telling;
 

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use api::objectives::{AskBacktest, AskReport, BacktestReport, MonthReport, NoAnswer, ObjectiveStatus};
 use model::Place;
@@ -42,8 +43,9 @@ impl Objectives {
     /// Looks at them again and again. Never returns.
     pub(crate) async fn follow(self: Arc<Self>, store: Arc<store::Store>) -> Infallible {
         let mut snapshots = self.control.snapshots();
-        let mut troubled = false;
+        let (mut troubled, mut slow) = (false, looks::Slow::default());
         loop {
+            let begun = Instant::now();
             let (here, store) = (Arc::clone(&self), Arc::clone(&store));
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
             let rollouts = looks::rollouts(&snapshot);
@@ -58,6 +60,7 @@ impl Objectives {
                 Err(error) => Some(error.to_string()),
             };
             looks::told(&mut troubled, failed.as_deref(), "objectives");
+            slow.looked("objectives", begun);
             if !looks::next(&mut snapshots, &rollouts).await {
                 // Control ends; so will this.
                 return std::future::pending().await;

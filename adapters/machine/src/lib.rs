@@ -7,9 +7,11 @@
 mod host;
 mod page;
 mod processes;
+mod scarce;
 mod stat;
 
 pub use page::Replica;
+pub use scarce::{Use, uses};
 pub use stat::Stat;
 
 /// The page. Reads some hundred small files; a few milliseconds.

@@ -26,6 +26,8 @@ const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How soon a receiver that refused is asked again: somebody has to mend it.
 const AFTER_REFUSAL: Duration = Duration::from_secs(300);
+/// The least time between two lines about a receiver that fails.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// The longest sleep: somebody may set the clock meanwhile.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
@@ -139,6 +141,8 @@ struct Sending {
     under_way: BTreeSet<Key>,
     tasks: JoinSet<(Notification, Result<(), Failure>)>,
     report: Report,
+    /// Whether it was said last of a receiver that it fails, and when that was said last.
+    said: BTreeMap<Way, (bool, Timestamp)>,
 }
 
 impl Sending {
@@ -154,6 +158,7 @@ impl Sending {
             under_way: BTreeSet::new(),
             tasks: JoinSet::new(),
             report: Report::default(),
+            said: BTreeMap::new(),
         }
     }
 
@@ -196,6 +201,8 @@ impl Sending {
             self.report.ways.insert(way, standing);
         }
         self.declared = wanted.declared.clone();
+        let ways = &self.report.ways;
+        self.said.retain(|way, _| ways.contains_key(way));
     }
 
     /// Sends what is due, and says how long to sleep then.
@@ -241,8 +248,10 @@ impl Sending {
         let Way { place, receiver } = &way;
         match outcome {
             Ok(()) => {
-                if standing.failing.take().is_some() {
-                    tracing::info!(%place, receiver, "the receiver takes alerts again");
+                standing.failing = None;
+                if let Some((is_failing, _)) = self.said.get_mut(&way).filter(|(is_failing, _)| *is_failing) {
+                    *is_failing = false;
+                    tracing::info!(event = "receiver.recovered", %place, receiver, "the receiver takes alerts again");
                 }
                 standing.told += 1;
                 standing.told_at = Some(at);
@@ -257,13 +266,15 @@ impl Sending {
                 let wait = if refused { AFTER_REFUSAL } else { doubled.min(LONGEST_WAIT) };
                 let since = before.as_ref().map_or(at, |failing| failing.since);
                 let why = failure.what().to_owned();
-                if before.is_none_or(|before| before.why != why) {
+                let is_new = before.is_none_or(|before| before.why != why);
+                if may_say(self.said.get(&way), is_new, at) {
+                    self.said.insert(way.clone(), (true, at));
                     match refused {
                         true => {
-                            tracing::error!(%place, receiver, why, "the receiver refuses alerts: nobody is told by it")
+                            tracing::error!(event = "receiver.refuses", %place, receiver, why, "the receiver refuses alerts: nobody is told by it")
                         }
                         false => {
-                            tracing::warn!(%place, receiver, why, "the receiver does not take alerts; it is tried again")
+                            tracing::warn!(event = "receiver.failing", %place, receiver, why, "the receiver does not take alerts; it is tried again")
                         }
                     }
                 }
@@ -299,6 +310,11 @@ impl Sending {
     }
 }
 
+/// Whether it is said that a receiver fails: what is new, but not again and again what comes and goes.
+fn may_say(said: Option<&(bool, Timestamp)>, is_new: bool, at: Timestamp) -> bool {
+    said.is_none_or(|(is_failing, last)| (is_new || !is_failing) && at.since(*last) >= SAY_AGAIN)
+}
+
 async fn tell(
     told: &Notification,
     secrets: Arc<dyn Secrets>,
@@ -310,4 +326,20 @@ async fn tell(
     let known = tokio::task::spawn_blocking(move || Known::of(&receiver, &*secrets)).await;
     let known = known.map_err(|error| Failure::Trouble(error.to_string()))??;
     send(told, &known, url, at).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receiver_that_comes_and_goes_is_said_to_fail_once_a_minute() {
+        let at = |seconds: i64| Timestamp::from_micros(1_000_000 * seconds);
+        assert!(may_say(None, true, at(0)));
+        assert!(!may_say(Some(&(true, at(0))), true, at(59)), "another reason, too soon");
+        assert!(may_say(Some(&(true, at(0))), true, at(60)));
+        assert!(!may_say(Some(&(true, at(0))), false, at(600)), "nothing new");
+        assert!(!may_say(Some(&(false, at(0))), true, at(1)));
+        assert!(may_say(Some(&(false, at(0))), false, at(60)), "it was said to be well");
+    }
 }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::answer::{Refusal, Taken};
 use crate::connection::Connection;
 use crate::destination::{Address, Destination};
+use crate::losses::Losses;
 use crate::{Signal, grpc, http};
 
 /// How things are sent. The defaults are those of OpenTelemetry's own exporters, but for the delay.
@@ -106,6 +107,7 @@ impl<S: Signal> Exporter<S> {
         let carrier = Carrier::<S> {
             destination,
             pace,
+            losses: Losses::new(Arc::clone(&counts)),
             counts: Arc::clone(&counts),
             closed,
             connection: None,
@@ -147,6 +149,7 @@ impl<S: Signal> Courier<S> {
         Self(Carrier {
             destination,
             pace: Pace::default(),
+            losses: Losses::new(Arc::clone(&counts)),
             counts,
             closed,
             connection: None,
@@ -173,6 +176,7 @@ impl<S: Signal> Courier<S> {
                 return Err(asked);
             }
         }
+        self.0.say_losses();
         Ok(())
     }
 }
@@ -182,6 +186,7 @@ struct Carrier<S> {
     destination: Destination,
     pace: Pace,
     counts: Arc<Counts>,
+    losses: Losses,
     /// Until when, once it is to end.
     closed: watch::Receiver<Option<Instant>>,
     connection: Option<Connection>,
@@ -200,6 +205,7 @@ impl<S: Signal> Carrier<S> {
             let size = batch.iter().map(S::size).sum::<usize>() as u64;
             let body = Bytes::from(S::encode(batch));
             self.deliver(body, size).await;
+            self.say_losses();
         }
     }
 
@@ -218,11 +224,9 @@ impl<S: Signal> Carrier<S> {
                 }
                 continue;
             }
-            let delay = async {
-                match full_at {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
+            let until = async |at: Option<Instant>| match at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
             };
             tokio::select! {
                 biased;
@@ -234,7 +238,8 @@ impl<S: Signal> Carrier<S> {
                     }
                     None => break,
                 },
-                () = delay => break,
+                () = until(full_at) => break,
+                () = until(self.losses.wait()) => self.say_losses(),
             }
         }
         batch
@@ -324,6 +329,14 @@ impl<S: Signal> Carrier<S> {
         };
         self.connection = Some(connection);
         Ok(answer)
+    }
+
+    /// Says what was lost, once in a while.
+    fn say_losses(&mut self) {
+        let Some([overflowed, refused, undelivered]) = self.losses.due(Instant::now()) else { return };
+        let Destination { endpoint, .. } = &self.destination;
+        let signal = S::PATH;
+        tracing::warn!(event = "export.dropped", signal, %endpoint, overflowed, refused, undelivered, "what was to be sent on is lost");
     }
 
     /// Tells of a trouble, once in a while.

@@ -11,6 +11,7 @@ mod destination;
 mod exporter;
 mod grpc;
 mod http;
+mod losses;
 pub mod value;
 
 pub use answer::Refusal;

@@ -20,6 +20,7 @@ use crate::engine::{self, Engine};
 use crate::handle::{Asked, Error, Handle, Message, Snapshot};
 use crate::observe::View;
 use crate::once::Once;
+use crate::patience::{FLEET_TIMEOUT, Patience, in_time};
 use crate::requests;
 use crate::wanted;
 
@@ -27,9 +28,6 @@ use crate::wanted;
 const MAX_ADVANCES: usize = 64;
 /// The longest wait before recording is tried again.
 const LONGEST_STANDSTILL: Duration = Duration::from_secs(5);
-/// How long the fleet may take to answer, beside the patience it was asked for: longer than any answer that is worth
-/// waiting for, and short enough that a hanging fleet does not keep operators from being heard for long.
-const FLEET_TIMEOUT: Duration = Duration::from_secs(10);
 /// How far the wall clock runs ahead of the running one before it counts as set by somebody.
 const CLOCK_STEP: Duration = Duration::from_secs(1);
 /// How long the status tells of drift that was put right.
@@ -125,6 +123,7 @@ pub async fn start<J: Journal, F: Fleet>(
         view: View::default(),
         pushed: None,
         push_again: None,
+        orders: Patience::default(),
         push_warnings: vec![],
         standstill: None,
         clocks: (at, Instant::now()),
@@ -162,6 +161,7 @@ struct Control<J, F> {
     pushed: Option<Target>,
     /// What the fleet did not take, or not with everything it needs, and when it is offered again.
     push_again: Option<(Target, Instant)>,
+    orders: Patience,
     push_warnings: Vec<String>,
     /// Set while planning or recording fails.
     standstill: Option<Standstill>,
@@ -448,7 +448,7 @@ impl<J: Journal, F: Fleet> Control<J, F> {
         };
         let groups = order.wanted.groups.iter().map(|group| (group.id.clone(), group.replicas));
         self.view.offer(order.wanted.generation, groups);
-        match in_time(self.fleet.want(order.wanted, order.secrets), FLEET_TIMEOUT).await {
+        match self.orders.ordered(self.fleet.want(order.wanted, order.secrets)).await {
             Ok(()) => {
                 self.view.in_force = target.1;
                 let incomplete = !order.warnings.is_empty();
@@ -542,17 +542,6 @@ fn unrecorded(error: engine::Error) -> Error {
         return Error::Refused(Refusal::new(what, "make it fit, then ask again"));
     }
     Error::Journal(error.to_string())
-}
-
-/// An answer of the fleet, or that there was none. Every request to it may be repeated.
-async fn in_time<T>(
-    answer: impl Future<Output = Result<T, fleet::Error>>,
-    limit: Duration,
-) -> Result<T, fleet::Error> {
-    tokio::time::timeout(limit, answer).await.unwrap_or_else(|_| {
-        let limit = model::time::format_duration(limit);
-        Err(fleet::Error::Unreachable(format!("the agent did not answer within {limit}")))
-    })
 }
 
 fn explained(error: &fleet::Error) -> String {

@@ -17,6 +17,7 @@ mod history;
 mod observe;
 mod once;
 mod paging;
+mod patience;
 mod questions;
 mod request;
 mod requests;
