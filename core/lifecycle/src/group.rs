@@ -85,6 +85,7 @@ pub(crate) fn begin(
     let mut scratch = world.clone();
     let mut events = Vec::new();
     let mut members = Vec::new();
+    let mut asking = Vec::new();
     for command in commands {
         let decided = decide(&scratch, command, at).map_err(|refusal| Refusal {
             what: format!("{}; no member of the group {name} was started", refusal.what),
@@ -99,19 +100,32 @@ pub(crate) fn begin(
                 members.push((place.clone(), *number));
             }
             if let Event::Change(Change::Requested(request)) = &event {
-                return Err(Refusal::new(
-                    format!("{} asks for approvals, and a group is not approved as one", request.place),
-                    "deploy its members one by one, or in need `--emergency --reason TEXT`, which is reviewed afterwards",
-                ));
+                asking.push(request.place.to_string());
             }
             events.push(event);
         }
+    }
+    if !asking.is_empty() {
+        return Err(unapproved(&name, &asking));
     }
     // Whoever serves already has nowhere to go; one alone waits for nobody.
     if members.len() > 1 {
         events.push(Event::GroupBegun { number: world.last_group + 1, name, members });
     }
     Ok(events)
+}
+
+/// A request is for one release beside the one that serves: decision 30 says why.
+fn unapproved(name: &str, asking: &[String]) -> Refusal {
+    let ask = if asking.len() == 1 { "asks" } else { "ask" };
+    Refusal::new(
+        format!(
+            "{} {ask} for approvals, and a group is not approved as one; no member of the group {name} was started",
+            asking.join(" and ")
+        ),
+        "deploy them one by one, without --group: each becomes a request of its own. Begin with the one whose new release works beside the old \
+         ones of the others. What has to come together can begin with `--emergency --reason TEXT`, which somebody else reviews afterwards",
+    )
 }
 
 /// What a member's own events come to in its group.

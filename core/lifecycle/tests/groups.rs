@@ -153,3 +153,50 @@ fn whoever_serves_already_is_no_member() {
     let events = story.tell(together("one")).unwrap();
     assert!(!events.iter().any(|event| matches!(event, Event::GroupBegun { .. })), "{events:?}");
 }
+
+/// The group, where both members need somebody else's approval.
+fn approved(build: &str) -> Command {
+    let Command::Group { name, members } = together(build) else { unreachable!("it is a group") };
+    let asks = |member| {
+        let Command::Deploy { service, artifact, mut specs, environment } = member else {
+            unreachable!("members are deployed")
+        };
+        for spec in specs.values_mut() {
+            let expires = std::time::Duration::from_secs(3_600);
+            spec.changes.approvals =
+                Some(model::change::Approvals { required: 1, approvers: vec![], expires });
+        }
+        Command::Deploy { service, artifact, specs, environment }
+    };
+    Command::Group { name, members: members.into_iter().map(asks).collect() }
+}
+
+#[test]
+fn a_group_that_needs_approval_is_told_who_asks_and_the_way_out_and_begins_in_an_emergency() {
+    let mut story = Story::default();
+    served(&mut story, "shop");
+    served(&mut story, "cart");
+    let before = story.world.clone();
+    let by = |emergency| lifecycle::Asked {
+        by: "ada".to_owned(),
+        words: lifecycle::Words { emergency, ..lifecycle::Words::default() },
+        reason: Some("the shop is down".to_owned()),
+    };
+    let refusal = story.tell(Command::Asked(by(false), Box::new(approved("two")))).unwrap_err();
+    assert!(refusal.what.starts_with("shop/production and cart/production ask for approvals"), "{refusal:?}");
+    for way in ["one by one, without --group", "--emergency --reason TEXT"] {
+        assert!(refusal.instead.contains(way), "{refusal:?}");
+    }
+    assert_eq!(story.world, before);
+
+    let events = story.tell(Command::Asked(by(true), Box::new(approved("two")))).unwrap();
+    assert!(
+        matches!(events.last(), Some(Event::GroupBegun { members, .. }) if members.len() == 2),
+        "{events:?}"
+    );
+    let unreviewed = story.world.requests.all.values();
+    let unreviewed: Vec<_> =
+        unreviewed.map(|kept| (kept.request.number, kept.request.place.clone())).collect();
+    assert_eq!(unreviewed, [(1, at("shop")), (2, at("cart"))]);
+    assert_eq!(story.replayed(), story.world);
+}
