@@ -1,12 +1,18 @@
 //! What the promises came to: from the clients' ledger, the services' ledgers and the journal.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use load::{Reconciliation, Report};
 use serde::Serialize;
 use serde_json::Value;
 use ship::bound;
 
+use crate::pager::Told;
 use crate::stage::{ALPHA, FAILURE_RATE, FIRST_WEIGHT};
+
+/// The alert that a rollout which goes back by itself makes fire.
+pub(crate) const FAILURE: &str = "DeploymentFailed";
 
 /// The figures of one run.
 #[derive(Debug, Clone, Serialize)]
@@ -42,6 +48,12 @@ pub(crate) struct Figures {
     pub(crate) bad_release_taken_back: bool,
     /// What the bad release did to the error budget.
     pub(crate) budget: Budget,
+    /// Whether the release after it got through with a reason.
+    pub(crate) mended: bool,
+    /// What the pager was told, by the alerts' names.
+    pub(crate) told: BTreeMap<String, Told>,
+    /// From the command line's word that the bad release was taken back to the pager, in seconds.
+    pub(crate) seconds_to_pager: f64,
     /// Whether the journal's chain is whole.
     pub(crate) journal_is_whole: bool,
     /// The 99th percentile of the latency over the whole run, from the intended start, in milliseconds.
@@ -65,7 +77,7 @@ pub(crate) struct Budget {
 impl Figures {
     pub(crate) fn new(report: &Report, checked: &Reconciliation, journal: &[Value]) -> anyhow::Result<Self> {
         let bad = report.releases.get("3").cloned().unwrap_or_default();
-        let rollout = last_rollout(journal);
+        let rollout = rollout_of(3, journal);
         let shifted = rollout
             .iter()
             .find(|event| event["kind"] == "rollout.shifted" && event["body"]["weight"].as_u64() > Some(0))
@@ -89,6 +101,9 @@ impl Figures {
             started_on_bad_after_acknowledgement: 0,
             bad_release_taken_back: false,
             budget: Budget::default(),
+            mended: false,
+            told: BTreeMap::new(),
+            seconds_to_pager: 0.0,
             journal_is_whole: false,
             p99_ms: report.latency.p99_us as f64 / 1e3,
             seconds_in_all: 0.0,
@@ -122,6 +137,15 @@ impl Figures {
         if !self.budget.next_refused {
             broken.push("the next deploy was not refused, though the error budget is spent".to_owned());
         }
+        let (fires, over) = self.told.get(FAILURE).map_or((0, 0), |told| (told.fires, told.over));
+        if (fires, over) != (1, 1) {
+            broken.push(format!(
+                "the pager was told {fires} times that {FAILURE} fires and {over} times that it is over, and once each is right"
+            ));
+        }
+        if !self.mended {
+            broken.push("the release that mends it was not promoted, though a reason was given".to_owned());
+        }
         if !self.journal_is_whole {
             broken.push("the journal's chain is broken".to_owned());
         }
@@ -129,10 +153,13 @@ impl Figures {
     }
 }
 
-/// The events since the last rollout started.
-fn last_rollout(journal: &[Value]) -> Vec<&Value> {
-    let start = journal.iter().rposition(|event| event["kind"] == "rollout.started").unwrap_or(0);
-    journal[start..].iter().collect()
+/// The events from the start of a release's rollout to that of the next.
+fn rollout_of(release: u64, journal: &[Value]) -> Vec<&Value> {
+    let starts = |event: &&Value| event["kind"] == "rollout.started";
+    let its_own = |event: &&Value| starts(event) && event["body"]["to"] == release;
+    let rest: Vec<&Value> = journal.iter().skip_while(|event| !its_own(event)).collect();
+    let length = rest.iter().skip(1).take_while(|event| !starts(event)).count();
+    rest.into_iter().take(length + 1).collect()
 }
 
 fn of_kind<'a>(events: &[&'a Value], kind: &str) -> anyhow::Result<&'a Value> {

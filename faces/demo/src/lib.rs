@@ -1,12 +1,14 @@
 //! The demo: a real service under open-loop load, a good release by canary, control killed on the way, a release that
 //! fails one request in twenty, its rollback by the judge, what it cost the error budget, the next deploy that is refused
-//! for that, and a table of what the promises came to.
+//! for that and passes with a reason, the pager that is told when it begins and when it ends, and a table of what the
+//! promises came to.
 //!
 //! Everything goes through the command line, as any user's would: this crate starts the same binary with the same
 //! verbs, in a home of its own, on free ports. Nothing in the product knows it. Does not live here: any shortcut, any
 //! measurement that is not taken from the clients' ledger, the services' ledgers or the journal.
 
 mod figures;
+mod pager;
 mod shipshape;
 mod stage;
 mod story;

@@ -8,10 +8,12 @@ use anyhow::Context as _;
 use tempfile::TempDir;
 
 use crate::Options;
+use crate::pager::Pager;
 use crate::shipshape::Shipshape;
 
 /// Steps with evidence: a weight is left when the evidence for the release is in, not when time has passed. The budget is that
-/// of a service that is half a minute old: a few requests, so each that fails counts.
+/// of a service that is half a minute old: a few requests, so each that fails counts. Who is told of alerts does not wait for more of them, as it
+/// would on a quiet night.
 const MANIFEST: &str = "\
 service: shop
 description: The example service of the demo
@@ -36,6 +38,11 @@ rollout:
   scaleDownDelay: 5s
   analysis:
     judge: {alpha: 0.01, promotion: evidence, maxErrorRate: 0.01, beta: 0.05}
+notify:
+  receivers:
+    pager: {webhook: PAGER}
+  groupWait: 1s
+  groupInterval: 1s
 ";
 
 /// The weight that the manifest gives a new release first.
@@ -49,6 +56,7 @@ pub(crate) const FAILURE_RATE: f64 = 0.05;
 pub(crate) struct Stage {
     directory: TempDir,
     pub(crate) shipshape: Shipshape,
+    pub(crate) pager: Pager,
     quiet: bool,
 }
 
@@ -57,12 +65,14 @@ impl Stage {
         let directory =
             tempfile::Builder::new().prefix("shipshape-demo-").tempdir().context("no temporary directory")?;
         let path = directory.path();
+        let pager = Pager::bind()?;
         let manifest = MANIFEST
             .replace("VERB", &options.service_verb)
+            .replace("PAGER", &pager.url())
             .replace("WRITTEN_DOWN", &path.join("received.ledger").display().to_string());
         fs::write(path.join("shipshape.yaml"), manifest)?;
         let shipshape = Shipshape::new(options.binary.clone(), path.to_owned(), options.json);
-        let stage = Self { directory, shipshape, quiet: options.json };
+        let stage = Self { directory, shipshape, pager, quiet: options.json };
         stage.artifact(options, "shop-1", r#"{"version": "1"}"#)?;
         stage.artifact(options, "shop-2", r#"{"version": "2"}"#)?;
         let bad = format!(r#"{{"version": "3", "failureRate": {FAILURE_RATE}}}"#);

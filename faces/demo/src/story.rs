@@ -7,7 +7,8 @@ use anyhow::{Context as _, bail};
 use load::{Config, Load, ReceivedLine, Running};
 
 use crate::Options;
-use crate::figures::{Budget, Figures};
+use crate::figures::{Budget, FAILURE, Figures};
+use crate::pager::Told;
 use crate::stage::Stage;
 
 /// Longer than the demo ever takes: the ledger's limit, not its length.
@@ -18,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Tells the story and returns what it came to.
 pub(crate) async fn tell(stage: &Stage, options: &Options) -> anyhow::Result<Figures> {
     let begun = Instant::now();
+    stage.pager.listen()?;
     chapter(stage, 1, "A service goes live", "shipshape up; shipshape deploy ./shop-1");
     success(stage, &["up", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).await?;
     success(stage, &["deploy", "./shop-1"]).await?;
@@ -43,8 +45,15 @@ pub(crate) async fn tell(stage: &Stage, options: &Options) -> anyhow::Result<Fig
     let taken_back = status.code() == Some(1) && serving(stage)? == Some(2);
 
     more_requests(&load, options.rate_per_second).await?;
-    chapter(stage, 4, "What it cost, and what follows", "shipshape slo");
+    chapter(
+        stage,
+        4,
+        "Who was told, what it cost, and what follows",
+        "shipshape alerts   # and the pager was told",
+    );
+    told_of_it(stage).await?;
     let budget = spent_budget(stage).await?;
+    let mended = mended_release(stage).await?;
 
     let report = load.stop().await?;
     chapter(stage, 5, "What it came to", "shipshape journal verify");
@@ -57,6 +66,9 @@ pub(crate) async fn tell(stage: &Stage, options: &Options) -> anyhow::Result<Fig
     figures.bad_release_taken_back = taken_back;
     figures.started_on_bad_after_acknowledgement = report.started_after(acknowledged, "3").len();
     figures.budget = budget;
+    figures.mended = mended;
+    figures.seconds_to_pager = seconds_to_pager(stage, acknowledged);
+    figures.told = stage.pager.told();
     figures.journal_is_whole = journal_is_whole;
     figures.seconds_in_all = begun.elapsed().as_secs_f64();
     Ok(figures)
@@ -99,7 +111,7 @@ async fn good_release(stage: &Stage, load: &Running) -> anyhow::Result<u64> {
 
 /// Waits until the bad release was charged with what it burned, and tries the next deploy.
 async fn spent_budget(stage: &Stage) -> anyhow::Result<Budget> {
-    stage.say("   (half a minute after a rollout its last requests have been told, and it is charged)\n");
+    stage.say("\n   $ shipshape slo\n   (half a minute after a rollout its last requests have been told, and it is charged)\n");
     let asked = Instant::now();
     let charge = loop {
         let known = stage.shipshape.objective()?;
@@ -121,6 +133,35 @@ async fn spent_budget(stage: &Stage) -> anyhow::Result<Budget> {
         percent: charge["budgetPercent"].as_f64().context("a charge without its part of the budget")?,
         next_refused: next.code() == Some(1) && serving(stage)? == Some(2),
     })
+}
+
+/// Waits until the pager was told of the failed deployment.
+async fn told_of_it(stage: &Stage) -> anyhow::Result<()> {
+    until("the pager is told that DeploymentFailed fires", || of_the_failure(stage).is_some()).await?;
+    success(stage, &["alerts"]).await
+}
+
+/// Deploys what mends it, with a reason why the budget does not count, and waits until the pager was told that it is over.
+async fn mended_release(stage: &Stage) -> anyhow::Result<bool> {
+    let deploy = ["deploy", "./shop-4", "--override-budget", "--reason", "mends what release 3 broke"];
+    stage.say("\n   $ shipshape deploy ./shop-4 --override-budget --reason 'mends what release 3 broke'\n");
+    let mut deploy = stage.shipshape.start(&deploy)?;
+    let is_over = || of_the_failure(stage).is_some_and(|told| told.over > 0);
+    until("the pager is told that DeploymentFailed is over", is_over).await?;
+    stage.say(
+        "\n   $ shipshape promote --full   # the pager knows that it is over; past the steps that are left\n",
+    );
+    success(stage, &["promote", "--full", "--detach"]).await?;
+    Ok(deploy.wait().await?.success() && serving(stage)? == Some(4))
+}
+
+/// What the pager was told of the failed deployment.
+fn of_the_failure(stage: &Stage) -> Option<Told> {
+    stage.pager.told().remove(FAILURE)
+}
+
+fn seconds_to_pager(stage: &Stage, acknowledged: Instant) -> f64 {
+    of_the_failure(stage).map_or(0.0, |told| told.since.saturating_duration_since(acknowledged).as_secs_f64())
 }
 
 /// Lets the old release answer for a while after the rollback: a request that went astray would show now.

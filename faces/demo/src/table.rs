@@ -1,10 +1,11 @@
 //! The table at the end.
 
 use crate::figures::Figures;
+use crate::pager::Told;
 
 /// The figures as a table, and the promises that broke.
 pub(crate) fn render(figures: &Figures, broken: &[String]) -> String {
-    let rows: Vec<(&str, String)> = vec![
+    let mut rows: Vec<(&str, String)> = vec![
         ("requests sent", figures.sent.to_string()),
         ("requests lost", figures.lost.to_string()),
         ("answered while control was dead", figures.answered_without_control.to_string()),
@@ -27,9 +28,12 @@ pub(crate) fn render(figures: &Figures, broken: &[String]) -> String {
             format!("{} failed requests, {:.0} % of it", figures.budget.charged, figures.budget.percent),
         ),
         ("the next deploy", if figures.budget.next_refused { "refused" } else { "not refused" }.to_owned()),
+    ];
+    rows.extend(pager(figures));
+    rows.extend([
         ("99th percentile of the latency", format!("{:.1} ms", figures.p99_ms)),
         ("the whole demo", format!("{:.0} s", figures.seconds_in_all)),
-    ];
+    ]);
     let mut text = String::new();
     for (name, value) in rows {
         text.push_str(&format!("   {name:<36}{value}\n"));
@@ -44,4 +48,22 @@ pub(crate) fn render(figures: &Figures, broken: &[String]) -> String {
         }
     }
     text
+}
+
+/// How often the pager was told of what.
+fn pager(figures: &Figures) -> Vec<(&'static str, String)> {
+    let all: u64 = figures.told.values().map(|told| told.fires + told.over).sum();
+    let times = |count: u64| match count {
+        0 => "not yet".to_owned(),
+        1 => "once".to_owned(),
+        _ => format!("{count} times"),
+    };
+    let of_one = |(name, told): (&String, &Told)| {
+        ("", format!("{name} ({}): fires {}, over {}", told.severity, times(told.fires), times(told.over)))
+    };
+    let first = (
+        "the pager was told",
+        format!("{all} times, of the failure {:.1} s after the rollback", figures.seconds_to_pager),
+    );
+    [first].into_iter().chain(figures.told.iter().map(of_one)).collect()
 }
