@@ -14,9 +14,12 @@ use model::spec::{HeaderValue, SecretSource};
 use model::{Place, Timestamp};
 use notify::{Notifier, Wanted};
 use ports::{Clock, Secret, Secrets};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -54,6 +57,11 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
+        Self::behind(None).await
+    }
+
+    /// The same, behind TLS if there is any.
+    async fn behind(tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Self {
             url: format!("http://{}", listener.local_addr().unwrap()),
@@ -64,14 +72,23 @@ impl Server {
         let taker = server.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let taker = taker.clone();
-                tokio::spawn(async move { taker.serve(stream).await });
+                let (taker, tls) = (taker.clone(), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => taker.serve(stream).await,
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => taker.serve(stream).await,
+                            // Whoever does not trust it goes away again.
+                            Err(_) => taker.asked.add_permits(1),
+                        },
+                    }
+                });
             }
         });
         server
     }
 
-    async fn serve(&self, mut stream: tokio::net::TcpStream) {
+    async fn serve(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         let mut bytes = Vec::new();
         let (head, length) = loop {
             let mut chunk = [0; 4096];
@@ -159,6 +176,64 @@ async fn reported(notifier: &Notifier, holds: impl Fn(&notify::Standing) -> bool
     let found = reports.wait_for(|report| report.ways.values().any(&holds));
     let report = tokio::time::timeout(PATIENCE, found).await.expect("it is reported").unwrap();
     report.ways.values().next().unwrap().clone()
+}
+
+/// A receiver whose certificate is for this name and valid for so many days from now; and the file to trust it by.
+async fn secure(name: &str, days: i64, folder: &Path) -> (Server, String) {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.distinguished_name.push(rcgen::DnType::CommonName, format!("{name} for {days} days"));
+    params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+    let since_then = Now.now().as_micros() / 1_000_000 - 946_684_800 + days * 86_400;
+    params.not_after = params.not_before + Duration::from_secs(u64::try_from(since_then).unwrap());
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let path = folder.join(format!("{name}.{days}.pem"));
+    std::fs::write(&path, certificate.pem()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+        .unwrap();
+    let server = Server::behind(Some(TlsAcceptor::from(Arc::new(config)))).await;
+    (server, path.display().to_string())
+}
+
+#[tokio::test]
+async fn a_receiver_with_a_certificate_of_its_own_is_told_and_an_impostor_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sound, ca) = secure("localhost", 1, folder.path()).await;
+    let (expired, old) = secure("localhost", -1, folder.path()).await;
+    let (anothers, its) = secure("pager.example.org", 1, folder.path()).await;
+    let trusting = |server: &Server, ca: Option<&str>| {
+        let url = server.url.replace("http://127.0.0.1", "https://localhost");
+        Receiver { ca_file: ca.map(str::to_owned), ..hook(&url) }
+    };
+    let home = tempfile::tempdir().unwrap();
+    let (notifier, _running) = at_work(home.path());
+    notifier.follow(wanted(trusting(&sound, Some(&ca)), vec![alert("Slow", 1)]));
+    sound.asked(1).await;
+    assert_eq!(sound.got()[0].1["commonLabels"]["alertname"], "Slow");
+
+    let nowhere = folder.path().join("nowhere.pem").display().to_string();
+    for (server, ca, words) in [
+        (&sound, None, "`caFile`"),
+        (&sound, Some(its.as_str()), "of nobody whom this machine trusts"),
+        (&expired, Some(old.as_str()), "the certificate has expired"),
+        (&anothers, Some(its.as_str()), "the certificate is not for localhost"),
+        (&sound, Some(nowhere.as_str()), "nowhere.pem cannot be read"),
+    ] {
+        let before = server.got().len();
+        let home = tempfile::tempdir().unwrap();
+        let (notifier, running) = at_work(home.path());
+        notifier.follow(wanted(trusting(server, ca), vec![alert("Slow", 1)]));
+        let standing = reported(&notifier, |it| it.failing.is_some()).await;
+        let failing = standing.failing.unwrap();
+        assert!(failing.why.contains(words) && !failing.refused, "{words}: {failing:?}");
+        assert_eq!(server.got().len(), before, "{words}: nothing is said to it");
+        running.abort();
+    }
 }
 
 #[tokio::test]

@@ -6,9 +6,7 @@ use model::probe::Trust;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, ProtocolVersion, SignatureScheme,
-};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, ProtocolVersion, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -115,27 +113,9 @@ fn config(watching: Arc<Watching>) -> Result<ClientConfig, Error> {
 }
 
 fn trouble(error: &std::io::Error, host: &str) -> Trouble {
-    let told = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    let Some(Error::InvalidCertificate(wrong)) = told else {
-        let what = told.map_or_else(|| error.to_string(), ToString::to_string);
-        return Trouble::Failed(Reason::Tls, format!("no TLS with it: {}", plain(&what)));
+    let (reason, what) = match tls::Failure::of(error, host) {
+        tls::Failure::Certificate(what) => (Reason::Certificate, what),
+        tls::Failure::Other(what) => (Reason::Tls, what),
     };
-    let what = if matches!(wrong, CertificateError::Expired | CertificateError::ExpiredContext { .. }) {
-        "the certificate has expired".to_owned()
-    } else if matches!(wrong, CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) {
-        "the certificate is not valid yet".to_owned()
-    } else if matches!(
-        wrong,
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
-    ) {
-        format!("the certificate is not for {host}")
-    } else if matches!(wrong, CertificateError::UnknownIssuer) {
-        "the certificate is of nobody whom this machine trusts; `caFile` names others".to_owned()
-    } else if matches!(wrong, CertificateError::BadSignature) {
-        "who is trusted has the name of the certificate's issuer, but another key: is `caFile` out of date?"
-            .to_owned()
-    } else {
-        format!("the certificate is refused: {}", plain(&wrong.to_string()))
-    };
-    Trouble::Failed(Reason::Certificate, what)
+    Trouble::Failed(reason, plain(&what))
 }

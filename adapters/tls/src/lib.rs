@@ -1,12 +1,13 @@
-//! TLS to a server: its certificate is always checked, against the machine's roots or those of one file. Does not live
-//! here: connecting, and what is said.
+//! TLS to a server: its certificate is always checked, against the machine's roots or those of one file, and who is refused
+//! hears why. Does not live here: connecting, and what is said.
 
+use std::fmt;
 use std::io::Read as _;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -35,7 +36,56 @@ pub async fn wrap(
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
-        .map_err(|error| format!("no TLS with it: {error}"))
+        .map_err(|error| Failure::of(&error, host).to_string())
+}
+
+/// Why there is no TLS with a server, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// Its certificate is refused.
+    Certificate(String),
+    /// It does not speak TLS, or breaks off.
+    Other(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate(what) | Self::Other(what) => f.write_str(what),
+        }
+    }
+}
+
+impl Failure {
+    /// What went wrong in shaking hands with `host`.
+    pub fn of(error: &std::io::Error, host: &str) -> Self {
+        let told = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let Some(rustls::Error::InvalidCertificate(wrong)) = told else {
+            let what = told.map_or_else(|| error.to_string(), ToString::to_string);
+            return Self::Other(format!("no TLS with it: {what}"));
+        };
+        let is_expired = matches!(wrong, CertificateError::Expired | CertificateError::ExpiredContext { .. });
+        let is_early =
+            matches!(wrong, CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. });
+        let is_anothers = matches!(
+            wrong,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+        );
+        Self::Certificate(if is_expired {
+            "the certificate has expired".to_owned()
+        } else if is_early {
+            "the certificate is not valid yet".to_owned()
+        } else if is_anothers {
+            format!("the certificate is not for {host}")
+        } else if *wrong == CertificateError::UnknownIssuer {
+            "the certificate is of nobody whom this machine trusts; `caFile` names others".to_owned()
+        } else if *wrong == CertificateError::BadSignature {
+            "who is trusted has the name of the certificate's issuer, but another key: is `caFile` out of date?"
+                .to_owned()
+        } else {
+            format!("the certificate is refused: {wrong}")
+        })
+    }
 }
 
 /// Read anew for each connection: who replaces a certificate need not start anything again.
