@@ -21,10 +21,14 @@ pub(crate) fn notify(root: &Mapping<'_>) -> Option<Notify> {
     root.entry("notify")?;
     let notify = root.child("notify", &fields::NOTIFY);
     let receivers = receivers(&notify);
+    // One that is wrong itself is declared all the same.
+    let written = notify.entry("receivers").and_then(|entry| entry.value.map());
+    let declared: Vec<&str> =
+        written.iter().flat_map(|map| &map.entries).map(|entry| entry.key.as_str()).collect();
     let grouping = grouping(&notify, &Grouping::default());
     let routes = notify.list("routes").map(|items| {
         let items = mappings(&notify, items).into_iter();
-        items.filter_map(|item| route(&notify, item, &receivers, &grouping)).collect::<Vec<_>>()
+        items.filter_map(|item| route(&notify, item, &declared, &grouping)).collect::<Vec<_>>()
     });
     let inhibit = notify
         .list("inhibitRules")
@@ -181,22 +185,18 @@ fn matcher(scalar: &Scalar) -> Result<Matcher, Problem> {
     text.parse().map_err(|what: String| Problem::new(what))
 }
 
-fn route(
-    notify: &Mapping<'_>,
-    item: &Node,
-    receivers: &BTreeMap<String, Receiver>,
-    grouping: &Grouping,
-) -> Option<Route> {
+fn route(notify: &Mapping<'_>, item: &Node, declared: &[&str], grouping: &Grouping) -> Option<Route> {
     let section = Mapping::open(notify.context, &fields::ROUTE_TO, item, &item.span);
     let receiver = section.text("receiver");
-    if let Some(name) = receiver.as_ref().filter(|name| !receivers.contains_key(*name))
+    if let Some(name) = receiver.as_deref().filter(|name| !declared.contains(name))
         && !notify.context.partial
-        && !notify.entries("receivers").iter().any(|entry| entry.key == **name)
     {
-        let known: Vec<&str> = receivers.keys().map(String::as_str).collect();
-        let help = match values::closest(name, known.iter().copied()) {
+        let help = match values::closest(name, declared.iter().copied()) {
             Some(close) => format!("did you mean `{close}`?"),
-            None => format!("declared are {}", known.join(", ")),
+            None if declared.is_empty() => {
+                format!("declare `{name}` under `receivers`, with a `webhook` or an `alertmanager`")
+            }
+            None => format!("declared are {}", declared.join(", ")),
         };
         section.error(
             &section.place("receiver"),
