@@ -6,9 +6,12 @@
 pub mod clients;
 mod crash;
 pub mod figures;
+mod prometheus;
+pub mod server;
 mod stage;
 mod watch;
 
 pub use crash::Gap;
+pub use prometheus::{Prometheus, skipped};
 pub use stage::{Ran, Stage};
 pub use watch::{answered, eventually, processes_with};

@@ -1,9 +1,12 @@
 //! Alerts: what fails is pending, fires and is resolved, whoever is killed meanwhile, and two lines of manifest are enough.
 #![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use e2e::{Stage, eventually};
+use e2e::server::serve;
+use e2e::{Prometheus, Stage, eventually};
 use serde_json::{Value, json};
 
 /// Longer than rules take to be looked at, many times.
@@ -81,4 +84,60 @@ fn two_lines_of_manifest_tell_of_a_deployment_that_failed() {
     eventually("it is over", PATIENCE, || {
         (history(&stage, "DeploymentFailed").last()? == "alert.resolved").then_some(())
     });
+}
+
+/// What is known of a rule.
+fn rule(stage: &Stage, name: &str) -> Value {
+    let told = stage.run(&["alerts", "rules", "--output", "json"]).ok().stdout;
+    let all: Value = serde_json::from_str(&told).unwrap();
+    all["rules"].as_array().unwrap().iter().find(|rule| rule["name"] == name).cloned().unwrap_or_default()
+}
+
+#[test]
+fn a_rule_that_asks_a_server_fires_goes_on_while_the_server_is_dead_and_is_resolved_by_its_answer() {
+    let length = Arc::new(AtomicU32::new(3));
+    let page = Arc::clone(&length);
+    let page =
+        serve(move |_| (200, format!("queue_length{{queue=\"mails\"}} {}\n", page.load(Ordering::SeqCst))));
+    let stage = Stage::with("");
+    let Some(server) = Prometheus::scraping(&stage, &page.to_string(), None) else { return };
+    let address = server.address.clone();
+    stage.manifest(&format!(
+        "metrics: {{provider: prometheus, address: 'http://{address}'}}\nalerts:\n  QueueTooLong:\n    \
+         expr: max by (queue) (queue_length) > 100\n    for: 10s\n    \
+         annotations: {{summary: '{{{{ $labels.queue }}}} has {{{{ $value }}}} jobs'}}\n"
+    ));
+    stage.up();
+    let build = stage.build("one", &json!({"version": "1"}));
+    let _ = stage.run(&["deploy", &build]).ok();
+    eventually("the server answers that all is well", PATIENCE, || {
+        let rule = rule(&stage, "QueueTooLong");
+        (rule["health"] == "ok" && rule["state"] == "inactive").then_some(())
+    });
+    length.store(250, Ordering::SeqCst);
+    let pending = eventually("it is pending", PATIENCE, || alert(&stage, "QueueTooLong", "pending"));
+    assert_eq!(pending["labels"]["queue"], "mails");
+    let firing = eventually("it fires", PATIENCE, || alert(&stage, "QueueTooLong", "firing"));
+    assert_eq!(firing["summary"], "mails has 250 jobs");
+
+    // The queue is short again, and nobody is there to say so.
+    drop(server);
+    length.store(3, Ordering::SeqCst);
+    let unknown = eventually("nobody knows", PATIENCE, || {
+        let rule = rule(&stage, "QueueTooLong");
+        (rule["health"] == "err").then_some(rule)
+    });
+    assert_eq!(unknown["state"], "firing", "{unknown}");
+    assert!(unknown["lastError"].as_str().unwrap().contains("cannot connect"), "{unknown}");
+    let shown = stage.run(&["alerts", "rules"]).ok().stdout;
+    let line = shown.lines().find(|line| line.contains("QueueTooLong")).unwrap();
+    assert!(line.contains("unknown") && shown.contains("cannot connect"), "{shown}");
+    eventually("it was looked at again", PATIENCE, || {
+        (rule(&stage, "QueueTooLong")["lastEvaluation"] != unknown["lastEvaluation"]).then_some(())
+    });
+    assert_eq!(history(&stage, "QueueTooLong"), ["alert.pending", "alert.firing"]);
+
+    let _again = Prometheus::scraping(&stage, &page.to_string(), Some(&address)).unwrap();
+    eventually("it is resolved", PATIENCE, || history(&stage, "QueueTooLong").get(2).cloned());
+    assert_eq!(history(&stage, "QueueTooLong"), ["alert.pending", "alert.firing", "alert.resolved"]);
 }

@@ -1,13 +1,14 @@
 //! Alerts that reach somebody, with the real binary: from outside to a webhook, over deaths of control and of the receiver.
 #![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use e2e::server::{Asked, serve};
 use e2e::{Stage, eventually};
 use serde_json::{Value, json};
 
@@ -27,8 +28,6 @@ struct Hook {
 
 impl Hook {
     fn start() -> (Self, SocketAddr) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let hook = Self {
             told: Arc::default(),
             status: Arc::new(AtomicU16::new(200)),
@@ -36,33 +35,16 @@ impl Hook {
             head: Arc::default(),
         };
         let taker = hook.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let taker = taker.clone();
-                std::thread::spawn(move || taker.serve(stream.unwrap()));
+        let address = serve(move |Asked { head, body }| {
+            *taker.head.lock().unwrap() = head;
+            let status = taker.status.load(Ordering::SeqCst);
+            if status == 200 {
+                taker.told.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
             }
+            taker.asked.fetch_add(1, Ordering::SeqCst);
+            (status, String::new())
         });
         (hook, address)
-    }
-
-    fn serve(&self, stream: TcpStream) {
-        let mut reader = BufReader::new(stream);
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                return;
-            }
-        }
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-        let mut body = vec![0; length.parse().unwrap()];
-        reader.read_exact(&mut body).unwrap();
-        *self.head.lock().unwrap() = head;
-        let status = self.status.load(Ordering::SeqCst);
-        if status == 200 {
-            self.told.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
-        }
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        let _ = write!(reader.get_mut(), "HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n");
     }
 
     /// What it was told of alerts with this name.

@@ -1,40 +1,24 @@
 //! Probes from outside with the real binary: one of the service through the gateway, and one of an endpoint that breaks.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use e2e::server::serve;
 use e2e::{Stage, eventually};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An endpoint that answers with the status that is in force, and says who asked.
+/// An endpoint that answers with the status that is in force, to whom it knows.
 fn endpoint(status: &Arc<AtomicU16>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}/health", listener.local_addr().unwrap());
     let status = Arc::clone(status);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut asked = Vec::new();
-            let mut buffer = [0; 1024];
-            while !asked.windows(4).any(|window| window == b"\r\n\r\n") {
-                match stream.read(&mut buffer) {
-                    Ok(0) | Err(_) => break,
-                    Ok(count) => asked.extend_from_slice(&buffer[..count]),
-                }
-            }
-            let known = String::from_utf8_lossy(&asked).contains("authorization: Bearer hush-hush");
-            let status = if known { status.load(Ordering::SeqCst) } else { 401 };
-            let answer = format!("HTTP/1.1 {status} X\r\ncontent-length: 4\r\nconnection: close\r\n\r\nwell");
-            let _ = stream.write_all(answer.as_bytes());
-        }
+    let address = serve(move |asked| {
+        let known = asked.head.contains("authorization: Bearer hush-hush");
+        (if known { status.load(Ordering::SeqCst) } else { 401 }, "well".to_owned())
     });
-    address
+    format!("http://{address}/health")
 }
 
 fn asked(stage: &Stage, expression: &str) -> Vec<f64> {

@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use e2e::server::{Asked, serve_at};
 use e2e::{Stage, eventually};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -41,41 +42,26 @@ impl Collector {
     fn at(listener: TcpListener) -> (Self, SocketAddr) {
         let collector = Self::default();
         let (address, taker) = (listener.local_addr().unwrap(), collector.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let taker = taker.clone();
-                std::thread::spawn(move || taker.serve(stream.unwrap()));
-            }
+        serve_at(listener, move |asked| {
+            taker.take(asked);
+            (200, String::new())
         });
         (collector, address)
     }
 
-    fn serve(&self, stream: TcpStream) {
-        let mut reader = BufReader::new(stream);
-        loop {
-            let mut head = String::new();
-            while !head.ends_with("\r\n\r\n") {
-                if reader.read_line(&mut head).unwrap_or(0) == 0 {
-                    return;
-                }
-            }
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-            let mut body = vec![0; length.parse().unwrap()];
-            reader.read_exact(&mut body).unwrap();
-            if head.starts_with("POST /v1/metrics ") {
-                let request = ExportMetricsServiceRequest::decode(body.as_slice()).unwrap();
-                let scopes = request.resource_metrics.into_iter().flat_map(|resource| resource.scope_metrics);
-                let metrics = scopes.flat_map(|scope| scope.metrics);
-                self.1.lock().unwrap().extend(metrics.map(|metric| (metric.name.clone(), metric)));
-            } else if head.starts_with("POST /v1/logs ") {
-                let request = ExportLogsServiceRequest::decode(body.as_slice()).unwrap();
-                let scopes = request.resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
-                self.2.lock().unwrap().extend(scopes.flat_map(|scope| scope.log_records));
-            } else {
-                let request = ExportTraceServiceRequest::decode(body.as_slice()).unwrap();
-                self.0.lock().unwrap().push(Got { head, request });
-            }
-            reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+    fn take(&self, Asked { head, body }: Asked) {
+        if head.starts_with("POST /v1/metrics ") {
+            let request = ExportMetricsServiceRequest::decode(body.as_slice()).unwrap();
+            let scopes = request.resource_metrics.into_iter().flat_map(|resource| resource.scope_metrics);
+            let metrics = scopes.flat_map(|scope| scope.metrics);
+            self.1.lock().unwrap().extend(metrics.map(|metric| (metric.name.clone(), metric)));
+        } else if head.starts_with("POST /v1/logs ") {
+            let request = ExportLogsServiceRequest::decode(body.as_slice()).unwrap();
+            let scopes = request.resource_logs.into_iter().flat_map(|resource| resource.scope_logs);
+            self.2.lock().unwrap().extend(scopes.flat_map(|scope| scope.log_records));
+        } else {
+            let request = ExportTraceServiceRequest::decode(body.as_slice()).unwrap();
+            self.0.lock().unwrap().push(Got { head, request });
         }
     }
 
