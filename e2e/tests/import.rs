@@ -1,8 +1,9 @@
-//! `shipshape import` through the real binary: files of Argo Rollouts become a part of a manifest that `check` takes, what was
-//! left out is said, and what cannot be read is refused whole.
+//! `shipshape import` through the real binary: files of Argo Rollouts and rules of Prometheus become a part of a manifest that
+//! `check` takes, what was left out is said, and what cannot be read is refused whole.
 #![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
 use std::fs;
+use std::process::Command;
 
 use e2e::Stage;
 use serde_json::Value;
@@ -43,6 +44,9 @@ spec:
         - setWeight: 60
 ";
 
+/// What a real promtool takes for rules, where the variable PROMTOOL names one.
+const RULES: &str = include_str!("../../core/manifest/tests/rules/web.yaml");
+
 /// A stage with these files beside its manifest.
 fn stage() -> Stage {
     let stage = Stage::with("");
@@ -76,6 +80,36 @@ fn what_is_imported_is_a_manifest_and_what_is_not_is_named() {
     assert!(said["yaml"].as_str().unwrap().contains("setWeight: 60"), "{said}");
     let left_out = said["leftOut"].as_array().unwrap();
     assert!(left_out.iter().any(|it| it.as_str().unwrap().contains("trafficRouting")), "{said}");
+}
+
+#[test]
+fn rules_of_prometheus_become_alerts_that_check_takes() {
+    let stage = Stage::with("");
+    fs::write(stage.path("rules.yaml"), RULES).unwrap();
+    match std::env::var("PROMTOOL") {
+        Ok(promtool) => {
+            let checked =
+                Command::new(promtool).args(["check", "rules"]).arg(stage.path("rules.yaml")).output();
+            let checked = checked.unwrap();
+            assert!(checked.status.success(), "{checked:?}");
+        }
+        Err(_) => e2e::skipped("PROMTOOL names no promtool: whether it takes the rules is not looked at"),
+    }
+    let ran = stage.run(&["import", "rules.yaml"]).ok();
+    for part in ["not carried over: rules.yaml:", "note: rules.yaml:", "note: severities: ", "RouteFailingP1"]
+    {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
+    fs::write(stage.path("shipshape.yaml"), format!("service: shop\nrun: ./shop\n{}", ran.stdout)).unwrap();
+    let checked = stage.run(&["check"]).ok();
+    assert!(!checked.stdout.contains("error"), "{checked:?}");
+    // Each of its alerts is here or was named.
+    let alerts = RULES.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    for alert in alerts {
+        let is_here =
+            ran.stdout.contains(&format!("  {alert}:\n")) || ran.stdout.contains(&format!("  {alert}P1:\n"));
+        assert!(is_here || ran.stderr.contains(&format!("alert {alert}: ")), "{alert}");
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(crate) use assignment::{
 pub(crate) use changes::{APPROVALS, CHANGES, FREEZE, WEEKLY};
 pub(crate) use hooks::{HOOK_AFTER, HOOK_BEFORE, HOOKS};
 pub(crate) use logs::{LOGS, LOGS_EXPORT, RETENTION};
-pub(crate) use metrics::{BASIC_AUTH, METRICS, RECORDING_RULE, SCRAPE};
+pub(crate) use metrics::{BASIC_AUTH, METRICS, MOST_RECORDING_RULES, RECORDING_RULE, SCRAPE};
 pub(crate) use notify::{INHIBIT, NOTIFY, RECEIVER, ROUTE_TO};
 pub(crate) use objectives::{
     ALERTS, BUDGET_STEP, LOW_TRAFFIC, NO_DATA, OBJECTIVE, PAIR, SLA, TIMESLICES, WINDOW,

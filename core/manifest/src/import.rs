@@ -1,8 +1,9 @@
-//! Files of other tools in the manifest's words: Argo's `AnalysisTemplate`, `ClusterAnalysisTemplate` and `Rollout`, and objectives of
-//! OpenSLO and Sloth become parts of a manifest, and what has no place there is named. Does not live here: reading files,
-//! the metrics of a template ([`template`]), and [`objectives`].
+//! Files of other tools in the manifest's words: Argo's `AnalysisTemplate`, `ClusterAnalysisTemplate` and `Rollout`, objectives of
+//! OpenSLO and Sloth, and Prometheus' rules become parts of a manifest, and what has no place there is named. Does not live
+//! here: reading files, the metrics of a template ([`template`]), [`objectives`], and [`rules`].
 
 mod objectives;
+mod rules;
 mod template;
 mod words;
 
@@ -24,6 +25,8 @@ pub struct Imported {
     pub yaml: String,
     /// Each with where it stood and why.
     pub left_out: Vec<String>,
+    /// What was carried over and means something else here, or has another name.
+    pub changed: Vec<String>,
 }
 
 /// What is collected while files are read.
@@ -43,17 +46,19 @@ impl Notes {
     }
 }
 
-/// Turns files of Argo, OpenSLO and Sloth into parts of a manifest. Each file may hold several documents.
-///
-/// # Errors
-/// When a file is not YAML, or none holds anything to carry over; in words, with the file's name.
-pub fn import(files: &[(String, String)]) -> Result<Imported, String> {
-    let mut notes = Notes::default();
-    let mut templates = BTreeMap::new();
-    let mut rollouts: Vec<(String, Node)> = Vec::new();
-    let mut slos = objectives::Found::default();
-    for (name, text) in files {
-        for (number, document) in documents(text).enumerate() {
+/// What was found in the files.
+#[derive(Default)]
+struct Found {
+    templates: BTreeMap<String, Template>,
+    rollouts: Vec<(String, Node)>,
+    slos: objectives::Found,
+    rules: rules::Found,
+}
+
+impl Found {
+    /// Reads a file of several documents.
+    fn read(&mut self, name: &str, text: &str, notes: &mut Notes) -> Result<(), String> {
+        for (number, (first_line, document)) in documents(text).enumerate() {
             let sink = Sink::new(&document);
             let Some(node) = yaml::parse(&document, &sink) else {
                 let found = sink.finish();
@@ -63,17 +68,17 @@ pub fn import(files: &[(String, String)]) -> Result<Imported, String> {
                 continue;
             };
             let part = Part::root(&node);
-            if slos.take(&part, &node, &mut notes) {
+            let document = rules::Document { file: name, text: &document, first_line };
+            if self.rules.take(&part, &document, notes) || self.slos.take(&part, &node, notes) {
                 continue;
             }
             let title = part.child("metadata").and_then(|it| it.text("name")).unwrap_or_default();
             match part.text("kind").as_deref() {
                 Some(kind @ ("AnalysisTemplate" | "ClusterAnalysisTemplate")) => {
-                    let place = format!("{kind} {title}");
-                    let read = Template::read(&part.called(place), &mut notes);
-                    templates.insert(title, read);
+                    let read = Template::read(&part.called(format!("{kind} {title}")), notes);
+                    self.templates.insert(title, read);
                 }
-                Some("Rollout") => rollouts.push((format!("Rollout {title}"), node)),
+                Some("Rollout") => self.rollouts.push((format!("Rollout {title}"), node)),
                 kind => notes.0.push(format!(
                     "{name}, document {}: a {} is nothing to import",
                     number + 1,
@@ -81,7 +86,20 @@ pub fn import(files: &[(String, String)]) -> Result<Imported, String> {
                 )),
             }
         }
+        Ok(())
     }
+}
+
+/// Turns files of Argo, OpenSLO, Sloth and Prometheus into parts of a manifest. Each file may hold several documents.
+///
+/// # Errors
+/// When a file is not YAML, or none holds anything to carry over; in words, with the file's name.
+pub fn import(files: &[(String, String)]) -> Result<Imported, String> {
+    let (mut notes, mut found) = (Notes::default(), Found::default());
+    for (name, text) in files {
+        found.read(name, text, &mut notes)?;
+    }
+    let Found { templates, rollouts, slos, rules } = found;
     let mut root = Map::new();
     if let Some(objectives) = slos.objectives(&mut notes) {
         root.insert("objectives".to_owned(), objectives);
@@ -94,7 +112,7 @@ pub fn import(files: &[(String, String)]) -> Result<Imported, String> {
             let part = Part::root(node).called(path.clone());
             rollout(&part, &templates, &mut root, &mut notes);
         }
-        None if templates.is_empty() && root.is_empty() => return Err(nothing(&notes)),
+        None if templates.is_empty() && root.is_empty() && rules.is_empty() => return Err(nothing(&notes)),
         None if templates.is_empty() => {}
         None => {
             let all: Vec<&Template> = templates.values().collect();
@@ -102,6 +120,7 @@ pub fn import(files: &[(String, String)]) -> Result<Imported, String> {
             root.insert("rollout".to_owned(), json!({"analysis": analysis}));
         }
     }
+    let changed = rules.give(&mut root);
     let yaml = render::part(&root);
     // What is still wrong, the reader of manifests says best.
     if let Err(wrong) = Manifest::parse(&format!("service: imported\nrun: ./imported\n{yaml}")) {
@@ -111,7 +130,7 @@ pub fn import(files: &[(String, String)]) -> Result<Imported, String> {
             format!("line {line} of the result, to be put right by hand: {}", it.message)
         }));
     }
-    Ok(Imported { yaml, left_out: notes.0 })
+    Ok(Imported { yaml, left_out: notes.0, changed })
 }
 
 /// Why nothing came of files, where something was in them.
@@ -127,17 +146,18 @@ fn is_blank(document: &str) -> bool {
     document.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
 }
 
-fn documents(text: &str) -> impl Iterator<Item = String> {
-    let mut all = vec![String::new()];
-    for line in text.lines() {
+/// The documents of a file, each with the line that it begins with.
+fn documents(text: &str) -> impl Iterator<Item = (usize, String)> {
+    let mut all = vec![(1, String::new())];
+    for (number, line) in text.lines().enumerate() {
         if line.trim_end() == "---" || line.starts_with("--- ") {
-            all.push(String::new());
-        } else if let Some(last) = all.last_mut() {
+            all.push((number + 2, String::new()));
+        } else if let Some((_, last)) = all.last_mut() {
             last.push_str(line);
             last.push('\n');
         }
     }
-    all.into_iter().filter(|document| !is_blank(document))
+    all.into_iter().filter(|(_, document)| !is_blank(document))
 }
 
 fn rollout(

@@ -13,7 +13,11 @@ fn templates() -> (String, String) {
 
 fn shown(files: &[(String, String)]) -> String {
     let imported = manifest::import(files).unwrap();
-    format!("{}\n# Not carried over:\n{}\n", imported.yaml, imported.left_out.join("\n"))
+    let changed = match imported.changed.as_slice() {
+        [] => String::new(),
+        changed => format!("\n# Otherwise here:\n{}\n", changed.join("\n")),
+    };
+    format!("{}\n# Not carried over:\n{}\n{changed}", imported.yaml, imported.left_out.join("\n"))
 }
 
 #[test]
@@ -50,6 +54,38 @@ fn objectives_of_sloth_are_carried_over() {
     insta::assert_snapshot!("import_sloth", shown(&files));
     let imported = manifest::import(&files).unwrap();
     Manifest::parse(&format!("service: shop\nrun: ./shop\n{}", imported.yaml)).unwrap();
+}
+
+#[test]
+fn rules_of_prometheus_are_carried_over_and_nothing_is_dropped_silently() {
+    let files = [file("web.yaml", include_str!("rules/web.yaml"))];
+    insta::assert_snapshot!("import_rules", shown(&files));
+    let imported = manifest::import(&files).unwrap();
+    Manifest::parse(&format!("service: shop\nrun: ./shop\n{}", imported.yaml)).unwrap();
+}
+
+#[test]
+fn rules_of_kubernetes_are_carried_over_with_the_lines_of_their_files() {
+    let text = format!("# a document before\nkind: Service\n---\n{}", include_str!("rules/resource.yaml"));
+    let files = [file("resource.yaml", &text), templates()];
+    let shown = shown(&files);
+    insta::assert_snapshot!("import_resource", shown);
+    let line = text.lines().position(|line| line.contains("record: queue")).unwrap();
+    assert!(shown.contains(&format!("resource.yaml:{line}: a rule of group queue")), "{shown}");
+}
+
+#[test]
+fn files_of_which_no_rule_can_be_carried_over_say_why() {
+    let text = "groups: [{name: a, rules: [{alert: A, expr: 'up =='}]}]";
+    let error = manifest::import(&[file("a.yaml", text)]).unwrap_err();
+    assert!(
+        error.starts_with("nothing can be imported: a.yaml:1: alert A: `expr`: it is not PromQL"),
+        "{error}"
+    );
+    let most: String = (0..101).map(|n| format!("  - {{alert: A{n}, expr: up == {n}}}\n")).collect();
+    let imported = manifest::import(&[file("a.yaml", &format!("groups:\n- rules:\n{most}"))]).unwrap();
+    let last = "a.yaml:103: alert A100: a service has at most 100 rules: choose those that are its own";
+    assert_eq!(imported.left_out, [last]);
 }
 
 #[test]

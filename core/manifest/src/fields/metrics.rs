@@ -4,6 +4,9 @@ use super::{EXPORT, SECRET, WAIT};
 use crate::shape::Elsewhere::{NotYet, Use};
 use crate::shape::{Field, Key, Object, Shape};
 
+/// The most recording rules of a service.
+pub(crate) const MOST_RECORDING_RULES: usize = 100;
+
 pub(crate) static METRICS: Object = Object {
     path: "metrics",
     about: "Which metrics are collected beside those that the gateway has of every request, and who is asked for them.",
@@ -11,7 +14,7 @@ pub(crate) static METRICS: Object = Object {
         Field::new("scrape", Shape::Object(&SCRAPE), "The page on which each replica tells its own metrics."),
         Field::new(
             "rules",
-            Shape::List { item: &Shape::Object(&RECORDING_RULE), max: 100 },
+            Shape::List { item: &Shape::Object(&RECORDING_RULE), max: MOST_RECORDING_RULES },
             "Expressions whose results become series of their own in control's store; each may build on those before it.",
         ),
         Field::new("evaluationInterval", WAIT, "How often the rules are evaluated.").or("15s"),
@@ -99,6 +102,6 @@ pub(crate) static RECORDING_RULE: Object = Object {
     elsewhere: &[
         ("name", Use("record")),
         ("query", Use("expr")),
-        ("alert", NotYet("alerts are not supported yet")),
+        ("alert", NotYet("alerts stand under `alerts`, by name")),
     ],
 };

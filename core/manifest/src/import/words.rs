@@ -20,6 +20,21 @@ impl<'a> Part<'a> {
         Self { path, ..self }
     }
 
+    /// The same once more.
+    pub(super) fn same(&self) -> Self {
+        Self { path: self.path.clone(), node: self.node }
+    }
+
+    /// Where it begins, in bytes of its document.
+    pub(super) fn start(&self) -> usize {
+        self.node.span.start
+    }
+
+    /// Where a field of it begins.
+    pub(super) fn key_start(&self, name: &str) -> Option<usize> {
+        Some(self.node.map()?.get(name)?.key_span.start)
+    }
+
     fn at(&self, name: &str) -> Option<&'a Node> {
         let entry = self.node.map()?.get(name)?;
         (!entry.value.is_null()).then_some(&entry.value)

@@ -1,4 +1,5 @@
-//! `shipshape import`: files of Argo Rollouts, OpenSLO and Sloth in the manifest's words. Does not live here: what becomes of what (`manifest`).
+//! `shipshape import`: files of Argo Rollouts, OpenSLO, Sloth and Prometheus in the manifest's words. Does not live here: what
+//! becomes of what (`manifest`).
 
 use std::path::{Path, PathBuf};
 
@@ -12,13 +13,14 @@ use crate::manifest_file;
 /// The largest file.
 const LARGEST_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Turn files of Argo Rollouts, OpenSLO and Sloth into parts of a manifest.
+/// Turn files of Argo, OpenSLO, Sloth and Prometheus into parts of a manifest.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   shipshape import rollout.yaml templates.yaml >> shipshape.yaml
-What could not be carried over is named on stderr.")]
+  shipshape import rules/*.yaml >> shipshape.yaml
+What could not be carried over, and what means something else here, is named on stderr.")]
 pub(crate) struct Args {
-    /// Files with AnalysisTemplate, ClusterAnalysisTemplate and Rollout, OpenSLO's (v1) or Sloth's
+    /// Files with AnalysisTemplate, ClusterAnalysisTemplate and Rollout, OpenSLO's (v1), Sloth's, Prometheus' rules and PrometheusRule
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -31,10 +33,15 @@ pub(crate) fn run(args: &Args, context: &Context<'_>) -> Result<Done, Failure> {
     let imported = manifest::import(&files).map_err(Failure::new)?;
     let printer = context.printer;
     if printer.is_json() {
-        printer.json_pretty(&json!({"yaml": imported.yaml, "leftOut": imported.left_out}));
+        printer.json_pretty(
+            &json!({"yaml": imported.yaml, "leftOut": imported.left_out, "changed": imported.changed}),
+        );
         return Ok(Done::Well);
     }
     printer.data(imported.yaml.trim_end());
+    for changed in &imported.changed {
+        printer.talk(&format!("note: {changed}"));
+    }
     for left_out in &imported.left_out {
         printer.talk(&format!("not carried over: {left_out}"));
     }
