@@ -4,14 +4,18 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lifecycle::Vote;
+use lifecycle::inbox::{Decision, Known, Stance};
 use model::{Place, ReleaseNumber};
+use paging::SilenceId;
 use runtime::{
-    Answer, Deploy, DeployGroup, Error, GroupMember, Handle, LiftLock, Operate, Operation, Retry, Rollback,
-    Scope, SetLock, Ship, Words,
+    Answer, Deploy, DeployGroup, EndSilence, Error, GroupMember, Handle, LiftLock, Operate, Operation, Retry,
+    Rollback, Scope, SetLock, SetSilence, Ship, TestReceivers, Words,
 };
 use sim::Crash;
 
 use crate::cast::Build;
+use crate::sky::Weather;
 
 /// What can happen.
 #[derive(Debug, Clone)]
@@ -58,6 +62,86 @@ pub(crate) enum Wish {
     },
     /// This, whatever is locked.
     Urgent(Box<Wish>),
+    /// This, in spite of some things, whether or not for a reason.
+    Through(Passes, Box<Wish>),
+    /// What somebody says of one of the requests for change there are.
+    Vote {
+        pick: usize,
+        vote: Vote,
+        by: Voter,
+    },
+    /// Something that is not about rollouts, which may be so already.
+    Say(Said),
+}
+
+/// What people say of errors and of who is told.
+#[derive(Debug, Clone)]
+pub(crate) enum Said {
+    /// About one of a few errors.
+    Decide {
+        place: Place,
+        error: u64,
+        stance: Stance,
+        known: u64,
+    },
+    Silence {
+        seconds: u64,
+    },
+    EndSilence {
+        id: u64,
+    },
+    Test {
+        place: Place,
+    },
+}
+
+impl Said {
+    /// Says it, in the name of `actor`, and waits for the answer.
+    pub(crate) async fn say(self, handle: &Handle, actor: String) -> Result<(), Error> {
+        let reason = "the fair is over".to_owned();
+        match self {
+            Self::Decide { place, error, stance, known } => {
+                let known = Known { release: ReleaseNumber(known), per_hour: 3, record: known };
+                let decision = Decision { stance, known, by: actor, reason: Some(reason) };
+                handle.decide_error(place, format!("{error:016x}"), decision).await
+            }
+            Self::Silence { seconds } => {
+                let matchers = vec!["queue=\"a\"".to_owned()];
+                let silence = SetSilence { matchers, from: None, for_seconds: seconds, actor, reason };
+                handle.silence(silence).await.map(drop)
+            }
+            Self::EndSilence { id } => {
+                handle.end_silence(EndSilence { id: SilenceId(id), actor, reason: None }).await
+            }
+            Self::Test { place } => {
+                let test = TestReceivers { place, receiver: None, actor, reason: None };
+                handle.test_receivers(test).await.map(drop)
+            }
+        }
+    }
+}
+
+/// What is passed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Passes {
+    pub(crate) lock: bool,
+    pub(crate) budget: bool,
+    pub(crate) freeze: bool,
+    pub(crate) emergency: bool,
+    pub(crate) reason: bool,
+}
+
+impl Passes {
+    /// Everything.
+    const ALL: Self = Self { lock: true, budget: true, freeze: true, emergency: true, reason: true };
+}
+
+/// Who says something of a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Voter {
+    /// Whoever asked for it.
+    Own,
+    Named(&'static str),
 }
 
 /// What goes wrong, and what ends it.
@@ -88,6 +172,8 @@ pub(crate) enum Fault {
         pages: bool,
         blame: watch::Blame,
     },
+    /// What is to be seen beside the fleet changes.
+    Turns(Weather),
     /// The server of the metrics goes away, or comes back.
     MetricsSilent(bool),
 }
@@ -97,23 +183,42 @@ impl Wish {
     pub(crate) fn asks_again(&self) -> Option<&Place> {
         match self {
             Self::Retry { place } => Some(place),
-            Self::Urgent(wish) => wish.asks_again(),
+            Self::Urgent(wish) | Self::Through(_, wish) => wish.asks_again(),
             Self::Deploy { .. }
             | Self::Ship { .. }
             | Self::Rollback { .. }
             | Self::Operate { .. }
             | Self::Lock { .. }
             | Self::Unlock { .. }
+            | Self::Vote { .. }
+            | Self::Say(_)
             | Self::Group { .. } => None,
+        }
+    }
+
+    /// Whether it goes back to what was: nothing that a calendar, a budget or a colleague says keeps it from that.
+    pub(crate) fn goes_back(&self) -> bool {
+        match self {
+            Self::Rollback { .. } => true,
+            Self::Operate { operation, .. } => matches!(operation, Operation::Abort),
+            Self::Urgent(wish) | Self::Through(_, wish) => wish.goes_back(),
+            Self::Deploy { .. }
+            | Self::Ship { .. }
+            | Self::Retry { .. }
+            | Self::Lock { .. }
+            | Self::Unlock { .. }
+            | Self::Vote { .. }
+            | Self::Say(_)
+            | Self::Group { .. } => false,
         }
     }
 
     /// Asks, in the name of `actor`, and waits for the answer; `None` where it names no release.
     pub(crate) async fn ask(self, handle: &Handle, actor: String) -> Result<Option<Answer>, Error> {
-        let (wish, urgent) = if let Self::Urgent(wish) = self { (*wish, true) } else { (self, false) };
-        let (override_lock, override_budget, override_freeze) = (urgent, urgent, urgent);
-        let reason = urgent.then(|| "urgent".to_owned());
-        let change = Words { emergency: urgent, ..Words::default() };
+        let (wish, passes) = self.passing();
+        let (override_lock, override_budget, override_freeze) = (passes.lock, passes.budget, passes.freeze);
+        let reason = passes.reason.then(|| "urgent".to_owned());
+        let change = Words { emergency: passes.emergency, ..Words::default() };
         match wish {
             Self::Deploy { build, environment } => {
                 let environment = environment.parse().ok();
@@ -167,10 +272,19 @@ impl Wish {
             }
             Self::Unlock { scope } => handle.unlock(LiftLock { scope, actor, reason }).await.map(|()| None),
             Self::Group { builds, environment } => {
-                together(builds, &environment, handle, (actor, reason, urgent)).await
+                together(builds, &environment, handle, (actor, reason, passes)).await
             }
-            Self::Urgent(_) => Err(Error::Stopped("urgent is urgent enough".to_owned())),
+            Self::Urgent(_) | Self::Through(..) => Err(Error::Stopped("urgent is urgent enough".to_owned())),
+            Self::Vote { .. } | Self::Say(_) => Err(Error::Stopped("that names no release".to_owned())),
         }
+    }
+
+    /// What is asked, and in spite of what.
+    fn passing(self) -> (Self, Passes) {
+        if let Self::Urgent(wish) = self {
+            return (*wish, Passes::ALL);
+        }
+        if let Self::Through(passes, wish) = self { (*wish, passes) } else { (self, Passes::default()) }
     }
 }
 
@@ -179,7 +293,7 @@ async fn together(
     builds: Vec<Build>,
     environment: &str,
     handle: &Handle,
-    (actor, reason, urgent): (String, Option<String>, bool),
+    (actor, reason, passes): (String, Option<String>, Passes),
 ) -> Result<Option<Answer>, Error> {
     let member = |build: Build| GroupMember {
         manifest: build.manifest,
@@ -192,10 +306,10 @@ async fn together(
         environment: environment.parse().ok(),
         actor,
         reason,
-        override_lock: urgent,
-        override_budget: urgent,
-        override_freeze: urgent,
-        change: Words { emergency: urgent, ..Words::default() },
+        override_lock: passes.lock,
+        override_budget: passes.budget,
+        override_freeze: passes.freeze,
+        change: Words { emergency: passes.emergency, ..Words::default() },
     };
     handle.deploy_group(group).await.map(Some)
 }
@@ -246,6 +360,9 @@ impl fmt::Display for Wish {
                 write!(f, "deploy together {} -e {environment}", names.join(" "))
             }
             Self::Urgent(wish) => write!(f, "urgent: {wish}"),
+            Self::Through(passes, wish) => write!(f, "{passes:?}: {wish}"),
+            Self::Say(said) => write!(f, "{said:?}"),
+            Self::Vote { pick, vote, by } => write!(f, "{by:?} of request {pick}: {vote:?}"),
         }
     }
 }

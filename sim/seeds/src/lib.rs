@@ -5,6 +5,7 @@
 //! (`referee`). Does not live here: anything that control is made of.
 
 mod acts;
+mod care;
 mod cast;
 mod gate;
 mod life;
@@ -12,7 +13,10 @@ mod outside;
 mod policy;
 mod referee;
 mod script;
+mod sky;
 mod story;
+mod team;
+mod watcher;
 
 pub use life::Outcome;
 pub use referee::Figures;

@@ -3,18 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lifecycle::{Kept, Stand, Vote};
 use model::{Place, ReleaseNumber, Weight};
 use ports::journal::Entry;
-use runtime::{Config, Handle, Ports};
+use runtime::{Ballot, Config, Handle, Ports};
 use ship::{Phase, Report};
 use sim::{Machine, Start};
 use tokio::task::JoinHandle;
 
-use crate::acts::{Act, Fault, Wish};
+use crate::acts::{Act, Fault, Said, Voter, Wish};
+use crate::care::Care;
 use crate::cast::{Cast, smoke_test};
 use crate::gate::{self, Gate};
 use crate::outside::{Checks, Fleet, Journal, Wall, World};
 use crate::referee::{Figures, Referee, SECRET};
+use crate::watcher::watch;
 
 /// How often the end of everything is looked for.
 const PROBE: Duration = Duration::from_secs(4);
@@ -22,6 +25,7 @@ const PROBE: Duration = Duration::from_secs(4);
 const PROBES: u32 = 400;
 /// How long a wait may be overdue before it is called stuck.
 const OVERDUE: Duration = Duration::from_secs(20);
+const OVERDUE_US: i64 = 20_000_000;
 
 /// What became of a life.
 #[derive(Debug, Clone)]
@@ -45,6 +49,9 @@ pub(crate) struct Life {
     secrets: sim::Secrets,
     wall: Wall,
     control: Option<(Handle, JoinHandle<()>)>,
+    /// Who watches beside it, where the team is a careful one.
+    watcher: Option<JoinHandle<()>>,
+    is_careful: bool,
     up_at: Duration,
     journal_armed: bool,
     gate: Gate,
@@ -87,11 +94,22 @@ impl Life {
             secrets,
             wall,
             control: None,
+            watcher: None,
+            is_careful: false,
             up_at: Duration::ZERO,
             journal_armed: false,
             gate,
             operators: 0,
             deaths: 0,
+        }
+    }
+
+    /// Sets the clock to when the life of a careful team begins.
+    pub(crate) fn begin(&mut self, care: &Care) {
+        self.is_careful = care.is_careful();
+        let now = self.wall().as_micros() / 1_000_000;
+        if let Some(begins) = care.begins {
+            self.wall.step(begins - now);
         }
     }
 
@@ -159,7 +177,12 @@ impl Life {
         // A start that hangs on a dead journal is a start that failed.
         let started = tokio::time::timeout(Duration::from_secs(5), runtime::start(ports, config)).await;
         match started {
-            Ok(Ok(control)) => self.control = Some(control),
+            Ok(Ok(control)) => {
+                let watching =
+                    self.is_careful.then(|| watch(control.0.clone(), self.world.clone(), self.wall.clone()));
+                self.watcher = watching.map(tokio::spawn);
+                self.control = Some(control);
+            }
             Ok(Err(_)) | Err(_) => {
                 self.journal.stay_up();
                 self.journal_armed = false;
@@ -169,6 +192,10 @@ impl Life {
     }
 
     async fn kill(&mut self, back_after: Duration) {
+        if let Some(watcher) = self.watcher.take() {
+            watcher.abort();
+            let _ = watcher.await;
+        }
         if let Some((handle, task)) = self.control.take() {
             drop(handle);
             task.abort();
@@ -198,6 +225,8 @@ impl Life {
     pub(crate) async fn act(&mut self, act: Act) {
         self.world.now().referee.tell(|| format!("> {act}"));
         match act {
+            Act::Wish(Wish::Vote { pick, vote, by }) => self.vote(pick, vote, by),
+            Act::Wish(Wish::Say(said)) => self.say(said),
             Act::Wish(wish) => self.operate(wish),
             Act::Fault(fault) => self.suffer(fault).await,
         }
@@ -211,9 +240,49 @@ impl Life {
         if let Some(place) = wish.asks_again() {
             world.now().referee.asks_again(&actor, place);
         }
+        let goes_back = wish.goes_back();
         tokio::spawn(async move {
             let answer = wish.ask(&handle, actor.clone()).await;
             world.now().referee.answered(&actor, &answer);
+            if goes_back {
+                world.now().referee.went_back(&actor, &answer);
+            }
+        });
+    }
+
+    /// Somebody says what they think of a request for change, and comes by another way each time.
+    fn vote(&mut self, pick: usize, vote: Vote, by: Voter) {
+        let Some((handle, _)) = &self.control else { return };
+        let world = handle.snapshot().world.clone();
+        let is_open = |kept: &&Kept| match vote {
+            Vote::Approve | Vote::Reject => kept.waits(),
+            Vote::Review => matches!(kept.stand, Stand::Unreviewed(_)),
+        };
+        let open: Vec<&Kept> = world.requests.all.values().filter(is_open).collect();
+        let Some(request) = open.get(pick % open.len().max(1)).map(|kept| &kept.request) else { return };
+        self.operators += 1;
+        let person = match by {
+            Voter::Own => request.by.as_str(),
+            Voter::Named(name) => name,
+        };
+        let (number, actor) = (request.number, format!("{person} (uid {})", self.operators));
+        let (handle, world) = (handle.clone(), self.world.clone());
+        tokio::spawn(async move {
+            let reason = Some("looked at it".to_owned());
+            let ballot = Ballot { number, actor: actor.clone(), reason };
+            let answer = handle.vote(vote.clone(), ballot).await;
+            world.now().referee.voted((number, &vote), &actor, &answer);
+        });
+    }
+
+    /// Somebody says something of errors, or of who is told.
+    fn say(&mut self, said: Said) {
+        let Some((handle, _)) = &self.control else { return };
+        self.operators += 1;
+        let (handle, world, actor) = (handle.clone(), self.world.clone(), format!("op-{}", self.operators));
+        tokio::spawn(async move {
+            let answer = said.say(&handle, actor.clone()).await;
+            world.now().referee.heard(&actor, &answer);
         });
     }
 
@@ -252,6 +321,7 @@ impl Life {
             Fault::JournalSlow(delay) => self.journal.slow_down(delay),
             Fault::ClockSteps(seconds) => self.wall.step(seconds),
             Fault::Burns { place, pages, blame } => self.burn(place, pages, blame),
+            Fault::Turns(weather) => self.world.now().sky.turns(weather),
             Fault::MetricsSilent(silent) => self.checks.silence(silent),
             Fault::CrashAtOrder(crash) => self.world.now().line.crash = Some(crash),
             Fault::AgentCut(cut) => self.world.now().line.cut = cut,
@@ -278,6 +348,7 @@ impl Life {
             let mut outside = self.world.now();
             outside.line = crate::outside::Line::default();
             outside.machine.heal();
+            outside.sky.clears();
             outside.referee.tell(|| "> everything is repaired".to_owned());
         }
         let soon = self.now() + Duration::from_secs(5);
@@ -338,7 +409,8 @@ impl Life {
         let all_told = untold(&self.world.now().machine, &snapshot.world).is_empty();
         let asked = |kept: &lifecycle::Kept| kept.waits() && kept.is_approved();
         let all_begun = !snapshot.world.requests.all.values().any(asked);
-        snapshot.world.lanes.iter().all(rests) && all_told && all_begun
+        let is_calm = !self.world.now().referee.is_alarmed();
+        snapshot.world.lanes.iter().all(rests) && all_told && all_begun && is_calm
     }
 
     fn last_words(&self, outside: &mut crate::outside::Outside, snapshot: &runtime::Snapshot) {
@@ -348,6 +420,8 @@ impl Life {
             let want = snapshot.world.generation;
             outside.referee.breaks(format!("the agent stays at generation {has} of {want}: {words}"));
         }
+        outside.referee.look_at_watched();
+        outside.referee.look_at_requests(snapshot.at.moved(-OVERDUE_US));
         if let Some(drift) = untold(&outside.machine, &snapshot.world).first() {
             outside.referee.breaks(format!("nobody is told: {}", drift.found));
         }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::gate::Gate;
 use crate::referee::Referee;
+use crate::sky::Sky;
 
 /// When every life begins: 2023-11-14T22:13:20Z.
 const BEGINNING: i64 = 1_700_000_000_000_000;
@@ -56,6 +57,7 @@ pub(crate) struct Outside {
     pub(crate) machine: Machine,
     pub(crate) referee: Referee,
     pub(crate) line: Line,
+    pub(crate) sky: Sky,
     journal: sim::Journal,
     wall: Wall,
 }
@@ -93,7 +95,8 @@ impl World {
         wall: Wall,
         grain: Duration,
     ) -> Self {
-        let outside = Outside { machine, referee, line: Line::default(), journal, wall };
+        let (line, sky) = (Line::default(), Sky::default());
+        let outside = Outside { machine, referee, line, sky, journal, wall };
         Self { inner: Arc::new(Mutex::new(outside)), power_cut: Arc::default(), grain }
     }
 

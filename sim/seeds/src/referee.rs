@@ -3,12 +3,18 @@
 
 mod approvals;
 mod blame;
+mod calendar;
+mod careful;
 mod evidence;
+mod figures;
 mod hooks;
+mod known;
 mod metrics;
 mod policy;
 mod rules;
+mod said;
 mod users;
+mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,6 +29,8 @@ use ship::{PauseReason, Phase, RollbackReason};
 
 use sim::{Machine, Served};
 
+pub use figures::Figures;
+
 /// What stands in for every secret; it must be found nowhere.
 pub(crate) const SECRET: &str = "swordfish";
 /// Reports of broken promises that are kept; the first says most.
@@ -36,62 +44,6 @@ pub(crate) struct Sighting {
     version: u64,
     ready: BTreeMap<GroupId, u32>,
     crash_loops: Vec<GroupId>,
-}
-
-/// What is counted over many lives.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Figures {
-    /// Rollouts of a release that is no worse than the one before, under the eye of the judge.
-    pub healthy_judged: u64,
-    /// Of those, rolled back by the judge.
-    pub blamed: u64,
-    /// Of those that were judged, the ones that were judged on latency, too.
-    pub healthy_timed: u64,
-    /// Of those, rolled back for it.
-    pub blamed_timed: u64,
-    /// Releases no worse than the one before that were watched, in peace, after they took all requests.
-    pub healthy_baked: u64,
-    /// Of those, rolled back by the judge.
-    pub blamed_baked: u64,
-    /// Rollouts that ended with the new release.
-    pub completed: u64,
-    /// Rollouts that went back.
-    pub rolled_back: u64,
-    /// Deaths of control.
-    pub deaths: u64,
-    /// Events in the journal.
-    pub events: u64,
-    /// How often a user came back to a release that was to be kept.
-    pub returns: u64,
-    /// Rollouts that went back and were tried again.
-    pub retried: u64,
-    /// Releases that were taken back because they burned a budget.
-    pub taken_back: u64,
-    /// Rollouts that somebody else had approved.
-    pub approved: u64,
-}
-
-impl Figures {
-    /// Both added up.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            healthy_judged: self.healthy_judged + other.healthy_judged,
-            blamed: self.blamed + other.blamed,
-            healthy_timed: self.healthy_timed + other.healthy_timed,
-            blamed_timed: self.blamed_timed + other.blamed_timed,
-            healthy_baked: self.healthy_baked + other.healthy_baked,
-            blamed_baked: self.blamed_baked + other.blamed_baked,
-            completed: self.completed + other.completed,
-            rolled_back: self.rolled_back + other.rolled_back,
-            deaths: self.deaths + other.deaths,
-            events: self.events + other.events,
-            returns: self.returns + other.returns,
-            retried: self.retried + other.retried,
-            taken_back: self.taken_back + other.taken_back,
-            approved: self.approved + other.approved,
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -111,6 +63,11 @@ pub(crate) struct Referee {
     chain: Chain,
     policy: policy::Policy,
     approvals: approvals::Approvals,
+    calendar: calendar::Calendar,
+    said: said::Said,
+    watched: watched::Watched,
+    /// What a careful team declared.
+    known: known::Known,
     users: users::Users,
     hooks: hooks::Hooks,
     /// What the checks of this life find.
@@ -250,10 +207,7 @@ impl Referee {
         if let Some(broken) = self.policy.follow(&event, &record.actor, record.at) {
             self.breaks(broken);
         }
-        if let Some(broken) = self.approvals.follow(&event, &self.world) {
-            self.breaks(broken);
-        }
-        self.figures.approved = self.approvals.begun;
+        self.watch_team(&event, &record);
         self.figures.retried = self.policy.retried;
         self.figures.taken_back = self.policy.pages.taken;
         let before = self.world.generation;
@@ -445,7 +399,10 @@ impl Referee {
             Err(error) if events > 0 => {
                 self.breaks(format!("{actor} was told no, and {events} events are recorded: {error}"));
             }
-            Err(error) => self.tell(|| format!("{actor}: refused: {error}")),
+            Err(error) => {
+                self.figures.kept_out += u64::from(error.to_string().contains("no change is to begin"));
+                self.tell(|| format!("{actor}: refused: {error}"));
+            }
         }
     }
 }

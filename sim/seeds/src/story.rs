@@ -7,11 +7,13 @@ use runtime::Operation;
 use sim::Crash;
 
 use crate::acts::{Act, Fault, Wish};
+use crate::care::Care;
 use crate::cast::Cast;
 use crate::gate::Gate;
 use crate::life::{Life, Outcome};
 use crate::policy::Team;
 use crate::referee::Referee;
+use crate::team::Careful;
 
 /// How long things happen.
 const SPAN: Duration = Duration::from_secs(150);
@@ -19,11 +21,15 @@ const SPAN: Duration = Duration::from_secs(150);
 /// Lives one seed.
 pub(crate) async fn live(seed: u64, tells: bool, gate: Gate) -> Outcome {
     let mut chance = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5EED);
-    let cast = Cast::draw(&mut chance);
+    let mut cast = Cast::draw(&mut chance);
+    let care = Care::draw(seed, &mut cast);
     let gentle = chance.u32(..3) == 0;
-    let mut life = Life::new(cast.clone(), chance.u64(..), Referee::new(gentle, tells), gate);
+    let referee = Referee::new(gentle, tells).of_careful(care.clone());
+    let mut life = Life::new(cast.clone(), chance.u64(..), referee, gate);
+    life.begin(&care);
     introduce(&life, &cast, gentle);
     let mut team = Team::of(seed);
+    let mut careful = Careful::of(seed, &care);
     let mut silences = silences(seed);
     life.pass(Duration::from_secs(1)).await;
     if let Some(act) = first_deploy(&cast) {
@@ -52,6 +58,9 @@ pub(crate) async fn live(seed: u64, tells: bool, gate: Gate) -> Outcome {
         }
         if let Some(wish) = team.second_thought(&cast) {
             life.act(wish.into()).await;
+        }
+        for act in careful.acts(&cast) {
+            life.act(act).await;
         }
     }
     life.heal().await;

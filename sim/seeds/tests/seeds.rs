@@ -48,6 +48,12 @@ fn is_eventful(figures: Figures) {
     assert!(figures.deaths > lives && figures.healthy_judged > lives / 2, "{figures:?}");
     assert!(figures.returns > 100 * lives && figures.retried > lives / 4, "{figures:?}");
     assert!(figures.taken_back > lives / 20, "{figures:?}");
+    // Careful teams: one in six.
+    assert!(figures.approved > lives / 10 && figures.voided > lives / 10, "{figures:?}");
+    assert!(figures.through > lives / 20 && figures.kept_out > lives / 10, "{figures:?}");
+    assert!(figures.fired > lives / 5 && figures.resolved > lives / 5, "{figures:?}");
+    assert!(figures.levels > lives / 5 && figures.overspent > lives / 50, "{figures:?}");
+    assert!(figures.said > lives / 2, "{figures:?}");
     // The bound with four standard deviations of chance; the mean is far below it.
     let judged = figures.healthy_judged as f64;
     let most = ALPHA * judged + 4.0 * (ALPHA * (1.0 - ALPHA) * judged).sqrt();

@@ -163,9 +163,9 @@ const ROWS: &[Row] = &[
     ),
     row(
         "seeds",
-        &["model", "ship", "watch", "lifecycle", "ports", "record", "runtime", "sim"],
-        "seeded lives run the real control in the simulated world and judge it by the journal; a crate of its own, because \
-         runtime's tests need sim",
+        &["alerting", "model", "paging", "ship", "watch", "lifecycle", "ports", "record", "runtime", "sim"],
+        "seeded lives run the real control, and who looks at alerts beside it, in the simulated world and judge them by the \
+         journal; a crate of its own, because runtime's tests need sim",
     ),
     row("shop", &[], "an example is a service like any user's: it knows nothing of the product"),
     row(
