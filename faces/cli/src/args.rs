@@ -84,7 +84,7 @@ pub(crate) enum Verb {
     Check(verbs::check::Args),
     /// Show the effective configuration of an environment, or what differs between two
     Env(verbs::env::Args),
-    /// Turn files of Argo Rollouts, OpenSLO and Sloth into parts of a manifest
+    /// Turn files of Argo, OpenSLO, Sloth and Prometheus into parts of a manifest
     Import(verbs::import::Args),
     /// Print the JSON schema of the manifest
     Schema(verbs::schema::Args),
