@@ -141,8 +141,8 @@ struct Sending {
     under_way: BTreeSet<Key>,
     tasks: JoinSet<(Notification, Result<(), Failure>)>,
     report: Report,
-    /// Whether it was said last of a receiver that it fails, and when that was said last.
-    said: BTreeMap<Way, (bool, Timestamp)>,
+    /// What was said of a receiver's trouble and of its refusals: why, until it was said to be over, and when.
+    said: BTreeMap<(Way, bool), (Option<String>, Timestamp)>,
 }
 
 impl Sending {
@@ -202,7 +202,7 @@ impl Sending {
         }
         self.declared = wanted.declared.clone();
         let ways = &self.report.ways;
-        self.said.retain(|way, _| ways.contains_key(way));
+        self.said.retain(|(way, _), _| ways.contains_key(way));
     }
 
     /// Sends what is due, and says how long to sleep then.
@@ -249,8 +249,11 @@ impl Sending {
         match outcome {
             Ok(()) => {
                 standing.failing = None;
-                if let Some((is_failing, _)) = self.said.get_mut(&way).filter(|(is_failing, _)| *is_failing) {
-                    *is_failing = false;
+                let said = [true, false].map(|refused| {
+                    let said = self.said.get_mut(&(way.clone(), refused));
+                    said.is_some_and(|(why, _)| why.take().is_some())
+                });
+                if said.contains(&true) {
                     tracing::info!(event = "receiver.recovered", %place, receiver, "the receiver takes alerts again");
                 }
                 standing.told += 1;
@@ -266,9 +269,9 @@ impl Sending {
                 let wait = if refused { AFTER_REFUSAL } else { doubled.min(LONGEST_WAIT) };
                 let since = before.as_ref().map_or(at, |failing| failing.since);
                 let why = failure.what().to_owned();
-                let is_new = before.is_none_or(|before| before.why != why);
-                if may_say(self.said.get(&way), is_new, at) {
-                    self.said.insert(way.clone(), (true, at));
+                let about = (way.clone(), refused);
+                if may_say(self.said.get(&about), &why, at) {
+                    self.said.insert(about, (Some(why.clone()), at));
                     match refused {
                         true => {
                             tracing::error!(event = "receiver.refuses", %place, receiver, why, "the receiver refuses alerts: nobody is told by it")
@@ -310,9 +313,9 @@ impl Sending {
     }
 }
 
-/// Whether it is said that a receiver fails: what is new, but not again and again what comes and goes.
-fn may_say(said: Option<&(bool, Timestamp)>, is_new: bool, at: Timestamp) -> bool {
-    said.is_none_or(|(is_failing, last)| (is_new || !is_failing) && at.since(*last) >= SAY_AGAIN)
+/// Whether it is said why a receiver fails: what was not said yet, but not again and again what comes and goes.
+fn may_say(said: Option<&(Option<String>, Timestamp)>, why: &str, at: Timestamp) -> bool {
+    said.is_none_or(|(known, last)| known.as_deref() != Some(why) && at.since(*last) >= SAY_AGAIN)
 }
 
 async fn tell(
@@ -335,11 +338,12 @@ mod tests {
     #[test]
     fn a_receiver_that_comes_and_goes_is_said_to_fail_once_a_minute() {
         let at = |seconds: i64| Timestamp::from_micros(1_000_000 * seconds);
-        assert!(may_say(None, true, at(0)));
-        assert!(!may_say(Some(&(true, at(0))), true, at(59)), "another reason, too soon");
-        assert!(may_say(Some(&(true, at(0))), true, at(60)));
-        assert!(!may_say(Some(&(true, at(0))), false, at(600)), "nothing new");
-        assert!(!may_say(Some(&(false, at(0))), true, at(1)));
-        assert!(may_say(Some(&(false, at(0))), false, at(60)), "it was said to be well");
+        let said = |why: Option<&str>| (why.map(str::to_owned), at(0));
+        assert!(may_say(None, "gone", at(0)));
+        assert!(!may_say(Some(&said(Some("late"))), "gone", at(59)), "another reason, too soon");
+        assert!(may_say(Some(&said(Some("late"))), "gone", at(60)));
+        assert!(!may_say(Some(&said(Some("gone"))), "gone", at(600)), "nothing new");
+        assert!(!may_say(Some(&said(None)), "gone", at(1)));
+        assert!(may_say(Some(&said(None)), "gone", at(60)), "it was said to be well");
     }
 }
