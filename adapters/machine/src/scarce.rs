@@ -79,8 +79,13 @@ fn group_at(group: &Path) -> Option<Use> {
 
 fn descriptors() -> Option<Use> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
-    // One of them is this look's own.
-    let used = fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as u64;
+    let used = match fs::read_dir("/proc/self/fd") {
+        // One of them is this look's own.
+        Ok(open) => open.count().saturating_sub(1) as u64,
+        // None is left, not even for this look.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) => limit,
+        Err(_) => return None,
+    };
     Some(Use { of: "descriptors", used, limit })
 }
 
