@@ -27,6 +27,8 @@ pub struct Rounds {
     memory: Memory<AlertKey>,
     /// Until when nothing that is not there means anything, by place; `None` is the machine.
     blind_until: BTreeMap<Option<Place>, Timestamp>,
+    /// Until when that is so of every place, also of one that comes only later: the agent told nothing.
+    all_blind_until: Timestamp,
     begun: Option<Timestamp>,
 }
 
@@ -82,6 +84,9 @@ impl Rounds {
         at: Timestamp,
     ) -> Look {
         let begun = *self.begun.get_or_insert(at);
+        if blind.agent {
+            self.all_blind_until = at.after(SETTLES);
+        }
         let mut active = active(world);
         let mut changes = Vec::new();
         let mut standings = Vec::with_capacity(rules.len());
@@ -133,7 +138,7 @@ impl Rounds {
         if blind.at(place) {
             *until = at.after(SETTLES);
         }
-        at < *until
+        at < (*until).max(self.all_blind_until)
     }
 }
 

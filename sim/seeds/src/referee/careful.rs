@@ -91,6 +91,8 @@ impl Referee {
         match answer {
             // It may have been so already.
             Ok(()) | Err(runtime::Error::Stopped(_)) => {}
+            // Whoever ended a silence within the same breath leaves nothing to answer with but that.
+            Err(error) if error.to_string().contains("it was recorded") => {}
             Err(error) if events > 0 => {
                 self.breaks(format!("{actor} was told no, and it is recorded: {error}"))
             }

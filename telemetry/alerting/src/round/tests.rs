@@ -157,6 +157,19 @@ fn nothing_found_means_nothing_while_metrics_are_not_told_nor_soon_after() {
 }
 
 #[test]
+fn nor_does_it_at_a_place_that_comes_soon_after() {
+    let mut life = Life::new(rule(0, 0));
+    let blind = Blind { agent: true, ..Blind::default() };
+    let _ = life.rounds.look(&life.world, vec![], vec![], &blind, life.at);
+    let _ = life.sees(&[found("a", 101.0)]);
+    life.at = life.at.moved(-10_000_000);
+    let _ = life.sees(&[]);
+    assert_eq!(life.firing(), 1, "the agent tells metrics for twenty seconds");
+    let _ = life.sees(&[]);
+    assert_eq!(life.firing(), 0);
+}
+
+#[test]
 fn an_alert_begins_while_metrics_are_not_told_when_there_is_something() {
     let mut life = Life::new(rule(0, 0));
     let _ = life.look(Ok(vec![found("a", 101.0)]), true);
