@@ -1,11 +1,9 @@
 //! Rollouts of the real binary that are judged by rules in PromQL.
 #![allow(clippy::unwrap_used, reason = "a failed helper fails its test")]
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use e2e::{Stage, answered, eventually};
+use e2e::{Prometheus, Stage, answered, eventually};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -102,48 +100,6 @@ fn the_gateways_counts_in_the_store_decide() {
     let _ = judged(&Stage::deployed(&canary(SCRAPED, BY_THE_GATEWAY)));
 }
 
-/// A Prometheus that ends with the test.
-struct Prometheus {
-    process: Child,
-    address: String,
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Prometheus {
-    /// One that scrapes this page every second; `None` where no Prometheus is installed.
-    fn scraping(stage: &Stage, target: &str) -> Option<Self> {
-        let program = std::env::var("PROMETHEUS").ok()?;
-        let config = stage.path("prometheus.yml");
-        let text = format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n  - job_name: gateway\n    \
-             static_configs: [{{targets: ['{target}']}}]\n"
-        );
-        std::fs::write(&config, text).unwrap();
-        let mut process = Command::new(program)
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", stage.path("prometheus").display()))
-            .arg("--web.listen-address=127.0.0.1:0")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut told = BufReader::new(process.stderr.take().unwrap()).lines();
-        let line = told.find(|line| line.as_ref().is_ok_and(|line| line.contains("Listening on"))).unwrap();
-        let line = line.unwrap();
-        let address = line.split("address=").nth(1).unwrap().split(' ').next().unwrap();
-        let address = format!("http://{address}");
-        // It must not stand still because nobody reads.
-        std::thread::spawn(move || told.for_each(drop));
-        Some(Self { process, address })
-    }
-}
-
 /// The same events from the same counters, but on the server.
 const OBJECTIVE: &str = "
 objectives:
@@ -167,12 +123,10 @@ fn the_same_rule_decides_on_a_prometheus_server_and_objectives_count_its_counter
     let stage = Stage::with("");
     stage.up();
     let addresses: Value = serde_json::from_str(&stage.run(&["up", "--output", "json"]).ok().stdout).unwrap();
-    let Some(server) = Prometheus::scraping(&stage, addresses["admin"].as_str().unwrap()) else {
-        // The one who reads has to know that nothing was tried.
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), b"skipped: PROMETHEUS names no program\n");
+    let Some(server) = Prometheus::scraping(&stage, addresses["admin"].as_str().unwrap(), None) else {
         return;
     };
-    let provider = format!("  provider: prometheus\n  address: {}", server.address);
+    let provider = format!("  provider: prometheus\n  address: http://{}", server.address);
     stage.manifest(&format!("{}{OBJECTIVE}", canary(&provider, BY_THE_GATEWAY)));
     let first = stage.build("one", &json!({"version": "1"}));
     let _ = stage.run(&["deploy", &first]).ok();
