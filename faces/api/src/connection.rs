@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, unix};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::door::Door;
 use crate::socket::Socket;
@@ -20,6 +20,8 @@ use crate::socket::Socket;
 pub(crate) const MOST_CONNECTIONS: usize = 256;
 /// How long to wait when the system has no room for another connection.
 const FULL: Duration = Duration::from_millis(100);
+/// How long nothing more is said of that.
+const SAID: Duration = Duration::from_secs(60);
 /// How long a connection may take nothing of what is sent on it: longer than a slow reader of events is waited for.
 const STALLED: Duration = Duration::from_secs(60);
 
@@ -78,11 +80,15 @@ async fn next<S, A, F: Future<Output = io::Result<(S, A)>>>(
 ) -> (Connection<S>, A) {
     // Never closed, so there is always a place in the end.
     let place = places.clone().acquire_owned().await.ok();
+    let mut said: Option<Instant> = None;
     loop {
         match accept().await {
             Ok((stream, address)) => return (Connection::new(stream, place), address),
             Err(error) => {
-                tracing::warn!(%error, "control cannot accept a connection");
+                if said.is_none_or(|said| said.elapsed() >= SAID) {
+                    said = Some(Instant::now());
+                    tracing::warn!(%error, "control cannot accept a connection");
+                }
                 tokio::time::sleep(FULL).await;
             }
         }
