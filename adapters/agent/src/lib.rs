@@ -104,7 +104,7 @@ pub enum Error {
     #[error(transparent)]
     Replicas(#[from] process::Error),
     /// The agent before did not hand over. It goes on.
-    #[error("the agent that runs did not hand over: {0}; it goes on as before, agent.log.1 has its view")]
+    #[error("the agent that runs did not hand over: {0}; it goes on as before, agent.log has its view, too")]
     Succession(String),
     /// The gateway could not be started.
     #[error("the gateway cannot start: {0}")]

@@ -1,7 +1,7 @@
 //! Starting the two processes so that they outlive this one, and waiting for processes to go. Does not live here: when
 //! that is wanted (`up`, `down`).
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -23,19 +23,18 @@ const TAIL_BYTES: u64 = 64 * 1024;
 pub(crate) struct Started {
     name: &'static str,
     child: Child,
+    /// Where its own words begin in the log, in bytes.
+    log_start: u64,
 }
 
-/// Starts a process in a session of its own, its output in its log. The log before is kept as `.log.1`.
+/// Starts a process in a session of its own, its output behind what its log has of those before it.
 pub(crate) fn start(process: &Process) -> Result<Started, Failure> {
     let (name, home) = (process.name(), process.home());
     let log = home::log(home, name);
     let failed = |what: &str, error: io::Error| Failure::new(format!("cannot {what}: {error}"));
-    if log.metadata().is_ok_and(|found| found.len() > 0) {
-        fs::rename(&log, log.with_extension("log.1"))
-            .map_err(|error| failed(&format!("put the log {} aside", log.display()), error))?;
-    }
     let out = File::options().create(true).append(true).mode(0o600).open(&log);
     let out = out.map_err(|error| failed(&format!("write the log {}", log.display()), error))?;
+    let log_start = out.metadata().map_or(0, |found| found.len());
     let err = out.try_clone().map_err(|error| failed("open the log twice", error))?;
     let program = std::env::current_exe().map_err(|error| failed("find the program that runs", error))?;
     let mut command = Command::new(program);
@@ -55,7 +54,7 @@ pub(crate) fn start(process: &Process) -> Result<Started, Failure> {
         Process::Control { api: None, .. } => {}
     }
     let child = command.spawn().map_err(|error| failed(&format!("start the {name}"), error))?;
-    Ok(Started { name, child })
+    Ok(Started { name, child, log_start })
 }
 
 impl Started {
@@ -83,7 +82,7 @@ impl Started {
 
     fn died(&self, home: &Path, status: ExitStatus) -> Failure {
         let log = home::log(home, self.name);
-        let lines = tail(&log).unwrap_or_default();
+        let lines = tail(&log, self.log_start).unwrap_or_default();
         let said = lines.iter().map(|line| format!("\n  {line}")).collect::<String>();
         let who = if self.name == "agent" { "the agent" } else { self.name };
         Failure::new(format!("{who} ended ({status}); it said:{said}")).instead(format!(
@@ -93,12 +92,14 @@ impl Started {
     }
 }
 
-/// The last lines of a log. Those that are no JSON are what the process says to people; they go before all others.
-fn tail(log: &Path) -> io::Result<Vec<String>> {
+/// The last lines of a log from there on. Those that are no JSON are what the process says to people; they go before all others.
+fn tail(log: &Path, start: u64) -> io::Result<Vec<String>> {
     use std::io::{Read as _, Seek as _, SeekFrom};
     let mut file = File::open(log)?;
     let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+    // One that is shorter was begun anew meanwhile.
+    let start = if start > length { 0 } else { start };
+    file.seek(SeekFrom::Start(start.max(length.saturating_sub(TAIL_BYTES))))?;
     let mut bytes = Vec::new();
     file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
