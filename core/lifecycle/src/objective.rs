@@ -116,8 +116,8 @@ pub(crate) fn check(world: &World, place: &Place, spec: &Spec, cause: Cause) -> 
     let Some((objective, state)) = on(world, place, spec, cause) else { return Ok(()) };
     let left = state.remaining.unwrap_or_default() as f64 / 10_000.0;
     let left = match left < 0.0 {
-        true => format!("the error budget of {objective} is overspent by {:.1}%", -left),
-        false => format!("{left:.1}% of the error budget of {objective} is left"),
+        true => format!("the error budget of {objective} was overspent by {:.1}% then", -left),
+        false => format!("{left:.1}% of the error budget of {objective} was left then"),
     };
     let since = state.since.map_or_else(String::new, |since| format!(" since {since}"));
     let environment = &place.environment;

@@ -43,7 +43,10 @@ fn a_spent_budget_refuses_the_next_deploy_and_says_what_to_do() {
     story.tell(level(Level::Freeze)).unwrap();
     let refusal = story.tell(deploy("three", true)).unwrap_err();
     assert!(refusal.what.contains("shop/production is frozen since"), "{refusal:?}");
-    assert!(refusal.what.contains("the error budget of availability is overspent by 3.0%"), "{refusal:?}");
+    assert!(
+        refusal.what.contains("the error budget of availability was overspent by 3.0% then"),
+        "{refusal:?}"
+    );
     for way in ["shipshape rollback", "shipshape slo -e production", "--override-budget --reason"] {
         assert!(refusal.instead.contains(way), "{refusal:?}");
     }

@@ -51,7 +51,7 @@ impl Referee {
                     "no change is to begin",
                     "is asked for already",
                     "% of the error budget",
-                    "is overspent",
+                    "was overspent",
                 ];
                 kept.iter().any(|words| why.contains(words))
             }
