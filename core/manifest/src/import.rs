@@ -135,11 +135,12 @@ pub fn import(files: &[(String, String)]) -> Result<Imported, String> {
 
 /// Why nothing came of files, where something was in them.
 fn nothing(notes: &Notes) -> String {
-    let of_slos = notes.0.iter().find(|note| !note.ends_with("is nothing to import"));
-    of_slos.map_or_else(
-        || "there is nothing to import".to_owned(),
-        |note| format!("nothing can be imported: {note}"),
-    )
+    let told = notes.0.iter().filter(|note| !note.ends_with("is nothing to import"));
+    match told.map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => "there is nothing to import".to_owned(),
+        [one] => format!("nothing can be imported: {one}"),
+        all => format!("nothing can be imported:\n  {}", all.join("\n  ")),
+    }
 }
 
 fn is_blank(document: &str) -> bool {

@@ -82,6 +82,11 @@ fn files_of_which_no_rule_can_be_carried_over_say_why() {
         error.starts_with("nothing can be imported: a.yaml:1: alert A: `expr`: it is not PromQL"),
         "{error}"
     );
+    let two =
+        "groups: [{rules: [{alert: A, expr: 'up =='}, {alert: B, expr: up, for: 5 minutes}, {expr: up}]}]";
+    let error = manifest::import(&[file("a.yaml", two)]).unwrap_err();
+    let lines: Vec<&str> = error.lines().collect();
+    assert!(lines[0] == "nothing can be imported:" && lines.len() == 4, "{error}");
     let most: String = (0..101).map(|n| format!("  - {{alert: A{n}, expr: up == {n}}}\n")).collect();
     let imported = manifest::import(&[file("a.yaml", &format!("groups:\n- rules:\n{most}"))]).unwrap();
     let last = "a.yaml:103: alert A100: a service has at most 100 rules: choose those that are its own";
